@@ -1,0 +1,111 @@
+"""Loading transformers checkpoints strictly: what is missing is named, never silently random."""
+
+import contextlib
+import logging
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hfseg.errors import UserError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedConfig, PreTrainedModel
+
+logger = logging.getLogger("hfseg")
+
+
+@contextlib.contextmanager
+def quiet_transformers() -> Iterator[None]:
+    """No progress bar and no load report: we say what was reinitialised ourselves."""
+    from transformers.utils import logging as transformers_logging
+
+    level = transformers_logging.get_verbosity()
+    bars = transformers_logging.is_progress_bar_enabled()
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        transformers_logging.set_verbosity(level)
+        if bars:
+            transformers_logging.enable_progress_bar()
+
+
+def unreachable(name: str, error: Exception, remedy: str) -> UserError:
+    """The sentence for weights that can't be had."""
+    if Path(name).is_dir():
+        reason = f"the folder {name} holds no checkpoint that can be read ({first_line(error)})"
+    else:
+        reason = f"{name!r} is no local folder and can't be had from the Hub ({first_line(error)})"
+    return UserError(f"{reason}; {remedy}")
+
+
+def first_line(error: BaseException) -> str:
+    """The gist of a library's error, on one line."""
+    text = str(error).strip() or type(error).__name__
+    return " ".join(text.split("\n")[0].split()).rstrip(".")[:200]
+
+
+def backbone_name(model: "PreTrainedModel") -> str:
+    """The attribute under which a segmentation model keeps its encoder; all else is the head."""
+    import torch
+
+    for name in (model.base_model_prefix, "backbone", "encoder"):
+        if name and isinstance(getattr(model, name, None), torch.nn.Module):
+            return name
+    raise UserError(f"{type(model).__name__}: its encoder can't be told from its head")
+
+
+def load_checkpoint(
+    model_class: type["PreTrainedModel"], source: str, config: "PreTrainedConfig", **hub: Any
+) -> "PreTrainedModel":
+    """`from_pretrained`, with a head of another size reinitialised and named.
+
+    Raises:
+        UserError: weights that can't be reached, or that lack tensors of the encoder.
+    """
+    try:
+        with quiet_transformers():
+            model, info = model_class.from_pretrained(
+                source,
+                config=config,
+                ignore_mismatched_sizes=True,
+                output_loading_info=True,
+                **hub,
+            )
+    except (OSError, ValueError, RuntimeError) as error:
+        raise unreachable(
+            source,
+            error,
+            "give a local folder or another id with --model_name_or_path or --encoder_weights, "
+            "or train from random weights with --from_scratch",
+        ) from error
+    fresh = set(info["missing_keys"]) | {_key(entry) for entry in info["mismatched_keys"]}
+    fresh = {key for key in fresh if not key.endswith("num_batches_tracked")}
+    prefix = backbone_name(model) + "."
+    lost = sorted(key for key in fresh if key.startswith(prefix))
+    if lost:
+        raise UserError(
+            f"the weights in {source} lack {len(lost)} tensors of the encoder of "
+            f"{model_class.__name__} (the first is {lost[0]}); they belong to another model, "
+            "so give weights of this architecture, or train with --from_scratch"
+        )
+    if fresh:
+        logger.warning(
+            "from %s; reinitialised, to be learned in this run: %s", source, summarize(fresh)
+        )
+    return model
+
+
+def _key(entry: Any) -> str:
+    return entry if isinstance(entry, str) else entry[0]
+
+
+def summarize(keys: Iterable[str]) -> str:
+    """`decode_head.classifier (2 tensors), ...` instead of a page of names."""
+    keys = sorted(keys)
+    if len(keys) <= 4:
+        return ", ".join(keys)
+    groups = Counter(".".join(key.split(".")[:2]) for key in keys)
+    return ", ".join(f"{name} ({count})" for name, count in groups.items())
