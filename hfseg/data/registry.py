@@ -1,9 +1,9 @@
 """`load_dataset`: one call for built-in data sets and a user's own."""
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from hfseg.data.splits import DEFAULT_FRACTIONS, parse_fractions
 from hfseg.errors import UserError
@@ -47,7 +47,8 @@ def load_dataset(
     if name == "toyscapes":
         from hfseg.data import toyscapes
 
-        return datasets.DatasetDict(toyscapes.load(split)), toyscapes.LABELS
+        parts = list(toyscapes.SPLITS) if split is None else [_known(split, toyscapes.SPLITS, name)]
+        return datasets.DatasetDict({part: _draw(part) for part in parts}), toyscapes.LABELS
     if name not in DATASETS:
         close = difflib.get_close_matches(name, DATASETS, n=1)
         hint = f"did you mean {close[0]!r}?" if close else f"known are {', '.join(DATASETS)}"
@@ -68,8 +69,31 @@ def load_dataset(
             source, parse_fractions(train_val_test_split), split_seed, id2label
         )
     if split is not None:
-        if split not in pairs:
-            raise UserError(f"{name} has no split {split!r}; it has {', '.join(pairs)}")
-        pairs = {split: pairs[split]}
+        pairs = {split: pairs[_known(split, pairs, name)]}
     built = {part: build_split(part, files, decoder) for part, files in pairs.items()}
     return datasets.DatasetDict(built), labels
+
+
+def _known(split: str, splits: Iterable[str], name: str) -> str:
+    if split not in splits:
+        raise UserError(f"{name} has no split {split!r}; it has {', '.join(splits)}")
+    return split
+
+
+def _draw(split: str) -> "datasets.Dataset":
+    """One split of toyscapes, drawn once and cached under a hash of the code that draws it."""
+    from hfseg.data import toyscapes
+    from hfseg.data.pairs import cached_dataset
+
+    code = [path.read_bytes() for path in sorted(Path(__file__).parent.glob("toyscapes*.py"))]
+    rows = {"split": split, "count": toyscapes.SPLITS[split]}
+    return cached_dataset(split, _scene_rows, rows, [toyscapes.SPLITS, *code])
+
+
+def _scene_rows(split: str, count: int) -> Iterator[dict[str, Any]]:
+    from hfseg.data import toyscapes
+    from hfseg.data.masks import encode_png
+
+    for index in range(count):
+        image, label = toyscapes.draw_scene(split, index)
+        yield {"image": {"bytes": encode_png(image)}, "label": {"bytes": encode_png(label)}}

@@ -1,0 +1,159 @@
+"""What a DataLoader reads: samples for training and for evaluation, and how they become a batch.
+
+Pixels reach the model by one way only, the image processor that is saved with it, so what
+training, evaluation and inference feed is the same.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch.utils.data import Dataset, Sampler
+
+from hfseg.data.transforms import Size, TrainingTransform
+from hfseg.errors import UserError
+
+if TYPE_CHECKING:
+    import datasets
+    from transformers import SegformerImageProcessor
+
+SampleKey = tuple[int, int]
+"""(epoch, index): what decides a training sample, its augmentation included."""
+
+
+class EpochSampler(Sampler[SampleKey]):
+    """Yields every index once, shuffled by (seed, epoch), each with the epoch it belongs to.
+
+    The epoch travels with the index to whichever worker loads the sample, so a run that is
+    resumed in the middle of an epoch sees what the uninterrupted run would have seen.
+    """
+
+    def __init__(self, length: int, seed: int) -> None:
+        self.length = length
+        self.seed = seed
+        self.epoch = 0
+
+    def start_epoch(self, epoch: int) -> None:
+        """Not named `set_epoch`: accelerate would call that with a count of its own."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __iter__(self) -> Iterator[SampleKey]:
+        order = np.random.default_rng((self.seed, self.epoch)).permutation(self.length)
+        return iter([(self.epoch, int(index)) for index in order])
+
+
+class TrainingSamples(Dataset[dict[str, Any]]):
+    """Augmented samples, addressed by (epoch, index).
+
+    Args:
+        data: columns `image` and `label`.
+        transform: the augmentation.
+        resize: a processor with a fixed `size`, to bring image and mask to it first, or None.
+    """
+
+    def __init__(
+        self,
+        data: "datasets.Dataset",
+        transform: TrainingTransform,
+        resize: "SegformerImageProcessor | None" = None,
+    ) -> None:
+        self.data = data
+        self.transform = transform
+        self.resize = resize
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+    def __getitem__(self, key: SampleKey) -> dict[str, Any]:
+        epoch, index = key
+        image, label = read_example(self.data, index)
+        if self.resize is not None:
+            image, label = resize_pair(image, label, self.resize)
+        image, label = self.transform(image, label, epoch, index)
+        return {"index": index, "image": image, "label": label}
+
+
+class EvaluationSamples(Dataset[dict[str, Any]]):
+    """Samples as they are: the image at its own size, the label at the size it is scored at.
+
+    Args:
+        data: columns `image` and `label`.
+        label_size: score at this (height, width) instead of the label's own, or None.
+    """
+
+    def __init__(self, data: "datasets.Dataset", label_size: Size | None = None) -> None:
+        self.data = data
+        self.label_size = label_size
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        image, label = read_example(self.data, index)
+        if self.label_size is not None:
+            label = resize_label(label, self.label_size)
+        return {"index": index, "image": image, "label": label}
+
+
+def read_example(data: "datasets.Dataset", index: int) -> tuple[np.ndarray, np.ndarray]:
+    """(H, W, 3) uint8 and (H, W) uint8 of one row."""
+    try:
+        row = data[index]
+    except (OSError, SyntaxError) as error:
+        raise UserError(f"sample {index}: the image can't be read ({error})") from error
+    return np.asarray(row["image"]), np.asarray(row["label"])
+
+
+def resize_pair(
+    image: np.ndarray, label: np.ndarray, processor: "SegformerImageProcessor"
+) -> tuple[np.ndarray, np.ndarray]:
+    """Both at the processor's size; the image by the very code that inference uses."""
+    resized = processor(image, do_rescale=False, do_normalize=False)["pixel_values"][0]
+    size = (int(processor.size["height"]), int(processor.size["width"]))
+    return np.ascontiguousarray(np.moveaxis(np.asarray(resized), 0, -1)), resize_label(label, size)
+
+
+def resize_label(label: np.ndarray, size: Size) -> np.ndarray:
+    """Nearest neighbour, pixel centres aligned (torch's `nearest-exact`)."""
+    tensor = torch.from_numpy(np.array(label))[None, None]
+    resized = torch.nn.functional.interpolate(tensor, size=size, mode="nearest-exact")
+    return resized[0, 0].numpy()
+
+
+class Collator:
+    """Samples -> a batch with `index`, `pixel_values` and `labels`.
+
+    Samples of one size are stacked, (B, 3, H, W) float32 and (B, H, W) int64. Samples of
+    several sizes stay lists: padding them to one size would change the logits.
+
+    Args:
+        processor: makes `pixel_values` from uint8 images.
+        resize: whether the processor may resize (evaluation), or the samples have their size
+            already (training).
+    """
+
+    def __init__(self, processor: "SegformerImageProcessor", resize: bool) -> None:
+        self.processor = processor
+        self.resize = resize and bool(processor.do_resize)
+
+    def __call__(self, samples: Sequence[dict[str, Any]]) -> dict[str, Any]:
+        images = [sample["image"] for sample in samples]
+        pixel_values = self.processor(images, do_resize=self.resize, input_data_format="channels_last")
+        pixels = [torch.as_tensor(image) for image in pixel_values["pixel_values"]]
+        labels = [torch.from_numpy(sample["label"].astype(np.int64)) for sample in samples]
+        return {
+            # first, and a tensor: transformers reads the batch size from the first tensor it finds
+            "index": torch.tensor([sample["index"] for sample in samples]),
+            "pixel_values": _stack(pixels),
+            "labels": _stack(labels),
+        }
+
+
+def _stack(tensors: list[torch.Tensor]) -> torch.Tensor | list[torch.Tensor]:
+    if all(tensor.shape == tensors[0].shape for tensor in tensors):
+        return torch.stack(tensors)
+    return tensors

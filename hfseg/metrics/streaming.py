@@ -1,0 +1,61 @@
+"""`StreamingScores`: `Trainer`'s `compute_metrics`, fed batch by batch with counts."""
+
+from typing import Any
+
+import numpy as np
+
+from hfseg.labels import LabelSet
+from hfseg.metrics.mean_iou.mean_iou import scores
+
+
+class StreamingScores:
+    """Adds up confusion matrices, one an image, and turns the sum into scores.
+
+    For `Trainer` with `batch_eval_metrics=True`: called after every batch with
+    `predictions = ((B, K, K) int64 counts, (B,) float64 loss sums)` and `label_ids = (B,)` sample
+    indices, already gathered over processes and trimmed of repeated samples.
+
+    Attributes:
+        confusion: (K, K) int64, rows truth and columns prediction, of the last evaluation.
+        per_image: sample index -> mIoU of that image, to find the worst ones.
+    """
+
+    def __init__(self, labels: LabelSet) -> None:
+        self.labels = labels
+        self.reset()
+
+    def reset(self) -> None:
+        self.confusion = np.zeros((len(self.labels), len(self.labels)), dtype=np.int64)
+        self.loss_sum = 0.0
+        self.per_image: dict[int, float] = {}
+
+    def __call__(self, batch: Any, compute_result: bool = True) -> dict[str, float]:
+        counts, losses = (values.cpu().numpy() for values in batch.predictions)
+        indices = batch.label_ids.cpu().numpy()
+        for index, count, loss in zip(indices, counts, losses, strict=True):
+            self.confusion += count
+            self.loss_sum += float(loss)
+            self.per_image[int(index)] = float(scores(count)["mean_iou"])
+        return self.compute() if compute_result else {}
+
+    def compute(self) -> dict[str, float]:
+        """`mean_iou`, `mean_accuracy`, `overall_accuracy`, `loss` (a mean over valid pixels), and
+        `iou_<label>` and `accuracy_<label>` for each class; NaN for a class that is absent."""
+        result = scores(self.confusion)
+        summary = {
+            name: float(result[name]) for name in ("mean_iou", "mean_accuracy", "overall_accuracy")
+        }
+        summary["loss"] = self.loss_sum / max(int(self.confusion.sum()), 1)
+        for part in ("iou", "accuracy"):
+            values = result[f"per_category_{part}"]
+            summary |= {
+                f"{part}_{name}": float(value)
+                for name, value in zip(self.labels.metric_names, values, strict=True)
+            }
+        return summary
+
+    @property
+    def absent(self) -> list[str]:
+        """Classes in neither the labels nor the predictions of the last evaluation."""
+        seen = self.confusion.sum(0) + self.confusion.sum(1)
+        return [name for name, count in zip(self.labels.names, seen, strict=True) if count == 0]

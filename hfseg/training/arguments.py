@@ -1,0 +1,98 @@
+"""The flags of `scripts/finetune.py`: three small groups of ours, and those of `TrainingArguments`.
+
+Nothing heavy is imported here, so that `--help` answers at once; `parse.py` does the parsing.
+"""
+
+from dataclasses import dataclass, field
+
+
+def _flag(default: object, help: str) -> object:  # noqa: A002 - argparse's word
+    if isinstance(default, list):
+        return field(default_factory=lambda: list(default), metadata={"help": help})
+    return field(default=default, metadata={"help": help})
+
+
+@dataclass
+class DataArguments:
+    """Which data, and what is done to it."""
+
+    dataset_name: str | None = _flag(
+        None, "toyscapes (drawn by the package), camseq, or folder (your own images and masks)"
+    )
+    dataset_path: str | None = _flag(None, "the folder with the data, in the data set's own layout")
+    id2label: str | None = _flag(
+        None, "a file with class names: labels.json, id2label.json or one name a line"
+    )
+    train_val_test_split: str = _flag(
+        "0.8,0.1,0.1", "shares of train, validation and test for a folder without splits"
+    )
+    split_seed: int = _flag(42, "seed of that split")
+    max_train_samples: int | None = _flag(None, "use only the first N training samples")
+    max_eval_samples: int | None = _flag(None, "use only the first N samples of each other split")
+    image_size: str | None = _flag(
+        None, "resize in training and evaluation: HxW, or one number for a square"
+    )
+    crop_size: str | None = _flag(None, "training only: random crop of HxW after the random scale")
+    augmentation: str = _flag(
+        "standard",
+        "none, light (flip) or standard (scale 0.5-2, crop, flip, brightness and colour)",
+    )
+    normalize: str = _flag("auto", "auto: mean and std of the encoder; none: pixels / 255 only")
+    eval_at_image_size: bool = _flag(
+        False, "score at the resized label instead of the label's own size (reports say so)"
+    )
+
+
+@dataclass
+class ModelArguments:
+    """Which model, and where its weights come from."""
+
+    model_name_or_path: str | None = _flag(
+        None,
+        "segformer-b0..b5, segformer-tiny, deeplabv3plus-mobilenet-v2, a Hub id or a local folder",
+    )
+    from_scratch: bool = _flag(False, "start from random weights")
+    encoder_weights: str | None = _flag(
+        None, "Hub id or folder to take a named model's weights from"
+    )
+    model_config: list[str] = _flag(
+        [], "options of the architecture's config, such as output_stride=16"
+    )
+    trust_remote_code: bool = _flag(False, "run code that comes with a Hub checkpoint")
+
+
+@dataclass
+class RunArguments:
+    """What we add to `TrainingArguments`."""
+
+    backbone_lr_multiplier: float = _flag(1.0, "factor on the learning rate of the encoder")
+    head_lr_multiplier: float = _flag(1.0, "factor on the learning rate of the head")
+    early_stopping_patience: int | None = _flag(
+        None, "stop after N evaluations without a better metric_for_best_model"
+    )
+    mixed_precision: str = _flag(
+        "auto", "auto (bf16 where the hardware has it), no, bf16 or fp16"
+    )
+    overwrite_output_dir: bool = _flag(False, "replace the finished run in --output_dir")
+
+
+GROUPS = {"data": DataArguments, "model": ModelArguments, "run": RunArguments}
+
+# `TrainingArguments` as segmentation wants them; recipes and flags override.
+TRAINING_DEFAULTS: dict[str, object] = {
+    "eval_strategy": "epoch",
+    "save_strategy": "epoch",
+    "load_best_model_at_end": True,
+    "metric_for_best_model": "mean_iou",
+    "save_total_limit": 2,
+    "logging_steps": 10,
+    "report_to": "none",
+    "seed": 42,
+}
+
+# What the trainer depends on; not a choice.
+TRAINING_FIXED: dict[str, object] = {
+    "remove_unused_columns": False,
+    "batch_eval_metrics": True,
+    "label_names": ["labels"],
+}

@@ -1,0 +1,202 @@
+"""`SegmentationTrainer`: transformers' `Trainer`, with what dense prediction needs mended.
+
+- Weights are really restored on resume and on loading the best model.
+- The loss counts valid pixels, over all processes and accumulation steps.
+- Evaluation gathers one confusion matrix an image instead of pixels.
+- A sample's augmentation is a function of (seed, epoch, index).
+"""
+
+from typing import Any
+
+import torch
+from torch.utils.data import DataLoader
+from transformers import Trainer, TrainerCallback
+
+from hfseg.data.samples import Collator, EpochSampler
+from hfseg.metrics.confusion import confusion_matrix_per_image
+from hfseg.metrics.streaming import StreamingScores
+from hfseg.models.logits import resize_logits
+from hfseg.training.checkpoints import restore_weights
+from hfseg.training.losses import cross_entropy_sum
+from hfseg.training.optimization import parameter_groups
+
+
+class _TellEpoch(TrainerCallback):
+    """Tells the sampler which epoch begins, also after a resume in the middle of one."""
+
+    def __init__(self, sampler: EpochSampler) -> None:
+        self.sampler = sampler
+
+    def on_epoch_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self.sampler.start_epoch(int(state.epoch or 0))
+
+
+class SegmentationTrainer(Trainer):
+    """Trains and evaluates any `PreTrainedModel` that returns `SemanticSegmenterOutput`.
+
+    Args:
+        model, args, train_dataset, eval_dataset, callbacks: as in `Trainer`; the data sets are
+            `TrainingSamples` and `EvaluationSamples`.
+        image_processor: what makes `pixel_values`; saved with every checkpoint.
+        scores: collects the evaluation; has the labels.
+        backbone_lr_multiplier, head_lr_multiplier: factors on the learning rate.
+    """
+
+    def __init__(
+        self,
+        *,
+        image_processor: Any,
+        scores: StreamingScores,
+        backbone_lr_multiplier: float = 1.0,
+        head_lr_multiplier: float = 1.0,
+        **kwargs: Any,
+    ) -> None:
+        self.scores = scores
+        self.ignore_index = scores.labels.ignore_index
+        self.backbone_lr_multiplier = backbone_lr_multiplier
+        self.head_lr_multiplier = head_lr_multiplier
+        super().__init__(
+            processing_class=image_processor,
+            data_collator=Collator(image_processor, resize=False),
+            compute_metrics=scores,
+            **kwargs,
+        )
+        self._evaluation_collator = Collator(image_processor, resize=True)
+        # We normalise the loss ourselves, over the whole accumulated and distributed batch:
+        # Trainer must neither pass its count of items on nor divide by the accumulation steps.
+        self.model_accepts_loss_kwargs = False
+        self.loss_is_scaled_for_ga = True
+        if self.train_dataset is not None:
+            seed = self.args.data_seed if self.args.data_seed is not None else self.args.seed
+            self._sampler = EpochSampler(len(self.train_dataset), seed)
+            self.add_callback(_TellEpoch(self._sampler))
+
+    # ---- data ----
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> EpochSampler:
+        return self._sampler
+
+    def _get_dataloader(self, dataset: Any, description: str, *args: Any, **kwargs: Any) -> DataLoader:
+        training = kwargs.get("is_training", False)
+        collator = self.data_collator
+        self.data_collator = collator if training else self._evaluation_collator
+        try:
+            loader = super()._get_dataloader(dataset, description, *args, **kwargs)
+        finally:
+            self.data_collator = collator
+        # Starting an epoch draws a seed for the workers. Drawn from a generator of its own, it
+        # can't shift the dropout of a resumed run.
+        getattr(loader, "base_dataloader", loader).generator = torch.Generator().manual_seed(0)
+        return loader
+
+    # ---- loss ----
+
+    def _get_num_items_in_batch(
+        self, batch_samples: list[dict[str, Any]], device: torch.device
+    ) -> torch.Tensor | None:
+        """Valid pixels of one optimiser step: all accumulation steps, all processes."""
+        if not batch_samples:
+            return None
+        counts = [(batch["labels"] != self.ignore_index).sum() for batch in batch_samples]
+        return self.accelerator.reduce(torch.stack(counts).sum().to(device), reduction="sum")
+
+    def compute_loss(
+        self,
+        model: torch.nn.Module,
+        inputs: dict[str, Any],
+        return_outputs: bool = False,
+        num_items_in_batch: torch.Tensor | None = None,
+    ) -> Any:
+        """Mean cross-entropy over the valid pixels of the whole optimiser step."""
+        outputs = model(pixel_values=inputs["pixel_values"])
+        labels = inputs["labels"]
+        total = cross_entropy_sum(
+            outputs.logits, labels, self.ignore_index, self.args.label_smoothing_factor
+        )
+        if num_items_in_batch is None:
+            num_items_in_batch = (labels != self.ignore_index).sum()
+        # DDP averages the gradients over processes; the sum is already divided by the count of all
+        loss = total * self.accelerator.num_processes / num_items_in_batch.clamp(min=1)
+        return (loss, outputs) if return_outputs else loss
+
+    # ---- optimiser ----
+
+    def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
+        if self.optimizer is None:
+            factory, options = self.get_optimizer_cls_and_kwargs(self.args, self.model)
+            groups = parameter_groups(
+                self.model if model is None else model,
+                self.args.learning_rate,
+                self.args.weight_decay,
+                self.backbone_lr_multiplier,
+                self.head_lr_multiplier,
+            )
+            self.optimizer = factory(groups, **options)
+        return self.optimizer
+
+    # ---- checkpoints ----
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        if self.is_fsdp_enabled or self.is_deepspeed_enabled:
+            super()._load_from_checkpoint(resume_from_checkpoint, model)
+        else:
+            restore_weights(self.model, resume_from_checkpoint)
+
+    def _load_best_model(self) -> None:
+        if self.is_fsdp_enabled or self.is_deepspeed_enabled:
+            super()._load_best_model()
+        else:
+            restore_weights(self.model, self.state.best_model_checkpoint)
+
+    # ---- evaluation ----
+
+    def evaluation_loop(self, *args: Any, **kwargs: Any) -> Any:
+        self.scores.reset()
+        self._share_buffers()
+        return super().evaluation_loop(*args, **kwargs)
+
+    def _share_buffers(self) -> None:
+        """Give every process the batch-norm statistics that process 0 saves."""
+        if self.accelerator.num_processes > 1 and not self.is_fsdp_enabled:
+            for buffer in self.model.buffers():
+                torch.distributed.broadcast(buffer, src=0)
+
+    def prediction_step(
+        self,
+        model: torch.nn.Module,
+        inputs: dict[str, Any],
+        prediction_loss_only: bool,
+        ignore_keys: list[str] | None = None,
+    ) -> tuple[None, tuple[torch.Tensor, ...], torch.Tensor]:
+        """Counts instead of pixels: (B, K, K) int64 confusion matrices and (B,) loss sums.
+
+        The logits are resized to each label's own size before the argmax.
+        """
+        inputs = self._prepare_inputs(inputs)
+        images, labels = inputs["pixel_values"], inputs["labels"]
+        counts: list[Any] = [None] * len(labels)
+        losses: list[Any] = [None] * len(labels)
+        with torch.inference_mode(), self.compute_loss_context_manager():
+            for rows in _same_size(images):
+                logits = model(pixel_values=torch.stack([images[row] for row in rows])).logits
+                for row, image_logits in zip(rows, logits, strict=True):
+                    label = labels[row][None]
+                    resized = resize_logits(image_logits[None].float(), label.shape[-2:])
+                    losses[row] = cross_entropy_sum(resized, label, self.ignore_index)
+                    counts[row] = confusion_matrix_per_image(
+                        resized.argmax(1), label, resized.shape[1], self.ignore_index
+                    )[0]
+        outputs = torch.stack(counts), torch.stack(losses).double()
+        return None, outputs, inputs["index"]
+
+    def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
+        """As `Trainer` logs, with the classes that are absent left out rather than NaN."""
+        super().log({k: v for k, v in logs.items() if v == v}, *args, **kwargs)
+
+
+def _same_size(images: torch.Tensor | list[torch.Tensor]) -> list[list[int]]:
+    """Rows of a batch, grouped by image size."""
+    groups: dict[tuple[int, ...], list[int]] = {}
+    for row, image in enumerate(images):
+        groups.setdefault(tuple(image.shape), []).append(row)
+    return list(groups.values())
