@@ -1,0 +1,283 @@
+"""Mean intersection over union, as a module of Hugging Face `evaluate`.
+
+The same call and the same keys as the Hub's `mean_iou`, and equal to it to the last digit wherever
+every id is a class. It differs in four ways:
+
+- `add` and `add_batch` count pixels at once and keep no image, so the memory is constant;
+- a label or a prediction that is no class is an error; the Hub's drops it from one side of the
+  fraction without a word;
+- labels of -100 are ignored as `ignore_index` is; the Hub's takes any prediction there as wrong;
+- the `confusion_matrix` is returned too.
+
+`evaluate.load` copies this one file away, so it imports nothing of hfseg, and one module a line.
+"""
+
+from collections import Counter
+
+import datasets
+import evaluate
+import numpy as np
+
+UNLABELLED = -100
+"""The label that PyTorch's losses ignore by default, and that `Trainer` pads with."""
+
+_LARGEST_ID = 65535  # 16-bit masks
+_BASE = _LARGEST_ID - UNLABELLED + 1  # a pair of ids is packed in one int64 to be counted
+
+_DESCRIPTION = """
+IoU is the area of overlap between the predicted segmentation and the ground truth divided by the
+area of their union. Here the areas are summed over all images first; mean IoU is the mean over
+the classes that occur in the labels or in the predictions.
+"""
+
+_INPUTS = """
+Args:
+    predictions (`list` of masks): class ids, each (height, width), any integer dtype; arrays,
+        nested lists, tensors or PIL images. Sizes may differ from image to image.
+    references (`list` of masks): the true ids, each of the size of its prediction.
+    num_labels (`int`): number of classes; ids run from 0 to num_labels - 1.
+    ignore_index (`int`, defaults to 255): pixels with this label do not count, nor do those with
+        -100. It is compared after `label_map` and `reduce_labels`.
+    nan_to_num (`int`, *optional*): put in the place of NaN.
+    label_map (`dict`, *optional*): old id -> new id, applied to the labels (not to the
+        predictions), all mappings at once.
+    reduce_labels (`bool`, defaults to `False`): subtract 1 from the labels; 0 is ignored.
+    confusion_matrix (`(num_labels, num_labels)` integers, *optional*): counts made elsewhere, say
+        the sum over several processes, instead of masks; rows are the truth.
+
+Returns:
+    `dict` with
+    - *mean_iou*, *mean_accuracy* (`float`): means over the classes where they are defined,
+    - *overall_accuracy* (`float`): correct pixels over all pixels that count,
+    - *per_category_iou* (`ndarray` (num_labels,)): NaN for a class in no label or prediction,
+    - *per_category_accuracy* (`ndarray` (num_labels,)): recall; NaN for a class in no label,
+    - *confusion_matrix* (`ndarray` (num_labels, num_labels), int64): rows are the truth.
+
+Examples:
+
+    >>> import numpy as np
+    >>> metric = evaluate.load("path/to/mean_iou")
+    >>> metric.add_batch(
+    ...     predictions=[np.array([[0, 1], [1, 1]])], references=[np.array([[0, 0], [1, 255]])]
+    ... )
+    >>> round(float(metric.compute(num_labels=2)["mean_iou"]), 2)
+    0.5
+"""
+
+_CITATION = """
+@article{everingham2010pascal,
+  title = {The Pascal Visual Object Classes (VOC) Challenge},
+  author = {Everingham, Mark and Van Gool, Luc and Williams, Christopher and Winn, John and
+            Zisserman, Andrew},
+  journal = {International Journal of Computer Vision},
+  volume = {88},
+  pages = {303--338},
+  year = {2010}
+}
+"""
+
+
+def scores(confusion, names=None) -> dict:
+    """The segmentation scores of a confusion matrix, in float64.
+
+    With intersection = the diagonal, label area = row sums and prediction area = column sums:
+    IoU = intersection / (label area + prediction area - intersection) and
+    accuracy = intersection / label area (Long, Shelhamer & Darrell, "Fully Convolutional Networks
+    for Semantic Segmentation", 2015, section 5).
+
+    Args:
+        confusion: (K, K) counts, array or tensor; rows are the truth, columns the prediction.
+        names: K class names as they shall stand in keys; with them `iou_<name>` is added.
+
+    Returns:
+        `mean_iou`, `mean_accuracy`, `overall_accuracy` (float64) and `per_category_iou`,
+        `per_category_accuracy` ((K,) float64). A class in neither labels nor predictions has an
+        IoU of NaN, one in no label an accuracy of NaN; the means leave NaN out, and are NaN
+        where nothing is left.
+
+    Raises:
+        ValueError: a matrix that is not square or has negative counts, or K names that are not K.
+    """
+    confusion = _array(confusion)
+    if confusion.ndim != 2 or confusion.shape[0] != confusion.shape[1]:
+        raise ValueError(f"a confusion matrix is square, but this one is {confusion.shape}")
+    if (confusion < 0).any():
+        raise ValueError(f"a confusion matrix holds counts, but {confusion.min()} is in this one")
+    if names is not None and len(names) != len(confusion):
+        raise ValueError(f"{len(names)} names for {len(confusion)} classes")
+
+    intersection = np.diagonal(confusion).astype(np.float64)
+    label_area = confusion.sum(1).astype(np.float64)
+    prediction_area = confusion.sum(0).astype(np.float64)
+    with np.errstate(invalid="ignore"):  # 0 / 0 is the NaN that is promised
+        iou = intersection / (label_area + prediction_area - intersection)
+        accuracy = intersection / label_area
+        overall_accuracy = intersection.sum() / label_area.sum()
+
+    result = {
+        "mean_iou": _mean(iou),
+        "mean_accuracy": _mean(accuracy),
+        "overall_accuracy": overall_accuracy,
+        "per_category_iou": iou,
+        "per_category_accuracy": accuracy,
+    }
+    for name, value in zip(names or (), iou, strict=False):
+        result[f"iou_{name}"] = value
+    return result
+
+
+def _array(values) -> np.ndarray:
+    return np.asarray(values.cpu() if hasattr(values, "cpu") else values)  # tensors of any device
+
+
+def _mean(values):
+    # np.nanmean, not the mean of the rest: the order of summation decides the last digit
+    return np.float64(np.nan) if np.isnan(values).all() else np.nanmean(values)
+
+
+def _mask(mask, what) -> np.ndarray:
+    """The mask as (H, W) int64; ValueError for anything that can't be a mask of class ids."""
+    mask = _array(mask)
+    if mask.ndim != 2:
+        raise ValueError(f"{what} must be (height, width), but its shape is {mask.shape}")
+    if mask.dtype.kind not in "iub":
+        raise ValueError(f"{what} must hold integer class ids, but its dtype is {mask.dtype}")
+    possible = ((mask >= 0) & (mask <= _LARGEST_ID)) | (mask == UNLABELLED)
+    if not possible.all():
+        raise ValueError(f"{what} holds {mask[~possible][0]}, which can't be a class id")
+    return mask.astype(np.int64)
+
+
+def _count_pairs(predictions, references, first=0) -> Counter:
+    """Pixels of each packed (label, prediction) pair; `first` numbers the images in messages."""
+    if predictions is None or references is None:
+        raise ValueError("predictions and references must be given together")
+    if len(predictions) != len(references):
+        raise ValueError(f"{len(predictions)} predictions, but {len(references)} references")
+    pairs = Counter()
+    for number, (prediction, reference) in enumerate(
+        zip(predictions, references, strict=True), start=first
+    ):
+        prediction = _mask(prediction, f"the prediction of image {number}")
+        label = _mask(reference, f"the reference of image {number}")
+        if prediction.shape != label.shape:
+            raise ValueError(
+                f"image {number}: the prediction is {prediction.shape}, "
+                f"but the reference is {label.shape}"
+            )
+        packed = (label - UNLABELLED) * _BASE + (prediction - UNLABELLED)
+        values, counts = np.unique(packed, return_counts=True)
+        pairs.update(dict(zip(values.tolist(), counts.tolist(), strict=True)))
+    return pairs
+
+
+def _confusion_from_pairs(pairs, num_labels, ignore_index, label_map, reduce_labels) -> np.ndarray:
+    """(num_labels, num_labels) int64 from the raw pairs, once it is known what the ids mean."""
+    packed = np.fromiter(pairs.keys(), dtype=np.int64, count=len(pairs))
+    counts = np.fromiter(pairs.values(), dtype=np.int64, count=len(pairs))
+    raw_labels = packed // _BASE + UNLABELLED
+    predictions = packed % _BASE + UNLABELLED
+
+    labels = raw_labels.copy()
+    for old_id, new_id in (label_map or {}).items():
+        labels[raw_labels == old_id] = new_id
+    ignored = labels == UNLABELLED
+    if reduce_labels:
+        ignored |= (labels == 0) | (labels == 255)
+        labels = labels - 1
+    ignored |= labels == ignore_index
+
+    labels, predictions, counts = labels[~ignored], predictions[~ignored], counts[~ignored]
+    for name, ids in (("label", labels), ("prediction", predictions)):
+        outside = (ids < 0) | (ids >= num_labels)
+        if outside.any():
+            raise ValueError(
+                f"{name} {ids[outside][0]} is not in 0..{num_labels - 1} "
+                f"({counts[outside].sum()} pixels have such ids); "
+                f"num_labels is {num_labels}, ignore_index {ignore_index}"
+            )
+    confusion = np.zeros((num_labels, num_labels), dtype=np.int64)
+    np.add.at(confusion, (labels, predictions), counts)
+    return confusion
+
+
+class MeanIoU(evaluate.Metric):
+    """Mean IoU with constant memory; see the description and the inputs of the module."""
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        if self.num_process != 1:
+            raise ValueError(
+                "this metric does not gather over processes: compute a confusion matrix in each, "
+                "add them, and give the sum to compute(confusion_matrix=...)"
+            )
+        self._reset()
+
+    def _reset(self):
+        self._pairs = Counter()
+        self._num_images = 0
+
+    def __len__(self):
+        return self._num_images
+
+    def _info(self):
+        return evaluate.MetricInfo(
+            description=_DESCRIPTION,
+            citation=_CITATION,
+            inputs_description=_INPUTS,
+            features=datasets.Features(
+                {"predictions": datasets.Image(), "references": datasets.Image()}
+            ),
+        )
+
+    def add_batch(self, *, predictions=None, references=None):
+        """Count a batch of masks; nothing is kept but the counts."""
+        pairs = _count_pairs(predictions, references, first=self._num_images)
+        self._pairs.update(pairs)
+        self._num_images += len(predictions)
+
+    def add(self, *, prediction=None, reference=None):
+        """Count one prediction and its reference; nothing is kept but the counts."""
+        if prediction is None or reference is None:
+            raise ValueError("prediction and reference must be given together")
+        self.add_batch(predictions=[prediction], references=[reference])
+
+    def compute(
+        self,
+        *,
+        predictions=None,
+        references=None,
+        num_labels,
+        ignore_index=255,
+        nan_to_num=None,
+        label_map=None,
+        reduce_labels=False,
+        confusion_matrix=None,
+    ):
+        """Score all that was added, and the masks given here, and start anew.
+
+        After an error nothing is lost and nothing added: the call may be repeated.
+        """
+        masks_given = predictions is not None or references is not None
+        if confusion_matrix is not None:
+            if masks_given or len(self):
+                raise ValueError("give either masks or a confusion_matrix, not both")
+            confusion = _array(confusion_matrix)
+            if confusion.shape != (num_labels, num_labels):
+                raise ValueError(
+                    f"the confusion_matrix is {confusion.shape}, but num_labels is {num_labels}"
+                )
+        else:
+            pairs = self._pairs.copy()
+            if masks_given:
+                pairs.update(_count_pairs(predictions, references, first=len(self)))
+            elif not len(self):
+                raise ValueError("nothing to score: call add or add_batch first, or give masks")
+            confusion = _confusion_from_pairs(
+                pairs, num_labels, ignore_index, label_map, reduce_labels
+            )
+        result = scores(confusion)
+        if nan_to_num is not None:
+            result = {key: np.nan_to_num(value, nan=nan_to_num) for key, value in result.items()}
+        self._reset()
+        return {**result, "confusion_matrix": confusion}
