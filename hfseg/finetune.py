@@ -70,9 +70,12 @@ def finetune(arguments: Arguments) -> dict[str, float]:
 
 
 def _set_up_logging(main_process: bool) -> None:
+    from transformers.utils.logging import disable_progress_bar
+
     level = logging.INFO if main_process else logging.ERROR
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     logger.setLevel(level)
+    disable_progress_bar()  # one for every file that is written; the run's own bar stays
 
 
 # ---- before the run ----

@@ -105,7 +105,7 @@ def read_example(data: "datasets.Dataset", index: int) -> tuple[np.ndarray, np.n
         row = data[index]
     except (OSError, SyntaxError) as error:
         raise UserError(f"sample {index}: the image can't be read ({error})") from error
-    return np.asarray(row["image"]), np.asarray(row["label"])
+    return np.array(row["image"]), np.array(row["label"])
 
 
 def resize_pair(
@@ -119,7 +119,7 @@ def resize_pair(
 
 def resize_label(label: np.ndarray, size: Size) -> np.ndarray:
     """Nearest neighbour, pixel centres aligned (torch's `nearest-exact`)."""
-    tensor = torch.from_numpy(np.array(label))[None, None]
+    tensor = torch.from_numpy(label)[None, None]
     resized = torch.nn.functional.interpolate(tensor, size=size, mode="nearest-exact")
     return resized[0, 0].numpy()
 

@@ -271,10 +271,17 @@ def make_training_arguments(values: dict[str, Any], mixed_precision: str) -> "Tr
     if not values.get("bf16") and not values.get("fp16"):
         values["bf16"] = mixed_precision == "bf16" or (mixed_precision == "auto" and _has_bf16())
         values["fp16"] = mixed_precision == "fp16"
+    values["dataloader_pin_memory"] = values["dataloader_pin_memory"] and _has_accelerator()
     try:
         return TrainingArguments(**values)
     except (ValueError, TypeError, ImportError) as error:
         raise UserError(" ".join(str(error).split())) from error
+
+
+def _has_accelerator() -> bool:
+    import torch
+
+    return torch.accelerator.is_available()
 
 
 def _has_bf16() -> bool:

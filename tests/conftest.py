@@ -1,0 +1,47 @@
+"""Shared by all tests: one cache for data sets, no network, and small things to train on."""
+
+import os
+import tempfile
+from pathlib import Path
+
+# set before any Hugging Face library is imported; inherited by the processes the tests start
+_HOME = Path(tempfile.gettempdir()) / f"hfseg-tests-{os.getuid() if hasattr(os, 'getuid') else 0}"
+os.environ.setdefault("HF_HOME", str(_HOME))
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"
+os.environ["TOKENIZERS_PARALLELISM"] = "false"
+os.environ["ACCELERATE_USE_CPU"] = "true"
+os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+os.environ.setdefault("OMP_NUM_THREADS", "2")
+
+import numpy as np
+import pytest
+from PIL import Image
+
+REPOSITORY = Path(__file__).parent.parent
+
+
+@pytest.fixture
+def segmentation_folder(tmp_path: Path) -> Path:
+    """`images/` and `masks/` of 13 small scenes of rectangles, with 255 in every mask."""
+    return make_folder(tmp_path / "data", count=13)
+
+
+def make_folder(folder: Path, count: int, size: tuple[int, int] = (48, 64)) -> Path:
+    """A `folder` data set: class 1 is bright, class 2 red, 0 the rest; ignored pixels vary."""
+    (folder / "images").mkdir(parents=True)
+    (folder / "masks").mkdir()
+    height, width = size
+    for index in range(count):
+        rng = np.random.default_rng(index)
+        image = rng.integers(0, 60, (height, width, 3), dtype=np.uint8)
+        mask = np.zeros((height, width), dtype=np.uint8)
+        for label, color in ((1, (200, 200, 200)), (2, (220, 30, 30))):
+            top, left = rng.integers(0, height // 2), rng.integers(0, width // 2)
+            image[top : top + 20, left : left + 24] = color
+            mask[top : top + 20, left : left + 24] = label
+        mask[: 2 + 3 * index] = 255
+        Image.fromarray(image).save(folder / "images" / f"{index:03d}.png")
+        Image.fromarray(mask).save(folder / "masks" / f"{index:03d}.png")
+    (folder / "classes.txt").write_text("ground\nwall\nroof\n")
+    return folder

@@ -1,0 +1,78 @@
+"""One rank of a small job, started by `python` or `accelerate launch` from the tests.
+
+    worker.py update|evaluate DATA OUTPUT BATCH ACCUMULATION
+
+`update` takes one SGD step and saves the weights, `evaluate` scores a fixed model; every rank
+writes `rank-N.json` with the world size it sees.
+"""
+
+import json
+import sys
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+
+from hfseg.data import load_dataset
+from hfseg.data.samples import EvaluationSamples, TrainingSamples
+from hfseg.data.transforms import TrainingTransform
+from hfseg.metrics.streaming import StreamingScores
+from hfseg.models import load_model
+from hfseg.training.parse import make_training_arguments
+from hfseg.training.trainer import SegmentationTrainer
+
+
+def main(mode: str, data_folder: str, output: str, batch: str, accumulation: str) -> None:
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    data, labels = load_dataset("folder", data_folder, train_val_test_split=(0.5, 0.5))
+    split = data["train"] if mode == "update" else data["validation"]
+    model, processor = load_model("segformer-tiny", labels, pretrained=False)
+    if mode == "update":
+        # batch statistics depend on how a batch is divided: not what is tested here
+        model.decode_head.batch_norm = torch.nn.Identity()
+    args = make_training_arguments(
+        {
+            "output_dir": output,
+            "per_device_train_batch_size": int(batch),
+            "per_device_eval_batch_size": int(batch),
+            "gradient_accumulation_steps": int(accumulation),
+            "max_steps": 1,
+            "optim": "sgd",
+            "learning_rate": 1.0,
+            "max_grad_norm": 0.0,
+            "lr_scheduler_type": "constant",
+            "save_strategy": "no",
+            "logging_strategy": "steps",
+            "logging_steps": 1,
+            "report_to": "none",
+            "disable_tqdm": True,
+            "dataloader_pin_memory": False,
+        },
+        mixed_precision="no",
+    )
+    trainer = SegmentationTrainer(
+        model=model,
+        args=args,
+        train_dataset=TrainingSamples(split, TrainingTransform("light", None, 0)),
+        eval_dataset=EvaluationSamples(split),
+        image_processor=processor,
+        scores=StreamingScores(labels),
+    )
+    folder = Path(output)
+    folder.mkdir(parents=True, exist_ok=True)
+    report: dict = {"world_size": trainer.accelerator.num_processes, "samples": len(split)}
+    if mode == "update":
+        trainer.train()
+        report["loss"] = trainer.state.log_history[0]["loss"]
+        if trainer.is_world_process_zero():
+            save_file(dict(model.named_parameters()), folder / "weights.safetensors")
+    else:
+        report["scores"] = trainer.evaluate()
+        report["confusion"] = trainer.scores.confusion.tolist()
+        report["images"] = len(trainer.scores.per_image)
+    (folder / f"rank-{trainer.accelerator.process_index}.json").write_text(json.dumps(report))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
