@@ -57,7 +57,9 @@ def finetune(arguments: Arguments) -> dict[str, float]:
     trainer.save_model()
     evaluations = {"validation": _evaluate(trainer, "eval")}
     if "test" in data:
-        evaluations["test"] = _evaluate(trainer, "test", _evaluation_samples(arguments, data["test"]))
+        evaluations["test"] = _evaluate(
+            trainer, "test", _evaluation_samples(arguments, data["test"])
+        )
 
     if trainer.is_world_process_zero():
         from hfseg.report.run import write_run

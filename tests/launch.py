@@ -31,7 +31,9 @@ def finetune_command(*flags: str, processes: int = 1) -> list[str]:
     ]  # fmt: skip
 
 
-def run_finetune(*flags: str, processes: int = 1, check: bool = True) -> subprocess.CompletedProcess:
+def run_finetune(
+    *flags: str, processes: int = 1, check: bool = True
+) -> subprocess.CompletedProcess:
     done = subprocess.run(
         finetune_command(*flags, processes=processes),
         env=environment(),
@@ -40,5 +42,7 @@ def run_finetune(*flags: str, processes: int = 1, check: bool = True) -> subproc
         timeout=600,
     )
     if check and done.returncode != 0:
-        raise AssertionError(f"exit {done.returncode}\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}")
+        raise AssertionError(
+            f"exit {done.returncode}\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}"
+        )
     return done

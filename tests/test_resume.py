@@ -91,9 +91,7 @@ def test_killed_run_resumes_to_the_same_weights(data: Path, unstopped, tmp_path:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("augmentation", "workers"), [("standard", 0), ("light", 0), ("light", 2)]
-)
+@pytest.mark.parametrize(("augmentation", "workers"), [("standard", 0), ("light", 0), ("light", 2)])
 def test_killed_run_resumes_to_the_same_weights_in_every_setting(
     data: Path, unstopped, tmp_path: Path, augmentation: str, workers: int
 ) -> None:

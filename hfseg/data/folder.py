@@ -56,7 +56,9 @@ def _pairs(folder: Path) -> list[Pair]:
             (mask_files[stem + s] for s in MASK_STEM_SUFFIXES if stem + s in mask_files), None
         )
         if mask is None:
-            raise UserError(f"{image}: no mask {stem}.png for it in {masks}; add it or remove the image")
+            raise UserError(
+                f"{image}: no mask {stem}.png for it in {masks}; add it or remove the image"
+            )
         pairs.append(Pair(str(image), str(mask)))
     if not pairs:
         raise UserError(f"{images}: no images in it; expected .png or .jpg files")

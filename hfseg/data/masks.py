@@ -143,7 +143,9 @@ def open_image(source: str | Path) -> Image.Image:
     except FileNotFoundError as error:
         raise UserError(f"{source}: no such file") from error
     except (OSError, SyntaxError, ValueError) as error:
-        raise UserError(f"{source}: can't be read as an image ({error}); replace the file") from error
+        raise UserError(
+            f"{source}: can't be read as an image ({error}); replace the file"
+        ) from error
     return image
 
 

@@ -142,7 +142,9 @@ class Collator:
 
     def __call__(self, samples: Sequence[dict[str, Any]]) -> dict[str, Any]:
         images = [sample["image"] for sample in samples]
-        pixel_values = self.processor(images, do_resize=self.resize, input_data_format="channels_last")
+        pixel_values = self.processor(
+            images, do_resize=self.resize, input_data_format="channels_last"
+        )
         pixels = [torch.as_tensor(image) for image in pixel_values["pixel_values"]]
         labels = [torch.from_numpy(sample["label"].astype(np.int64)) for sample in samples]
         return {

@@ -40,7 +40,11 @@ def parse_size(flag: str, text: str | int | None) -> Size | None:
 def _photometric() -> list[A.BasicTransform]:
     return [
         A.ColorJitter(
-            brightness=(0.7, 1.3), contrast=(0.7, 1.3), saturation=(0.7, 1.3), hue=(-0.05, 0.05), p=0.8
+            brightness=(0.7, 1.3),
+            contrast=(0.7, 1.3),
+            saturation=(0.7, 1.3),
+            hue=(-0.05, 0.05),
+            p=0.8,
         )
     ]
 
@@ -107,5 +111,3 @@ class TrainingTransform:
         )
         result = compose(image=image, mask=mask)
         return result["image"], result["mask"]
-
-

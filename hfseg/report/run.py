@@ -96,7 +96,9 @@ def class_table(labels: LabelSet, evaluations: dict[str, Evaluation]) -> str:
     prefixes = {split: ("eval" if split == "validation" else split) for split in evaluations}
     width = max(len(name) for name in (*labels.names, "overall accuracy"))
     lines = ["class".ljust(width) + "".join(f"{split:>13}" for split in evaluations)]
-    rows = [(name, f"iou_{key}") for name, key in zip(labels.names, labels.metric_names, strict=True)]
+    rows = [
+        (name, f"iou_{key}") for name, key in zip(labels.names, labels.metric_names, strict=True)
+    ]
     rows += [("mean IoU", "mean_iou"), ("mean accuracy", "mean_accuracy")]
     rows += [("overall accuracy", "overall_accuracy")]
     for name, key in rows:

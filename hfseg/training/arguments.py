@@ -6,7 +6,7 @@ Nothing heavy is imported here, so that `--help` answers at once; `parse.py` doe
 from dataclasses import dataclass, field
 
 
-def _flag(default: object, help: str) -> object:  # noqa: A002 - argparse's word
+def _flag(default: object, help: str) -> object:
     if isinstance(default, list):
         return field(default_factory=lambda: list(default), metadata={"help": help})
     return field(default=default, metadata={"help": help})
@@ -70,9 +70,7 @@ class RunArguments:
     early_stopping_patience: int | None = _flag(
         None, "stop after N evaluations without a better metric_for_best_model"
     )
-    mixed_precision: str = _flag(
-        "auto", "auto (bf16 where the hardware has it), no, bf16 or fp16"
-    )
+    mixed_precision: str = _flag("auto", "auto (bf16 where the hardware has it), no, bf16 or fp16")
     overwrite_output_dir: bool = _flag(False, "replace the finished run in --output_dir")
 
 

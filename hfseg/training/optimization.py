@@ -28,8 +28,7 @@ def parameter_groups(
     return [
         {
             "params": parameters,
-            "lr": learning_rate
-            * (backbone_lr_multiplier if in_backbone else head_lr_multiplier),
+            "lr": learning_rate * (backbone_lr_multiplier if in_backbone else head_lr_multiplier),
             "weight_decay": weight_decay if decayed else 0.0,
         }
         for (in_backbone, decayed), parameters in sorted(groups.items(), key=lambda item: item[0])

@@ -164,9 +164,7 @@ def parse(argv: list[str]) -> Arguments:
     flags = {key: value for key, value in vars(ours).items() if value is not None}
     config = flags.pop("config", None)
     base = config or (
-        OWN_DATA_RECIPE
-        if {"dataset_name", "model_name_or_path"} & flags.keys()
-        else DEFAULT_RECIPE
+        OWN_DATA_RECIPE if {"dataset_name", "model_name_or_path"} & flags.keys() else DEFAULT_RECIPE
     )
     recipe = read_recipe(base)
     if "mixed_precision" in recipe:  # YAML reads a bare `no` as false
@@ -248,7 +246,8 @@ def _training_arguments(
     said = {
         key: value
         for key, value in resolved.items()
-        if key in recipe or (value != blank[key] and value != TRAINING_DEFAULTS.get(key, blank[key]))
+        if key in recipe
+        or (value != blank[key] and value != TRAINING_DEFAULTS.get(key, blank[key]))
     }
     said |= {key: resolved[key] for key in TRAINING_DEFAULTS if key in resolved}
     return make_training_arguments(resolved, mixed_precision), {

@@ -76,7 +76,9 @@ class SegmentationTrainer(Trainer):
     def _get_train_sampler(self, train_dataset: Any = None) -> EpochSampler:
         return self._sampler
 
-    def _get_dataloader(self, dataset: Any, description: str, *args: Any, **kwargs: Any) -> DataLoader:
+    def _get_dataloader(
+        self, dataset: Any, description: str, *args: Any, **kwargs: Any
+    ) -> DataLoader:
         training = kwargs.get("is_training", False)
         collator = self.data_collator
         self.data_collator = collator if training else self._evaluation_collator
