@@ -128,6 +128,15 @@ def test_scores_equal_the_hubs_to_the_last_digit(shared, images):
     assert_identical(result, hub_mean_iou(predictions, references, K, 255))
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_many_classes_of_which_some_are_absent_equal_the_hubs_to_the_last_digit(metric, seed):
+    predictions, references = random_images(count=3, seed=seed, num_labels=75)
+    predictions = [2 * prediction for prediction in predictions]
+    references = [np.where(label == 255, 255, 2 * label) for label in references]
+    result = metric.compute(predictions=predictions, references=references, num_labels=150)
+    assert_identical(result, hub_mean_iou(predictions, references, 150, 255))
+
+
 def test_the_example_of_the_hubs_documentation_gives_its_numbers(metric):
     predictions = [
         [[1, 2], [3, 4], [5, 255]],
