@@ -1,4 +1,4 @@
-"""Files that name the classes of a data set: `label_colors.txt`, `classes.csv`, `labels.json`, ..."""
+"""Files that name the classes of a data set: `label_colors.txt`, `classes.csv`, `labels.json`."""
 
 import csv
 import json
