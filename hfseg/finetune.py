@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import datasets
     from transformers import PreTrainedModel, SegformerImageProcessor
 
+    from hfseg.report.run import Evaluation
     from hfseg.training.trainer import SegmentationTrainer
 
 logger = logging.getLogger("hfseg")

@@ -99,7 +99,7 @@ class LabelSet:
 
     @property
     def metric_names(self) -> tuple[str, ...]:
-        """Names as they stand in metric keys: spaces become underscores, made unique if two collide."""
+        """Names as in metric keys: spaces become underscores, made unique if two collide."""
         keys: list[str] = []
         for name in self.names:
             key = base = "_".join(name.split())

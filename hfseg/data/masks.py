@@ -1,4 +1,4 @@
-"""Masks of any encoding become ids here, once, when a data set is read. Nothing else decodes masks."""
+"""Masks of any encoding become ids here, once, when a data set is read."""
 
 import functools
 import io
@@ -101,7 +101,7 @@ class MaskDecoder:
             worst = int(unknown[counts.argmax()])
             color = (worst >> 16, worst >> 8 & 255, worst & 255)
             hint = (
-                "the mask looks resampled or saved as JPEG: export it again as PNG without smoothing"
+                "it looks resampled or saved as JPEG: export it again as PNG without smoothing"
                 if len(unknown) > 20
                 else "add the colour to the class table, or mend the mask"
             )
@@ -114,7 +114,7 @@ class MaskDecoder:
 
 @functools.lru_cache(maxsize=2)
 def _color_table(colors: tuple[tuple[Color, int], ...]) -> np.ndarray:
-    """(2^24,) int16: packed colour -> id, -1 where there is none. 32 MiB, but ten times a search."""
+    """(2^24,) int16: packed colour -> id, -1 where there is none. 32 MiB, yet far faster."""
     table = np.full(1 << 24, -1, dtype=np.int16)
     table[pack_colors(np.array([color for color, _ in colors], dtype=np.uint8))] = [
         label for _, label in colors

@@ -1,4 +1,4 @@
-"""The names a user can say, and what each one is: architecture, sizes, and where weights come from."""
+"""The names a user can say: architecture, sizes, and where the weights come from."""
 
 from dataclasses import dataclass, field
 from typing import Any

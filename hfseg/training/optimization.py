@@ -1,4 +1,4 @@
-"""Parameter groups: heads and backbones at their own learning rate, no decay on norms and biases."""
+"""Parameter groups: head and backbone learning rates, no decay on norms and biases."""
 
 from typing import TYPE_CHECKING, Any
 
