@@ -32,7 +32,14 @@ CLOTHES = (
 )  # fmt: skip
 SKINS = ((236, 196, 164), (206, 154, 118), (150, 102, 74), (98, 66, 50))
 HAIRS = ((34, 28, 26), (86, 58, 38), (190, 150, 90), (140, 140, 140))
-LEAVES = ((74, 122, 52), (98, 138, 58), (52, 96, 56), (142, 140, 62), (176, 118, 54), (110, 122, 92))
+LEAVES = (
+    (74, 122, 52),
+    (98, 138, 58),
+    (52, 96, 56),
+    (142, 140, 62),
+    (176, 118, 54),
+    (110, 122, 92),
+)
 WALLS = (
     (186, 172, 150), (150, 92, 76), (128, 130, 132), (206, 200, 188), (112, 104, 100),
     (196, 160, 112), (142, 150, 160), (174, 126, 112), (96, 100, 108), (188, 186, 158),
@@ -53,15 +60,15 @@ def draw_car(view: View, dice: Dice, x: float, z: float, oncoming: bool) -> None
     for wheel in (z + 0.8, far - 0.9):
         a, b = view.point(inner, 0.62, wheel - 0.33), view.point(inner, 0.0, wheel + 0.33)
         middle, radius = ((a[0] + b[0]) // 2, (a[1] + b[1]) // 2), abs(b[1] - a[1]) // 2
-        view.canvas.ellipse(
-            *middle, abs(a[0] - b[0]) // 2, radius, view.seen(BLACK, wheel), CAR
-        )
+        view.canvas.ellipse(*middle, abs(a[0] - b[0]) // 2, radius, view.seen(BLACK, wheel), CAR)
     for sign in (-1, 1):
         left, right = sorted((x + sign * half, x + sign * (half - 0.24)))
         (ax, ay), (bx, by) = view.point(left, 0.5, z), view.point(right, 0.0, z)
         view.canvas.rectangle(ax, ay, bx, by, view.seen(BLACK, z), CAR)
     # the body, and on it the cabin, narrower towards the roof
-    view.quad([(inner, 0.3, z), (inner, belt, z), (inner, belt, far), (inner, 0.3, far)], z, side, CAR)
+    view.quad(
+        [(inner, 0.3, z), (inner, belt, z), (inner, belt, far), (inner, 0.3, far)], z, side, CAR
+    )
     view.quad(
         [(x - half, belt, z), (x + half, belt, z), (x + half, belt, far), (x - half, belt, far)],
         z, mix(paint, WHITE, 22), CAR,
@@ -157,7 +164,9 @@ def draw_person(view: View, dice: Dice, x: float, z: float) -> None:
                (side - 0.14, hip - 0.15)], bag)  # fmt: skip
     head = view.point(x + lean, shoulder + 0.17 * unit, z)
     radius = max(view.size(0.13 * unit, z), 2)
-    view.canvas.ellipse(head[0], head[1] - radius // 3, radius + 1, radius + 1, view.seen(hair, z), PERSON)
+    view.canvas.ellipse(
+        head[0], head[1] - radius // 3, radius + 1, radius + 1, view.seen(hair, z), PERSON
+    )
     view.canvas.ellipse(head[0], head[1] + radius // 4, radius, radius, view.seen(skin, z), PERSON)
     if view.light.rain and dice.chance(55):
         color, top = dice.pick(CLOTHES), tall + 0.42

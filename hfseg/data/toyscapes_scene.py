@@ -121,8 +121,12 @@ class Scene:
             top = view.horizon - tall
             self.canvas.rectangle(column, top, column + wide, view.horizon + 4, wall, BUILDING)
             if tall > 14:
-                pane = view.seen(LAMPLIGHT, 110, True) if self.light.lit > 2 else mix(wall, BLACK, 22)
-                block = self.canvas.rgb[max(top + 3, 0) : view.horizon, column + 3 : column + wide - 3]
+                pane = (
+                    view.seen(LAMPLIGHT, 110, True) if self.light.lit > 2 else mix(wall, BLACK, 22)
+                )
+                block = self.canvas.rgb[
+                    max(top + 3, 0) : view.horizon, column + 3 : column + wide - 3
+                ]
                 block[::5, ::5] = block[1::5, ::5] = pane
             column += wide
 
@@ -209,7 +213,15 @@ class Scene:
                 if left < right:
                     columns = np.arange(left, right, dtype=np.float32) + 0.5 - view.center
                     along = columns * (start / view.focal)
-                    draw_wall(view, house, left, right, np.full(right - left, start, np.float32), along, 88)
+                    draw_wall(
+                        view,
+                        house,
+                        left,
+                        right,
+                        np.full(right - left, start, np.float32),
+                        along,
+                        88,
+                    )
 
     def _add(self, z: float, x: float, half: float, draw) -> None:
         """Remember a thing to draw, unless another one stands in the same place."""
@@ -262,10 +274,14 @@ class Scene:
                 x = side * (edge + 0.5)
                 if self._free(z, z):
                     if dice.chance(avenue):
-                        self._add(z, x, 0.6, lambda x=x, z=z: draw_tree(view, dice, x, z, self.leaves))
+                        self._add(
+                            z, x, 0.6, lambda x=x, z=z: draw_tree(view, dice, x, z, self.leaves)
+                        )
                     elif dice.chance(55) and z < 30:
                         kind = dice.pick(("lamp", "lamp", "sign"))
-                        self._add(z, x, 0.3, lambda x=x, z=z, k=kind: draw_pole(view, dice, x, z, k))
+                        self._add(
+                            z, x, 0.3, lambda x=x, z=z, k=kind: draw_pole(view, dice, x, z, k)
+                        )
                 z += dice.uniform(4, 8)
             if self.crossing and dice.chance(70):
                 z, x = self.crossing - 1.2, side * (edge + 0.4)
