@@ -13,7 +13,7 @@ from pathlib import Path
 from hfseg.data.info import DatasetInfo
 from hfseg.data.masks import MaskDecoder
 from hfseg.data.pairs import Pair, Reading, list_images, pair_by_stem
-from hfseg.data.splits import SPLIT_ALIASES, natural_key, split_in_order
+from hfseg.data.splits import SPLIT_ALIASES, WHOLE
 from hfseg.errors import UserError
 from hfseg.labels import IGNORE_INDEX, Color, LabelSet
 
@@ -128,7 +128,7 @@ def read(folder: Path, label_mode: str | None = None) -> Reading:
     for images, masks in _FLAT_FOLDERS:
         if (folder / images).is_dir() and (folder / masks).is_dir():
             pairs = _pairs(folder / images, folder / masks)
-            return Reading(split_in_order(pairs), *labels(label_mode))
+            return Reading({WHOLE: pairs}, *labels(label_mode), in_time=True)
     raise UserError(f"{folder}: not a folder")
 
 
@@ -139,4 +139,4 @@ def _pairs(images: Path, masks: Path) -> Sequence[Pair]:
     pairs = pair_by_stem(files, list_images(masks), masks, (MASK_SUFFIX, ""))
     if not pairs:
         raise UserError(f"{images}: no NAME.png with NAME{MASK_SUFFIX}.png for it in {masks}")
-    return sorted(pairs, key=lambda pair: natural_key(pair.image))
+    return pairs

@@ -65,7 +65,10 @@ class MaskDecoder:
         known = {color for color, _ in self.colors}
         grey_values: set[int] = set()
         for source in sample:
-            image = _opened(source)
+            try:
+                image = _opened(source)
+            except UserError:  # told when the sample is read
+                continue
             if isinstance(image, np.ndarray) or image.mode in _INDEX_MODES:
                 continue
             pixels = np.asarray(image.convert("RGB"))
@@ -205,6 +208,15 @@ def _index_values(image: Image.Image) -> np.ndarray:
     if image.mode in ("LA", "PA"):
         return np.asarray(image)[..., 0].astype(np.int64)
     return np.asarray(image).astype(np.int64)
+
+
+def is_lossy(path: str | Path) -> bool:
+    """Whether a file is stored in a format that changes values."""
+    try:
+        with Image.open(path) as image:
+            return image.format in _LOSSY_FORMATS
+    except (OSError, SyntaxError, ValueError):
+        return False
 
 
 def open_image(source: str | Path) -> Image.Image:

@@ -56,6 +56,8 @@ class Reading:
     splits: Mapping[str, Sequence[Pair]]
     labels: LabelSet
     decoder: Decoder
+    in_time: bool = False
+    """Frames of a video: if they have to be divided, then in their order."""
 
 
 def list_images(folder: Path) -> dict[str, Path]:
@@ -112,16 +114,18 @@ def features() -> "datasets.Features":
 
 def build_split(
     split: str, pairs: Sequence[Pair], decoder: Decoder, on_bad_sample: str = "stop"
-) -> "datasets.Dataset":
+) -> "tuple[datasets.Dataset, list[int]]":
     """Decode every mask of a split into ids, and every image once to see that it can be read.
 
     Images stay the files they are. The result is cached under a name made of the files (path,
-    size, time) and the decoder, so that a second call reads it back. Columns: `image` (RGB),
-    `label` (mode L).
+    size, time) and the decoder, so that a second call reads it back.
 
     Args:
         on_bad_sample: `stop` at the first sample that can't be used, or `skip` such samples and
             list them in the log.
+
+    Returns:
+        The columns `image` (RGB) and `label` (mode L), and which of the pairs the rows are.
 
     Raises:
         UserError: no pairs, an unknown value or colour, or an image and mask of different sizes.
@@ -147,11 +151,12 @@ def cached_dataset(
     arguments: dict[str, Any],
     identity: Any,
     on_bad_sample: str = "stop",
-) -> "datasets.Dataset":
+) -> "tuple[datasets.Dataset, list[int]]":
     """`Dataset.from_generator(rows, arguments)`, found again in the cache by `identity`.
 
     `rows` yields dictionaries with `image` and `label`, or functions that return one. A function
     may raise a `UserError`; with `skip` its sample is then left out and the log says why.
+    Returns the data and which of the given rows are in it.
     """
     import datasets
     from datasets.exceptions import DatasetGenerationError
@@ -181,7 +186,7 @@ def cached_dataset(
     finally:
         if shown:
             datasets.enable_progress_bars()
-    return without_bad_rows(split, data) if skip else data.remove_columns("problem")
+    return without_bad_rows(split, data)
 
 
 def _checked_rows(
@@ -196,13 +201,13 @@ def _checked_rows(
             yield {"image": None, "label": None, "problem": str(error)}
 
 
-def without_bad_rows(split: str, data: "datasets.Dataset") -> "datasets.Dataset":
-    """The rows without a `problem`; the others are listed in the log."""
+def without_bad_rows(split: str, data: "datasets.Dataset") -> "tuple[datasets.Dataset, list[int]]":
+    """The rows without a `problem`, and which they are; the others are listed in the log."""
     problems = data["problem"][:]
     good = [index for index, problem in enumerate(problems) if problem is None]
     data = data.remove_columns("problem")
     if len(good) == len(data):
-        return data
+        return data, good
     found = [problem for problem in problems if problem is not None]
     if not good:
         raise UserError(
@@ -210,7 +215,7 @@ def without_bad_rows(split: str, data: "datasets.Dataset") -> "datasets.Dataset"
         )
     lines = "".join(f"\n  {problem}" for problem in found)
     logger.warning("%s: left out %d of %d samples:%s", split, len(found), len(data), lines)
-    return data.select(good)
+    return data.select(good), good
 
 
 def _pair_rows(pairs: list[Pair], decoder: Decoder) -> Iterator[Callable[[], dict[str, Any]]]:
@@ -220,6 +225,9 @@ def _pair_rows(pairs: list[Pair], decoder: Decoder) -> Iterator[Callable[[], dic
 
 def read_pair(pair: Pair, decoder: Decoder) -> dict[str, Any]:
     """One row: the image's file (or its bytes, see `read_image`) and the ids as PNG bytes."""
+    for path, other in ((pair.image, pair.mask_path), (pair.mask_path, pair.image)):
+        if not os.path.isfile(path):
+            raise UserError(f"{path}: no such file, but it belongs to {other}; add it")
     stored, size, orientation = read_image(pair.image, pair.image)
     ids = align(decoder(pair.mask), size, orientation, pair.mask_path, Path(pair.image).name)
     return {"image": stored, "label": {"bytes": encode_png(ids)}}
@@ -291,5 +299,3 @@ def _stamp(path: str) -> tuple[int, int] | None:
     except OSError:
         return None  # told when the sample is read
     return status.st_size, status.st_mtime_ns
-
-

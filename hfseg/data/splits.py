@@ -2,8 +2,8 @@
 
 import hashlib
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import PurePath
 from typing import TypeVar
 
@@ -11,6 +11,8 @@ from hfseg.errors import UserError
 
 Item = TypeVar("Item")
 SPLITS = ("train", "validation", "test")
+WHOLE = "whole"
+"""The name of the only split of data that is still to be divided."""
 DEFAULT_FRACTIONS = (0.8, 0.1, 0.1)
 
 # What folders of other tools call the three splits.
@@ -63,6 +65,29 @@ class SplitPlan:
         if self.by == "group":
             return split_by_group(items, names, self.fractions, self.seed)
         return split_at_random(items, names, self.fractions, self.seed)
+
+    def complete(self, splits: Mapping[str, Sequence[str]]) -> dict[str, tuple[str, list[int]]]:
+        """What each split is made of: the given split, and which of its samples.
+
+        An undivided data set (`WHOLE`) is divided; where there are only train and test, a part of
+        train becomes the validation split.
+
+        Args:
+            splits: the names of the samples of each split.
+        """
+        if list(splits) == [WHOLE]:
+            names = splits[WHOLE]
+            parts = self.divide(range(len(names)), names)
+            return {split: (WHOLE, list(part)) for split, part in parts.items()}
+        result = {split: (split, list(range(len(names)))) for split, names in splits.items()}
+        if set(splits) != {"train", "test"} or len(splits["train"]) < 2:
+            return result
+        train, validation = self.fractions[:2]
+        plan = replace(
+            self, fractions=(train / (train + validation), validation / (train + validation))
+        )
+        parts = plan.divide(range(len(splits["train"])), splits["train"])
+        return result | {split: ("train", list(part)) for split, part in parts.items()}
 
 
 def natural_key(name: str) -> list[tuple[int, int, str]]:
