@@ -73,7 +73,8 @@ def main(argv: list[str]) -> None:
         )
     except OSError as error:
         raise UserError(
-            f"the page cannot listen on {args.host}:{args.port} ({error}): choose another --port"
+            f"the page cannot listen on {args.host}:{args.port}, which is taken or not allowed: "
+            "choose another --port or --host"
         ) from error
 
 
