@@ -16,7 +16,7 @@ from hfseg.training.parse import Arguments
 
 if TYPE_CHECKING:
     import datasets
-    from transformers import PreTrainedModel, SegformerImageProcessor
+    from transformers import PreTrainedModel, SegformerImageProcessor, TrainingArguments
 
     from hfseg.report.run import Evaluation
     from hfseg.training.trainer import SegmentationTrainer
@@ -142,12 +142,10 @@ def _load_data(arguments: Arguments) -> "tuple[datasets.DatasetDict, LabelSet]":
     data, labels = load_dataset(
         wanted.dataset_name,
         wanted.dataset_path,
-        train_val_test_split=wanted.train_val_test_split,
-        split_seed=wanted.split_seed,
-        id2label=wanted.id2label,
+        **wanted.dataset_options(),
     )
     for split, remedy in (("train", "train/"), ("validation", "validation/ or val/")):
-        if split not in data or len(data[split]) == 0:
+        if split not in data or not (wanted.streaming or len(data[split])):
             raise UserError(
                 f"{wanted.dataset_path or wanted.dataset_name} has no {split} split; "
                 f"add the folder {remedy} or give one images/ masks/ pair, which is then split"
@@ -157,8 +155,14 @@ def _load_data(arguments: Arguments) -> "tuple[datasets.DatasetDict, LabelSet]":
         if limit is not None:
             if limit < 1:
                 raise UserError("--max_train_samples and --max_eval_samples must be at least 1")
-            data[split] = data[split].select(range(min(limit, len(data[split]))))
+            data[split] = _first(data[split], limit)
     return data, labels
+
+
+def _first(rows: Any, count: int) -> Any:
+    if not hasattr(rows, "__len__"):
+        return rows.take(count)
+    return rows.select(range(min(count, len(rows))))
 
 
 def _load_model(
@@ -222,6 +226,7 @@ def _make_trainer(
     transform = TrainingTransform(arguments.data.augmentation, crop_size, seed)
     if crop_size is None and not processor.do_resize and training.train_batch_size > 1:
         _check_one_size(data["train"])
+    _avoid_batch_of_one(training, model, len(data["train"]))
     patience = run.early_stopping_patience
     trainer = SegmentationTrainer(
         model=model,
@@ -250,6 +255,28 @@ def _evaluation_samples(arguments: Arguments, split: "datasets.Dataset") -> Any:
     if arguments.data.eval_at_image_size and size is None:
         raise UserError("--eval_at_image_size needs --image_size")
     return EvaluationSamples(split, size if arguments.data.eval_at_image_size else None)
+
+
+def _avoid_batch_of_one(
+    training: "TrainingArguments", model: "PreTrainedModel", count: int
+) -> None:
+    """Leave out a last batch of one image: batch norm over pooled features has no variance there.
+
+    With several processes accelerate fills the last batch up from the first.
+    """
+    from torch.nn.modules.batchnorm import _BatchNorm
+
+    batch = training.train_batch_size
+    if training.world_size > 1 or batch == 1 or count % batch != 1 or count < batch:
+        return
+    if any(isinstance(module, _BatchNorm) for module in model.modules()):
+        training.dataloader_drop_last = True
+        logger.info(
+            "%d training images in batches of %d leave one over: it is left out of each epoch "
+            "(another one every time), since batch norm can't learn from a single image",
+            count,
+            batch,
+        )
 
 
 def _check_one_size(split: "datasets.Dataset") -> None:

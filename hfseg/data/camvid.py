@@ -7,9 +7,10 @@ as ids. Without split folders the frames are divided in order of their names, th
 and time.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from hfseg.data.class_tables import read_label_colors
 from hfseg.data.info import DatasetInfo
 from hfseg.data.masks import MaskDecoder
 from hfseg.data.pairs import Pair, Reading, list_images, pair_by_stem
@@ -64,8 +65,9 @@ COLORS: dict[str, Color] = {
     VOID: (0, 0, 0),
     "Wall": (64, 192, 0),
 }
-# some copies of label_colors.txt have a 33rd line for this colour, "Bird"; no class of CamVid
-_STRAY_COLORS: tuple[Color, ...] = ((255, 255, 255),)
+# some copies of label_colors.txt have a 33rd line with this name and white; no class of CamVid
+_STRAY, _STRAY_COLOR = "Bird", (255, 255, 255)
+_MISSPELT = {"MotorcycycleScooter": "MotorcycleScooter"}
 
 # SegNet's eleven, in its order, with the members of each as in MathWorks' CamVid example
 GROUPS: dict[str, tuple[Color, tuple[str, ...]]] = {
@@ -90,22 +92,29 @@ _FLAT_FOLDERS = (
 )
 
 
-def labels(label_mode: str | None = None) -> tuple[LabelSet, MaskDecoder]:
-    """`32`: all names but Void, read from colours. `11`: the groups, from colours or SegNet ids."""
+def labels(
+    label_mode: str | None = None, table: Mapping[str, Color] = COLORS
+) -> tuple[LabelSet, MaskDecoder]:
+    """`32`: all names but Void, read from colours. `11`: the groups, from colours or SegNet ids.
+
+    Args:
+        table: name -> colour, of the data's own `label_colors.txt`.
+    """
+    table = {_MISSPELT.get(name, name): color for name, color in table.items() if name != _STRAY}
     if label_mode == "11":
         label_set = LabelSet(tuple(GROUPS), tuple(color for color, _ in GROUPS.values()))
         group_of = {
             name: index for index, (_, names) in enumerate(GROUPS.values()) for name in names
         }
-        colors = {color: group_of.get(name, IGNORE_INDEX) for name, color in COLORS.items()}
+        colors = {color: group_of.get(name, IGNORE_INDEX) for name, color in table.items()}
         ids = {index: index for index in range(len(GROUPS))} | {_SEGNET_UNLABELLED: IGNORE_INDEX}
     else:
-        classes = {name: color for name, color in COLORS.items() if name != VOID}
+        classes = {name: color for name, color in table.items() if name != VOID}
         label_set = LabelSet(tuple(classes), tuple(classes.values()))
         colors = {color: index for index, color in enumerate(classes.values())}
-        colors[COLORS[VOID]] = IGNORE_INDEX
+        colors[table.get(VOID, COLORS[VOID])] = IGNORE_INDEX
         ids = {}
-    colors |= dict.fromkeys(_STRAY_COLORS, IGNORE_INDEX)
+    colors.setdefault(_STRAY_COLOR, IGNORE_INDEX)
     return label_set, MaskDecoder(
         len(label_set), ids=tuple(sorted(ids.items())), colors=tuple(sorted(colors.items()))
     )
@@ -113,6 +122,8 @@ def labels(label_mode: str | None = None) -> tuple[LabelSet, MaskDecoder]:
 
 def read(folder: Path, label_mode: str | None = None) -> Reading:
     """The pairs of a CamVid folder in any of the layouts above."""
+    colors = folder / "label_colors.txt"
+    table = dict(read_label_colors(colors)) if colors.is_file() else COLORS
     for suffix, segnet in (("annot", True), ("_labels", False)):
         splits = {}
         for split, names in SPLIT_ALIASES.items():
@@ -124,11 +135,11 @@ def read(folder: Path, label_mode: str | None = None) -> Reading:
                 raise UserError(
                     f"{folder}: masks in SegNet's layout hold 11 classes; use --label_mode 11"
                 )
-            return Reading(splits, *labels("11" if segnet else label_mode))
+            return Reading(splits, *labels("11" if segnet else label_mode, table))
     for images, masks in _FLAT_FOLDERS:
         if (folder / images).is_dir() and (folder / masks).is_dir():
             pairs = _pairs(folder / images, folder / masks)
-            return Reading({WHOLE: pairs}, *labels(label_mode), in_time=True)
+            return Reading({WHOLE: pairs}, *labels(label_mode, table), in_time=True)
     raise UserError(f"{folder}: not a folder")
 
 

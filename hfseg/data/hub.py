@@ -4,6 +4,7 @@
 repository is opened, its classes are named and its rows become `image` and `label`.
 """
 
+import json
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -303,3 +304,9 @@ def streamed_split(data: HubDataset, split: str, on_bad_sample: str) -> "dataset
     """A streamed split, read to its end and kept: for validation, which has to be complete."""
     identity = (data.name, split, data.decoder, data.image_column, data.label_column)
     return cached_dataset(split, data.rows, {"split": split}, identity, on_bad_sample)[0]
+
+
+def id2label_json(labels: LabelSet) -> str:
+    """The Hub's customary `id2label.json`."""
+    names = {str(index): name for index, name in labels.id2label.items()}
+    return json.dumps(names, indent=1, ensure_ascii=False) + "\n"

@@ -12,6 +12,7 @@ import numpy as np
 from PIL import ExifTags, Image, ImageOps
 
 from hfseg.data.masks import encode_png
+from hfseg.data.splits import WHOLE
 from hfseg.errors import UserError
 from hfseg.labels import LabelSet
 
@@ -214,7 +215,8 @@ def without_bad_rows(split: str, data: "datasets.Dataset") -> "tuple[datasets.Da
             f"the {split} split has no sample that can be used; the first problem: {found[0]}"
         )
     lines = "".join(f"\n  {problem}" for problem in found)
-    logger.warning("%s: left out %d of %d samples:%s", split, len(found), len(data), lines)
+    what = "the data" if split == WHOLE else split
+    logger.warning("%s: left out %d of %d samples:%s", what, len(found), len(data), lines)
     return data.select(good), good
 
 

@@ -1,6 +1,7 @@
 """`load_dataset`: one call for built-in data sets, a user's own, and anyone's on the Hub."""
 
 import difflib
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from importlib import import_module
@@ -87,9 +88,15 @@ def load_dataset(
         for part in wanted
     }
     names = {
-        part: [reading.splits[part][row].image for row in kept] for part, (_, kept) in built.items()
+        part: [_name(reading.splits[part][row].image, str(source)) for row in kept]
+        for part, (_, kept) in built.items()
     }
     return _divided(name, split, built, plan.complete(names)), reading.labels
+
+
+def _name(file: str, folder: str) -> str:
+    """What a sample is called when data is divided: the same wherever the folder lies."""
+    return Path(os.path.relpath(file, folder)).as_posix()
 
 
 def _needed(split: str | None, splits: Mapping[str, Any]) -> list[str]:
@@ -234,7 +241,7 @@ def _draw(split: str) -> "datasets.Dataset":
     from hfseg.data import toyscapes
     from hfseg.data.pairs import cached_dataset
 
-    code = [path.read_bytes() for path in sorted(Path(__file__).parent.glob("toyscapes*.py"))]
+    code = [path.read_bytes() for path in sorted(Path(toyscapes.__file__).parent.glob("*.py"))]
     rows = {"split": split, "count": toyscapes.SPLITS[split]}
     return cached_dataset(split, _scene_rows, rows, [toyscapes.SPLITS, *code])[0]
 
