@@ -224,16 +224,20 @@ def _make_trainer(
     crop_size = parse_size("--crop_size", arguments.data.crop_size)
     seed = training.data_seed if training.data_seed is not None else training.seed
     transform = TrainingTransform(arguments.data.augmentation, crop_size, seed)
-    if crop_size is None and not processor.do_resize and training.train_batch_size > 1:
-        _check_one_size(data["train"])
-    _avoid_batch_of_one(training, model, len(data["train"]))
+    if arguments.data.streaming:
+        samples = _streamed_samples(arguments, data["train"], transform, processor)
+    else:
+        if crop_size is None and not processor.do_resize and training.train_batch_size > 1:
+            _check_one_size(data["train"])
+        _avoid_batch_of_one(training, model, len(data["train"]))
+        samples = TrainingSamples(
+            data["train"], transform, processor if processor.do_resize else None
+        )
     patience = run.early_stopping_patience
     trainer = SegmentationTrainer(
         model=model,
         args=training,
-        train_dataset=TrainingSamples(
-            data["train"], transform, processor if processor.do_resize else None
-        ),
+        train_dataset=samples,
         eval_dataset=_evaluation_samples(arguments, data["validation"]),
         image_processor=processor,
         scores=StreamingScores(labels),
@@ -246,6 +250,28 @@ def _make_trainer(
     quiet = training.disable_tqdm or not sys.stderr.isatty()
     trainer.add_callback(ConcisePrinter if quiet else ConciseProgress)
     return trainer
+
+
+def _streamed_samples(
+    arguments: Arguments,
+    stream: "datasets.IterableDataset",
+    transform: TrainingTransform,
+    processor: "SegformerImageProcessor",
+) -> Any:
+    from hfseg.data.streaming import StreamedTrainingSamples
+
+    training = arguments.training
+    if training.max_steps <= 0:
+        raise UserError("--streaming has no epochs to count: give --max_steps")
+    if arguments.data.crop_size is None and not processor.do_resize:
+        raise UserError("--streaming needs images of one size: give --crop_size or --image_size")
+    return StreamedTrainingSamples(
+        stream,
+        transform,
+        processor if processor.do_resize else None,
+        rank=training.process_index,
+        world_size=training.world_size,
+    )
 
 
 def _evaluation_samples(arguments: Arguments, split: "datasets.Dataset") -> Any:
@@ -301,7 +327,10 @@ def _print_start(
 ) -> None:
     from hfseg.report.run import recipe_yaml
 
-    counts = ", ".join(f"{split} {len(rows)}" for split, rows in data.items())
+    counts = ", ".join(
+        f"{split} {len(rows) if hasattr(rows, '__len__') else '(streamed)'}"
+        for split, rows in data.items()
+    )
     parameters = sum(parameter.numel() for parameter in model.parameters()) / 1e6
     print(f"{arguments.data.dataset_name}: {counts}")
     print(f"{arguments.model.model_name_or_path}: {parameters:.2f} million parameters")

@@ -207,7 +207,7 @@ def _load_hub(
         parts = list(data.splits) if split is None else [_known(split, data.splits, name)]
         return datasets.DatasetDict(
             {
-                part: training_stream(data, on_bad_sample)
+                part: training_stream(data, on_bad_sample, plan.seed)
                 if part == "train"
                 else streamed_split(data, part, on_bad_sample)
                 for part in parts
