@@ -130,7 +130,7 @@ def _read_pipeline(path: Path) -> A.BaseCompose:
     if not isinstance(pipeline, A.BaseCompose):
         pipeline = A.Compose([pipeline])
     for transform in _leaves(pipeline):
-        # albumentations fills masks with 0 by default, and 0 is a class: what it fills in is ignored
+        # albumentations fills masks with 0 by default, which is a class
         if getattr(transform, "fill_mask", None) == 0:
             transform.fill_mask = IGNORE_INDEX
         if getattr(transform, "mask_interpolation", cv2.INTER_NEAREST) != cv2.INTER_NEAREST:
