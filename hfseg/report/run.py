@@ -5,7 +5,6 @@ import math
 import os
 import platform
 import shlex
-from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -15,6 +14,7 @@ import numpy as np
 import yaml
 
 from hfseg.labels import LabelSet
+from hfseg.report.redaction import redacted_values
 from hfseg.training.parse import Arguments
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ RUN_FILES = (
     "test_results.json",
 )
 _PACKAGES = ("torch", "transformers", "datasets", "accelerate", "albumentations", "evaluate")
+_NOT_IN_RECIPE = ("output_dir", "resume_from_checkpoint", "overwrite_output_dir")
 _PICTURES = 3
 
 
@@ -74,21 +75,27 @@ def write_run(
     print(class_table(labels, evaluations))
 
 
-def recipe_yaml(arguments: Arguments) -> str:
-    """The resolved arguments as a recipe that repeats the run.
+def public_recipe(arguments: Arguments) -> dict[str, Any]:
+    """The resolved arguments that repeat the run.
 
-    Paths of this machine stay out of it: the folder is pushed as it stands.
+    Where it ran is left out, and of local paths all but the last part: the folder is pushed as
+    it stands.
     """
-    recipe, local = {}, []
-    for key, value in arguments.recipe.items():
-        if key in ("output_dir", "resume_from_checkpoint", "overwrite_output_dir"):
-            continue
-        if isinstance(value, str) and (os.path.isabs(value) or os.path.exists(value)):
-            local.append(f"--{key} <{Path(value).name}>")
-            continue
-        recipe[key] = value
-    head = f"# add on the command line: {' '.join(local)}\n" if local else ""
-    return head + yaml.safe_dump(recipe, sort_keys=True, allow_unicode=True)
+    said = {key: value for key, value in arguments.recipe.items() if key not in _NOT_IN_RECIPE}
+    return redacted_values(dict(sorted(said.items())))
+
+
+def recipe_yaml(arguments: Arguments) -> str:
+    """`public_recipe` as the text of `recipe.yaml`."""
+    head = f"# repeats the run {Path(arguments.training.output_dir).name!r}: --config recipe.yaml\n"
+    local = [
+        f"--{key} (a folder of yours, here {Path(str(value)).name})"
+        for key, value in arguments.recipe.items()
+        if isinstance(value, str) and key not in _NOT_IN_RECIPE and redacted_values(value) != value
+    ]
+    if local:
+        head += f"# say again on the command line: {', '.join(local)}\n"
+    return head + yaml.safe_dump(public_recipe(arguments), allow_unicode=True)
 
 
 def class_table(labels: LabelSet, evaluations: dict[str, Evaluation]) -> str:
@@ -182,64 +189,56 @@ def _write_card(
     from hfseg.models import NAMED_MODELS
     from hfseg.report.model_card import CardInputs, write_model_card
 
-    named = NAMED_MODELS.get(str(arguments.model.model_name_or_path))
-    base = arguments.model.encoder_weights or (
-        named.weights if named else arguments.model.model_name_or_path
-    )
-    from_hub = base is not None and not os.path.isdir(base) and not arguments.model.from_scratch
-    wanted, size = arguments.data, arguments.data.image_size
-    protocol = (
-        f"Images {'resized to ' + str(size) if size else 'at their own size'}; logits resized "
-        "bilinearly to the label's "
-        + (f"size after resizing to {size}" if wanted.eval_at_image_size else "own size")
-        + ", then argmax; pixels labelled 255 are ignored; mean over the classes that occur in "
-        "labels or predictions."
-    )
+    wanted, name = arguments.data, str(arguments.model.model_name_or_path)
+    named = NAMED_MODELS.get(name)
+    source = arguments.model.encoder_weights or (named.weights if named else name)
+    from_hub = not arguments.model.from_scratch and not os.path.isdir(str(source))
+    config = trainer.model.config
+    processor = trainer.processing_class
+    size = (processor.size["height"], processor.size["width"]) if processor.do_resize else None
     write_model_card(
         Path(arguments.training.output_dir),
         CardInputs(
-            model_name=Path(arguments.training.output_dir).name,
-            architecture=type(trainer.model).__name__,
-            model_name_or_path=_public(str(arguments.model.model_name_or_path)),
+            model_name=Path(arguments.training.output_dir).resolve().name,
+            model_type=config.model_type,
+            architecture=f"{type(trainer.model).__name__} ({Path(name).name})",
+            model_name_or_path=source if arguments.model.encoder_weights else name,
+            base_model=source if from_hub else None,
             from_scratch=arguments.model.from_scratch,
-            base_model=base if from_hub else None,
-            local_weights=None if from_hub or arguments.model.from_scratch else _public(str(base)),
             license=named.license if named and from_hub else None,
             dataset_name=str(wanted.dataset_name),
-            dataset_id=None,
-            dataset_license=None,
-            labels=labels,
+            label_set=labels,
             split_sizes={split: len(rows) for split, rows in data.items()},
             eval_split="validation",
             metrics=validation.scores,
-            absent=validation.absent,
-            protocol=protocol,
-            command=public_command(arguments.argv),
-            recipe=recipe_yaml(arguments),
+            protocol=protocol(wanted.image_size, wanted.eval_at_image_size),
+            command=shlex.join(["accelerate", "launch", "scripts/finetune.py", *arguments.argv]),
+            recipe=public_recipe(arguments),
             seed=arguments.training.seed,
             hardware=hardware(trainer),
             training_seconds=train_scores["train_runtime"],
             num_steps=trainer.state.global_step,
             epochs=float(trainer.state.epoch or 0),
-            versions={name: version(name) for name in _PACKAGES},
+            versions={package: version(package) for package in _PACKAGES},
             num_parameters=sum(p.numel() for p in trainer.model.parameters()),
-            needs_remote_code=bool(getattr(trainer.model.config, "auto_map", None)),
+            image_size=size,
+            needs_remote_code=bool(getattr(config, "auto_map", None)),
         ),
     )
 
 
-def _public(path: str) -> str:
-    """A Hub id or name as it is; of a local path only the last part."""
-    return Path(path).name if os.path.exists(path) or os.path.isabs(path) else path
-
-
-def public_command(argv: Sequence[str]) -> str:
-    """The command line of the run, without the paths of this machine."""
-    words = []
-    for word in argv:
-        flag, equals, value = word.partition("=")
-        words.append(flag + equals + _public(value) if equals else _public(word))
-    return shlex.join(["accelerate", "launch", "scripts/finetune.py", *words])
+def protocol(image_size: str | None, eval_at_image_size: bool) -> str:
+    """One sentence: at which size it was predicted and scored."""
+    images = f"Images resized to {image_size}" if image_size else "Images at their own size"
+    label = (
+        f"the label's size after resizing to {image_size}"
+        if eval_at_image_size
+        else ("the label's own size")
+    )
+    return (
+        f"{images}; logits resized bilinearly to {label}, then argmax; pixels labelled 255 are "
+        "ignored; the mean is over the classes that occur in labels or predictions."
+    )
 
 
 def hardware(trainer: "SegmentationTrainer") -> str:

@@ -1,0 +1,311 @@
+"""The model card (`README.md`) of a run, made of measured facts only."""
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+from huggingface_hub import EvalResult, ModelCard, ModelCardData
+
+from hfseg.labels import LabelSet
+from hfseg.report.citations import citations
+from hfseg.report.redaction import redacted, redacted_values
+
+TEMPLATE = Path(__file__).with_name("model_card_template.md")
+
+PICTURES = {
+    "report/predictions.png": "Images, ground truth and predictions",
+    "report/per_class_iou.png": "IoU per class",
+    "report/confusion_matrix.png": "Confusion matrix",
+    "report/curves.png": "Training curves",
+}
+
+_SCORES = {
+    "mean_iou": "mean IoU",
+    "mean_accuracy": "mean accuracy",
+    "overall_accuracy": "overall accuracy",
+}
+_SMALL_SPLIT = 200  # images; below, the card warns that the numbers rest on few images
+_LONG_TABLE = 25  # classes; beyond, tables are folded
+
+# Identifiers the Hub accepts (hub-docs, repositories-licenses) that weights or data here may carry;
+# anything else is declared as "other" with its name, which the Hub accepts as well.
+_HUB_LICENSE = re.compile(
+    r"apache-2\.0|mit|isc|unlicense|unknown|other|openrail|cc|cc0-1\.0|odbl|pddl|mpl-2\.0"
+    r"|bsd|bsd-[23]-clause|[al]?gpl-3\.0|l?gpl|gpl-2\.0|lgpl-2\.1"
+    r"|cc-by(-nc)?(-sa|-nd)?-4\.0|cc-by(-nc)?(-sa)?-3\.0|cc-by-2\.0|cc-by-nc(-sa)?-2\.0"
+)
+
+
+@dataclass
+class CardInputs:
+    """What a card says of a run. Local paths in any text are reduced to their folder name.
+
+    Args:
+        model_name: title.
+        model_type: `config.model_type`.
+        architecture: in words, for example "SegFormer with a MiT-B0 encoder".
+        model_name_or_path: as given to the run.
+        label_set: names and colours.
+        dataset_name: as shown.
+        split_sizes: images by split.
+        eval_split: the split that `metrics` were measured on.
+        metrics: `eval_results.json` (`eval_mean_iou`, `eval_iou_<label>` ...); an IoU that is
+            missing, None or NaN means that the class is absent.
+        protocol: one sentence: at which size it was predicted and scored.
+        command: the command line that repeats the run.
+        recipe: resolved arguments that differ from the defaults.
+        seed: of the run.
+        hardware: for example "1 x NVIDIA A100" or "CPU, 2 cores".
+        training_seconds: wall-clock time of the training.
+        num_steps: optimisation steps.
+        epochs: passes over the training split.
+        versions: package -> version.
+        num_parameters: of the model.
+        base_model: Hub id of the weights training started from.
+        from_scratch: training started from random weights.
+        license: of the trained weights, None if unknown.
+        dataset_id: Hub id of the data set.
+        dataset_license: None if unknown.
+        image_size: (height, width) that images are resized to, None for their own size.
+        needs_remote_code: loading it without hfseg needs `trust_remote_code=True`.
+        repo_id: Hub id that it is pushed to, None if it isn't.
+        notes: further facts, one sentence each.
+    """
+
+    model_name: str
+    model_type: str
+    architecture: str
+    model_name_or_path: str
+    label_set: LabelSet
+    dataset_name: str
+    split_sizes: Mapping[str, int]
+    eval_split: str
+    metrics: Mapping[str, Any]
+    protocol: str
+    command: str
+    recipe: Mapping[str, Any]
+    seed: int
+    hardware: str
+    training_seconds: float
+    num_steps: int
+    epochs: float
+    versions: Mapping[str, str]
+    num_parameters: int
+    base_model: str | None = None
+    from_scratch: bool = False
+    license: str | None = None
+    dataset_id: str | None = None
+    dataset_license: str | None = None
+    image_size: tuple[int, int] | None = None
+    needs_remote_code: bool = False
+    repo_id: str | None = None
+    notes: Sequence[str] = field(default_factory=tuple)
+
+
+def write_model_card(output_dir: str | Path, run: CardInputs) -> Path:
+    """Write `README.md` into `output_dir` and return its path.
+
+    Pictures are linked where they exist (`report/*.png`), so draw them first.
+    """
+    output_dir = Path(output_dir)
+    model_id = run.repo_id or output_dir.resolve().name
+    card = ModelCard.from_template(
+        _metadata(run),
+        template_path=str(TEMPLATE),
+        run=run,
+        model_id=model_id,
+        summary=_summary(run),
+        scores={name: run.metrics[f"eval_{key}"] for key, name in _scores(run).items()},
+        classes=_class_rows(run),
+        has_iou=_measured_per_class(run),
+        has_accuracy=any(key.startswith("eval_accuracy_") for key in run.metrics),
+        long_table=len(run.label_set) > _LONG_TABLE,
+        start=_start(run),
+        pictures={p: t for p, t in PICTURES.items() if (output_dir / p).is_file()},
+        recipe=yaml.safe_dump(
+            redacted_values(run.recipe), sort_keys=False, allow_unicode=True
+        ).strip(),
+        command=run.command.strip(),
+        duration=_duration(run.training_seconds),
+        limits=_limits(run),
+        citations=citations(
+            run.model_type,
+            run.architecture,
+            Path(run.model_name_or_path).name,
+            run.base_model or "",
+        ),
+        cell=_cell,
+    )
+    card.text = redacted(card.text)
+    path = output_dir / "README.md"
+    card.save(path)
+    return path
+
+
+def _metadata(run: CardInputs) -> ModelCardData:
+    known = run.license is None or bool(_HUB_LICENSE.fullmatch(run.license.lower()))
+    dataset_id = _hub_id(run.dataset_id)
+    results = [
+        EvalResult(
+            task_type="image-segmentation",
+            task_name="Semantic segmentation",
+            dataset_type=dataset_id or _slug(run.dataset_name),
+            dataset_name=redacted(run.dataset_name),
+            dataset_split=run.eval_split,
+            metric_type=key,
+            metric_name=name,
+            metric_value=float(run.metrics[f"eval_{key}"]),
+        )
+        for key, name in _scores(run).items()
+    ]
+    tags = ["semantic-segmentation", "vision", "hfseg", run.model_type]
+    return ModelCardData(
+        license=run.license.lower() if run.license and known else (None if known else "other"),
+        license_name=None if known else _slug(run.license),
+        base_model=_hub_id(run.base_model),
+        datasets=[dataset_id] if dataset_id else None,
+        pipeline_tag="image-segmentation",
+        library_name="transformers",
+        tags=tags + (["custom_code"] if run.needs_remote_code else []),
+        metrics=list(_scores(run)) or None,
+        model_name=redacted(run.model_name) if results else None,
+        eval_results=results or None,
+    )
+
+
+def _scores(run: CardInputs) -> dict[str, str]:
+    """The overall scores that were measured: key -> name."""
+    return {key: name for key, name in _SCORES.items() if _number(run.metrics.get(f"eval_{key}"))}
+
+
+def _measured_per_class(run: CardInputs) -> bool:
+    return any(key.startswith("eval_iou_") for key in run.metrics)
+
+
+def _class_rows(run: CardInputs) -> list[dict[str, Any]]:
+    rows = []
+    names = zip(run.label_set.names, run.label_set.metric_names, strict=True)
+    for index, (name, key) in enumerate(names):
+        iou, accuracy = (run.metrics.get(f"eval_{kind}_{key}") for kind in ("iou", "accuracy"))
+        rows.append(
+            {
+                "id": index,
+                "name": name,
+                "color": "#{:02x}{:02x}{:02x}".format(*run.label_set.palette[index]),
+                "iou": f"{iou:.4f}" if _number(iou) else "absent",
+                "accuracy": f"{accuracy:.4f}" if _number(accuracy) else "",
+                "value": iou if _number(iou) else None,
+            }
+        )
+    return rows
+
+
+def _summary(run: CardInputs) -> str:
+    images = run.split_sizes.get(run.eval_split)
+    where = f"the {run.eval_split} split" + (f" ({_count(images, 'image')})" if images else "")
+    scores = [f"{name} **{run.metrics[f'eval_{key}']:.4f}**" for key, name in _scores(run).items()]
+    sentence = (
+        f"{run.architecture} for semantic segmentation of {_count(len(run.label_set), 'class')}, "
+        f"{_start(run)} on {_dataset_link(run)}."
+    )
+    if not scores:
+        return f"{sentence} It was not evaluated."
+    return f"{sentence} On {where} it reaches {_listed(scores)}."
+
+
+def _start(run: CardInputs) -> str:
+    base = _hub_id(run.base_model)
+    if run.from_scratch:
+        return "trained from random weights"
+    if base:
+        return f"fine-tuned from [{base}](https://huggingface.co/{base})"
+    return f"fine-tuned from `{Path(run.model_name_or_path).name}`"
+
+
+def _dataset_link(run: CardInputs) -> str:
+    dataset_id = _hub_id(run.dataset_id)
+    if dataset_id is None:
+        return run.dataset_name
+    return f"[{run.dataset_name}](https://huggingface.co/datasets/{dataset_id})"
+
+
+def _limits(run: CardInputs) -> list[str]:
+    """What follows from the facts of this run, and nothing else."""
+    limits = [
+        f"It knows the {_count(len(run.label_set), 'class')} above and gives every pixel one of "
+        "them, also where none fits."
+    ]
+    measured = bool(_scores(run))
+    images = run.split_sizes.get(run.eval_split)
+    if measured:
+        limits.append(
+            f"The numbers hold for {run.dataset_name}; on other data nothing was measured."
+        )
+    if measured and images is not None and images < _SMALL_SPLIT:
+        limits.append(
+            f"The {run.eval_split} split is small ({_count(images, 'image')}): "
+            "other images may well give other numbers."
+        )
+    train = run.split_sizes.get("train")
+    if train is not None and train < _SMALL_SPLIT:
+        limits.append(f"It was trained on {_count(train, 'image')} only.")
+    rows = _class_rows(run)
+    scored = sorted((row for row in rows if row["value"] is not None), key=lambda r: r["value"])
+    absent = [row["name"] for row in rows if row["value"] is None]
+    if absent and _measured_per_class(run):
+        verb = "occurs" if len(absent) == 1 else "occur"
+        limits.append(
+            f"{_names(absent)} {verb} neither in the labels nor in the predictions of the "
+            f"{run.eval_split} split: not measured, and left out of the mean."
+        )
+    if len(scored) >= 4:
+        lowest = [f"{row['name']} ({row['iou']})" for row in scored[:3]]
+        limits.append(f"The classes with the lowest IoU are {_listed(lowest)}.")
+    return limits
+
+
+def _names(names: list[str], most: int = 12) -> str:
+    if len(names) <= most:
+        return _listed(names)
+    return f"{', '.join(names[:most])} and {len(names) - most} further classes"
+
+
+def _listed(parts: Sequence[str]) -> str:
+    return " and ".join([", ".join(parts[:-1]), parts[-1]] if len(parts) > 1 else list(parts))
+
+
+def _count(number: int, noun: str) -> str:
+    plural = f"{noun}es" if noun.endswith("s") else f"{noun}s"
+    return f"{number:,} {noun if number == 1 else plural}"
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {seconds} s"
+
+
+def _number(value: Any) -> bool:
+    return value is not None and math.isfinite(value)
+
+
+def _hub_id(name: str | None) -> str | None:
+    """`name` if it has the form of a Hub id (owner/name or a lone name), else None."""
+    if name and re.fullmatch(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?", name):
+        return name
+    return None
+
+
+def _slug(name: str) -> str:
+    return re.sub(r"[^a-z0-9.]+", "-", redacted(name).lower()).strip("-.")
+
+
+def _cell(text: Any) -> str:
+    """Text that can't break a markdown table."""
+    return " ".join(str(text).split()).replace("|", "\\|").replace("<", "&lt;")

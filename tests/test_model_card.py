@@ -1,0 +1,296 @@
+import re
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import yaml
+from huggingface_hub import ModelCard
+from PIL import Image
+
+from hfseg.labels import LabelSet
+from hfseg.report.citations import citations
+from hfseg.report.model_card import CardInputs, write_model_card
+from hfseg.report.redaction import redacted, redacted_values
+
+LABELS = LabelSet(("sky", "road", "traffic sign", "car"))
+RUN = CardInputs(
+    model_name="street-segformer",
+    model_type="segformer",
+    architecture="SegFormer-B0",
+    model_name_or_path="/home/someone/weights/mit-b0",
+    label_set=LABELS,
+    dataset_name="streets",
+    split_sizes={"train": 320, "validation": 40},
+    eval_split="validation",
+    metrics={
+        "eval_mean_iou": 0.612345678901,
+        "eval_mean_accuracy": 0.7,
+        "eval_overall_accuracy": 0.91,
+        "eval_iou_sky": 0.9,
+        "eval_iou_road": 0.52,
+        "eval_iou_traffic_sign": float("nan"),
+        "eval_iou_car": 0.11,
+    },
+    protocol="Images at their own size, scored at the size of the label.",
+    command="python scripts/finetune.py --dataset_path /mnt/disk/streets --hub_token hf_"
+    + "x" * 30,
+    recipe={"learning_rate": 6e-5, "dataset_path": "/mnt/my disk/streets", "hub_token": "secret"},
+    seed=7,
+    hardware="CPU, 2 cores",
+    training_seconds=3725.0,
+    num_steps=1500,
+    epochs=12.5,
+    versions={"hfseg": "0.1.0", "torch": "2.6.0"},
+    num_parameters=3_715_170,
+)
+
+
+def card_text(tmp_path, **changes) -> str:
+    return write_model_card(tmp_path, replace(RUN, **changes)).read_text(encoding="utf-8")
+
+
+def python_blocks(text: str) -> list[str]:
+    return re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
+
+
+def test_the_metadata_reads_back_as_eval_results_with_the_same_numbers(tmp_path):
+    path = write_model_card(tmp_path, replace(RUN, dataset_id="someone/streets"))
+    data = ModelCard.load(path).data
+    assert {r.metric_type: r.metric_value for r in data.eval_results} == {
+        "mean_iou": 0.612345678901,
+        "mean_accuracy": 0.7,
+        "overall_accuracy": 0.91,
+    }
+    assert {r.dataset_type for r in data.eval_results} == {"someone/streets"}
+    assert {r.dataset_split for r in data.eval_results} == {"validation"}
+    assert data.model_name == "street-segformer"
+    assert data.datasets == ["someone/streets"]
+    assert data.pipeline_tag == "image-segmentation"
+    assert data.library_name == "transformers"
+
+
+def test_an_unknown_license_is_not_invented(tmp_path):
+    path = write_model_card(tmp_path, RUN)
+    assert ModelCard.load(path).data.license is None
+    assert "licence of these weights is not known" in path.read_text()
+
+
+def test_a_license_that_the_hub_does_not_list_is_declared_as_other(tmp_path):
+    data = ModelCard.load(write_model_card(tmp_path, replace(RUN, license="NVIDIA License"))).data
+    assert (data.license, data.license_name) == ("other", "nvidia-license")
+
+
+def test_a_license_that_the_hub_lists_is_declared_as_it_is(tmp_path):
+    data = ModelCard.load(write_model_card(tmp_path, replace(RUN, license="Apache-2.0"))).data
+    assert (data.license, data.license_name) == ("apache-2.0", None)
+
+
+def test_base_model_is_declared_only_if_it_is_a_hub_id(tmp_path):
+    for base_model, declared in (("nvidia/mit-b0", "nvidia/mit-b0"), ("/mnt/mit-b0", None)):
+        data = ModelCard.load(write_model_card(tmp_path, replace(RUN, base_model=base_model))).data
+        assert data.base_model == declared
+
+
+def test_neither_paths_nor_tokens_get_into_the_card(tmp_path):
+    text = card_text(
+        tmp_path / "run",
+        dataset_name="/mnt/disk/streets",
+        model_name="/runs/street-segformer",
+        base_model="/mnt/weights/mit-b0",
+        notes=["Weights were read from /srv/weights/mit-b0."],
+    )
+    for part in (
+        "/mnt",
+        "/home",
+        "/srv",
+        "/runs",
+        "disk",
+        "someone",
+        str(tmp_path),
+        "secret",
+        "hf_",
+    ):
+        assert part not in text
+    assert "--dataset_path streets" in text
+    assert "scripts/finetune.py" in text
+
+
+def test_the_recipe_in_the_card_is_the_resolved_arguments(tmp_path):
+    recipe = re.search(r"```yaml\n(.*?)```", card_text(tmp_path), flags=re.DOTALL)[1]
+    assert yaml.safe_load(recipe) == {"learning_rate": 6e-5, "dataset_path": "streets"}
+
+
+def test_nothing_is_left_to_fill_in(tmp_path):
+    bare = dict(metrics={}, recipe={}, versions={}, split_sizes={}, command="", protocol="")
+    for changes in ({}, bare):
+        text = card_text(tmp_path, **changes)
+        for placeholder in (
+            "More Information Needed",
+            "None",
+            " nan",
+            "``\n\n``",
+            "bash\n\n",
+            " .",
+            ": .",
+            "{{ ",
+            "{%",
+            "TODO",
+            "\n\n\n\n",
+        ):
+            assert placeholder not in text
+
+
+def test_without_metrics_the_card_says_that_nothing_was_measured(tmp_path):
+    path = write_model_card(tmp_path, replace(RUN, metrics={}))
+    assert "was not evaluated" in path.read_text()
+    assert ModelCard.load(path).data.eval_results is None
+
+
+def test_the_first_sentence_states_the_numbers_and_the_number_of_images(tmp_path):
+    summary = card_text(tmp_path).split("# street-segformer\n\n")[1].split("\n")[0]
+    assert "validation split (40 images)" in summary
+    assert "mean IoU **0.6123**" in summary
+    assert "4 classes" in summary
+
+
+def test_absent_classes_are_named_and_not_given_a_number(tmp_path):
+    text = card_text(tmp_path)
+    assert "| traffic sign | absent |" in text
+    assert "| car | 0.1100 |" in text
+    assert "traffic sign occurs neither in the labels nor in the predictions" in text
+
+
+@pytest.mark.parametrize("value", [None, float("nan")])
+def test_a_missing_iou_in_json_is_absent_as_well(tmp_path, value):
+    text = card_text(tmp_path, metrics={**RUN.metrics, "eval_iou_sky": value})
+    assert "| sky | absent |" in text
+
+
+def test_without_values_per_class_no_class_is_called_absent(tmp_path):
+    text = card_text(tmp_path, metrics={"eval_mean_iou": 0.5})
+    assert "absent" not in text
+    assert "neither in the labels" not in text
+
+
+def test_limits_follow_from_the_facts(tmp_path):
+    labels = LabelSet(("a", "b", "c", "d"))
+    metrics = {"eval_mean_iou": 0.5} | {
+        f"eval_iou_{n}": v for n, v in zip("abcd", (0.9, 0.1, 0.3, 0.2), strict=True)
+    }
+    small = card_text(tmp_path, label_set=labels, metrics=metrics)
+    assert "validation split is small (40 images)" in small
+    assert "lowest IoU are b (0.1000), d (0.2000) and c (0.3000)" in small
+    large = card_text(tmp_path, split_sizes={"train": 9000, "validation": 3000})
+    assert "is small" not in large
+
+
+def test_only_pictures_that_exist_are_linked_relatively(tmp_path):
+    (tmp_path / "report").mkdir()
+    (tmp_path / "report" / "curves.png").touch()
+    assert re.findall(r"!\[.*?\]\((.*?)\)", card_text(tmp_path)) == ["report/curves.png"]
+
+
+def test_labels_table_gives_each_class_its_color(tmp_path):
+    assert "| 1 | road | `#e69f00` |" in card_text(tmp_path)
+
+
+def test_a_class_name_cannot_break_a_table(tmp_path):
+    text = card_text(tmp_path, label_set=LabelSet(("left|right", "b")))
+    assert "| 0 | left\\|right | `#0072b2` |" in text
+
+
+def test_150_classes_are_folded_and_all_listed(tmp_path):
+    labels = LabelSet(tuple(f"class {index}" for index in range(150)))
+    text = card_text(tmp_path, label_set=labels)
+    assert len(re.findall(r"^\| \d+ \| class \d+ \| `#", text, flags=re.MULTILINE)) == 150
+    assert text.count("<details>") == text.count("</details>") == 2
+
+
+def test_a_pushed_model_is_used_by_its_id_with_remote_code_where_needed(tmp_path):
+    text = card_text(tmp_path, repo_id="me/streets", needs_remote_code=True)
+    transformers_only = [block for block in python_blocks(text) if "hfseg" not in block]
+    assert len(transformers_only) == 2
+    for block in transformers_only:
+        assert '"me/streets"' in block
+        assert "trust_remote_code=True" in block
+    assert "trust_remote_code" not in card_text(tmp_path, repo_id="me/streets")
+
+
+def test_the_usage_works_as_pasted(tmp_path, monkeypatch):
+    from transformers import (
+        SegformerConfig,
+        SegformerForSemanticSegmentation,
+        SegformerImageProcessor,
+    )
+
+    config = SegformerConfig(
+        num_encoder_blocks=2,
+        depths=[1, 1],
+        sr_ratios=[4, 2],
+        hidden_sizes=[8, 8],
+        patch_sizes=[7, 3],
+        strides=[4, 2],
+        num_attention_heads=[1, 1],
+        mlp_ratios=[1, 1],
+        decoder_hidden_size=8,
+        id2label=LABELS.id2label,
+        label2id=LABELS.label2id,
+    )
+    folder = tmp_path / "streets"
+    SegformerForSemanticSegmentation(config).save_pretrained(folder)
+    SegformerImageProcessor(do_resize=False).save_pretrained(folder)
+    noise = np.random.default_rng(0).integers(0, 255, (48, 64, 3)).astype(np.uint8)
+    Image.fromarray(noise).save(tmp_path / "photo.jpg")
+    monkeypatch.chdir(tmp_path)
+    whole, steps, segmenter = python_blocks(card_text(folder))
+    names: dict = {}
+    exec(whole, names)
+    assert {segment["label"] for segment in names["segments"]} <= set(LABELS.names)
+    exec(steps, names)
+    assert tuple(names["mask"].shape) == (48, 64)
+    compile(segmenter, "card", "exec")
+
+
+@pytest.mark.parametrize(
+    ("texts", "keys"),
+    [
+        (["segformer", "SegFormer-B0"], ["xie2021segformer"]),
+        (["deeplabv3plus-mobilenet-v2"], ["chen2018encoder", "sandler2018mobilenetv2"]),
+        (["mobilenet_v2", "DeepLabV3+"], ["chen2018encoder", "sandler2018mobilenetv2"]),
+        (["deeplabv3-resnet50"], ["chen2017rethinking"]),
+        (["hfseg_smp", "U-Net with a ResNet-34 encoder"], ["ronneberger2015unet"]),
+        (["pspnet-resnet50"], ["zhao2017pyramid"]),
+        (["fcn-resnet50"], ["long2015fully"]),
+        (["upernet", "upernet-convnext-tiny"], ["xiao2018unified"]),
+        (["unetplusplus-resnet34", "UNet++"], []),
+        (["dpt"], []),
+    ],
+)
+def test_known_architectures_are_cited_and_no_other(texts, keys):
+    assert [re.match(r"@\w+\{(\w+),", entry)[1] for entry in citations(*texts)] == keys
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("--dataset_path /a/b/VOC --x", "--dataset_path VOC --x"),
+        ("--dataset_path=/a/b/VOC/", "--dataset_path=VOC"),
+        ("--p '/a b/c d/VOC' q", "--p 'VOC' q"),
+        ("~/data/VOC and ../../shared/VOC", "VOC and VOC"),
+        (r"C:\Users\me\VOC", "VOC"),
+        ("file:///a/b/VOC", "VOC"),
+        ("https://huggingface.co/nvidia/mit-b0", "https://huggingface.co/nvidia/mit-b0"),
+        (
+            "scripts/finetune.py and/or H/4, plain /255",
+            "scripts/finetune.py and/or H/4, plain /255",
+        ),
+        ("</details>", "</details>"),
+    ],
+)
+def test_local_paths_are_reduced_to_their_name(text, expected):
+    assert redacted(text) == expected
+
+
+def test_redacted_values_stay_plain_yaml():
+    values = {"a": (1, "/x/y z/w"), "push_to_hub_token": "t", "b": {"c": None, "d": 0.5}}
+    assert redacted_values(values) == {"a": [1, "w"], "b": {"c": None, "d": 0.5}}
