@@ -12,6 +12,7 @@ from hfseg.data.transforms import TrainingTransform, parse_size
 from hfseg.errors import UserError
 from hfseg.labels import LabelSet
 from hfseg.models import load_model
+from hfseg.models.freezing import freeze_batch_norm, freeze_encoder
 from hfseg.training.parse import Arguments
 
 if TYPE_CHECKING:
@@ -173,6 +174,10 @@ def _load_model(
         trust_remote_code=wanted.trust_remote_code,
         **_model_config(wanted.model_config),
     )
+    if wanted.freeze_encoder:
+        freeze_encoder(model)
+    if wanted.freeze_batch_norm:
+        freeze_batch_norm(model)
     size = parse_size("--image_size", arguments.data.image_size)
     changes: dict[str, Any] = {}
     if size is not None:
@@ -213,6 +218,7 @@ def _make_trainer(
 
     from hfseg.data.samples import TrainingSamples
     from hfseg.metrics.streaming import StreamingScores
+    from hfseg.training.fitting import fit_training_to_model
     from hfseg.training.progress import ConcisePrinter, ConciseProgress
     from hfseg.training.trainer import SegmentationTrainer
 
@@ -222,6 +228,7 @@ def _make_trainer(
     transform = TrainingTransform(arguments.data.augmentation, crop_size, seed)
     if crop_size is None and not processor.do_resize and training.train_batch_size > 1:
         _check_one_size(data["train"])
+    fit_training_to_model(training, model, len(data["train"]))
     patience = run.early_stopping_patience
     trainer = SegmentationTrainer(
         model=model,

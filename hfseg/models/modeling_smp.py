@@ -6,6 +6,7 @@ segmentation_models_pytorch, and of ours only its configuration.
 
 import contextlib
 import functools
+import inspect
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -231,6 +232,14 @@ def build_network(config: SmpConfig) -> nn.Module:
         options["output_stride"] = stride
     if config.architecture == "dpt":
         options["dynamic_img_size"] = True
+    known = inspect.signature(smp.MODEL_ARCHITECTURES_MAPPING[config.architecture]).parameters
+    for option in config.decoder_options:
+        # what is not known goes to a timm encoder, and is lost on any other
+        if option not in known and not config.encoder_name.startswith("tu-"):
+            raise ValueError(
+                f"decoder_options: {config.architecture} has no option {option!r}; it has "
+                + ", ".join(name for name in known if name.startswith(("decoder_", "psp_")))
+            )
     options |= config.decoder_options
     build = functools.partial(
         smp.create_model, config.architecture, config.encoder_name, encoder_weights=None
