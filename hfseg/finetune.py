@@ -12,11 +12,12 @@ from hfseg.data.transforms import TrainingTransform, parse_size
 from hfseg.errors import UserError
 from hfseg.labels import LabelSet
 from hfseg.models import load_model
+from hfseg.models.freezing import freeze_batch_norm, freeze_encoder
 from hfseg.training.parse import Arguments
 
 if TYPE_CHECKING:
     import datasets
-    from transformers import PreTrainedModel, SegformerImageProcessor, TrainingArguments
+    from transformers import PreTrainedModel, SegformerImageProcessor
 
     from hfseg.report.run import Evaluation
     from hfseg.training.trainer import SegmentationTrainer
@@ -173,6 +174,10 @@ def _load_model(
         trust_remote_code=wanted.trust_remote_code,
         **_model_config(wanted.model_config),
     )
+    if wanted.freeze_encoder:
+        freeze_encoder(model)
+    if wanted.freeze_batch_norm:
+        freeze_batch_norm(model)
     size = parse_size("--image_size", arguments.data.image_size)
     changes: dict[str, Any] = {}
     if size is not None:
@@ -213,6 +218,7 @@ def _make_trainer(
 
     from hfseg.data.samples import TrainingSamples
     from hfseg.metrics.streaming import StreamingScores
+    from hfseg.training.fitting import fit_training_to_model
     from hfseg.training.progress import ConcisePrinter, ConciseProgress
     from hfseg.training.trainer import SegmentationTrainer
 
@@ -222,7 +228,7 @@ def _make_trainer(
     transform = TrainingTransform(arguments.data.augmentation, crop_size, seed)
     if crop_size is None and not processor.do_resize and training.train_batch_size > 1:
         _check_one_size(data["train"])
-    _avoid_batch_of_one(training, model, len(data["train"]))
+    fit_training_to_model(training, model, len(data["train"]))
     patience = run.early_stopping_patience
     trainer = SegmentationTrainer(
         model=model,
@@ -251,28 +257,6 @@ def _evaluation_samples(arguments: Arguments, split: "datasets.Dataset") -> Any:
     if arguments.data.eval_at_image_size and size is None:
         raise UserError("--eval_at_image_size needs --image_size")
     return EvaluationSamples(split, size if arguments.data.eval_at_image_size else None)
-
-
-def _avoid_batch_of_one(
-    training: "TrainingArguments", model: "PreTrainedModel", count: int
-) -> None:
-    """Leave out a last batch of one image: batch norm over pooled features has no variance there.
-
-    With several processes accelerate fills the last batch up from the first.
-    """
-    from torch.nn.modules.batchnorm import _BatchNorm
-
-    batch = training.train_batch_size
-    if training.world_size > 1 or batch == 1 or count % batch != 1 or count < batch:
-        return
-    if any(isinstance(module, _BatchNorm) for module in model.modules()):
-        training.dataloader_drop_last = True
-        logger.info(
-            "%d training images in batches of %d leave one over: it is left out of each epoch "
-            "(another one every time), since batch norm can't learn from a single image",
-            count,
-            batch,
-        )
 
 
 def _check_one_size(split: "datasets.Dataset") -> None:

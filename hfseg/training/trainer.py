@@ -15,6 +15,7 @@ from transformers import Trainer, TrainerCallback
 from hfseg.data.samples import Collator, EpochSampler
 from hfseg.metrics.confusion import confusion_matrix_per_image
 from hfseg.metrics.streaming import StreamingScores
+from hfseg.models.auxiliary import auxiliary_loss_weight, expose_auxiliary_logits
 from hfseg.models.logits import resize_logits
 from hfseg.training.checkpoints import restore_weights
 from hfseg.training.losses import cross_entropy_sum
@@ -61,6 +62,8 @@ class SegmentationTrainer(Trainer):
             compute_metrics=scores,
             **kwargs,
         )
+        expose_auxiliary_logits(self.model)
+        self.auxiliary_loss_weight = auxiliary_loss_weight(self.model)
         self._evaluation_collator = Collator(image_processor, resize=True)
         # We normalise the loss ourselves, over the whole accumulated and distributed batch:
         # Trainer must neither pass its count of items on nor divide by the accumulation steps.
@@ -112,9 +115,13 @@ class SegmentationTrainer(Trainer):
         """Mean cross-entropy over the valid pixels of the whole optimiser step."""
         outputs = model(pixel_values=inputs["pixel_values"])
         labels = inputs["labels"]
-        total = cross_entropy_sum(
-            outputs.logits, labels, self.ignore_index, self.args.label_smoothing_factor
-        )
+        smoothing = self.args.label_smoothing_factor
+        total = cross_entropy_sum(outputs.logits, labels, self.ignore_index, smoothing)
+        auxiliary = outputs.get("auxiliary_logits")
+        if auxiliary is not None:
+            total = total + self.auxiliary_loss_weight * cross_entropy_sum(
+                auxiliary, labels, self.ignore_index, smoothing
+            )
         if num_items_in_batch is None:
             num_items_in_batch = (labels != self.ignore_index).sum()
         # DDP averages the gradients over processes; the sum is already divided by the count of all
