@@ -13,7 +13,18 @@ from safetensors.torch import load_file
 WORKER = Path(__file__).with_name("worker.py")
 
 
-def run_worker(mode: str, data: Path, output: Path, batch: int, accumulation: int, processes: int):
+EVERY_LOSS = "ce+focal+dice+jaccard+tversky+lovasz+ohem"
+
+
+def run_worker(
+    mode: str,
+    data: Path,
+    output: Path,
+    batch: int,
+    accumulation: int,
+    processes: int,
+    loss: str = EVERY_LOSS,
+):
     """Run the worker on all ranks; what each of them reported."""
     launch = [sys.executable]
     if processes > 1:
@@ -22,7 +33,7 @@ def run_worker(mode: str, data: Path, output: Path, batch: int, accumulation: in
             "--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no",
             "--main_process_port", "0",
         ]  # fmt: skip
-    arguments = [mode, str(data), str(output), str(batch), str(accumulation)]
+    arguments = [mode, str(data), str(output), str(batch), str(accumulation), loss]
     done = subprocess.run(
         [*launch, str(WORKER), *arguments],
         env=environment(),
