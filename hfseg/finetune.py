@@ -16,7 +16,7 @@ from hfseg.training.parse import Arguments
 
 if TYPE_CHECKING:
     import datasets
-    from transformers import PreTrainedModel, SegformerImageProcessor
+    from transformers import PreTrainedModel, SegformerImageProcessor, TrainingArguments
 
     from hfseg.report.run import Evaluation
     from hfseg.training.losses import SegmentationLoss
@@ -250,6 +250,7 @@ def _make_trainer(
     check_metric(training, labels, run.early_stopping_patience)
     if run.sync_batch_norm:
         model = torch.nn.SyncBatchNorm.convert_sync_batchnorm(model)
+    _avoid_batch_of_one(training, model, len(data["train"]))
     trainer = SegmentationTrainer(
         model=model,
         args=training,
@@ -280,6 +281,28 @@ def _evaluation_samples(arguments: Arguments, split: "datasets.Dataset") -> Any:
     if arguments.data.eval_at_image_size and size is None:
         raise UserError("--eval_at_image_size needs --image_size")
     return EvaluationSamples(split, size if arguments.data.eval_at_image_size else None)
+
+
+def _avoid_batch_of_one(
+    training: "TrainingArguments", model: "PreTrainedModel", count: int
+) -> None:
+    """Leave out a last batch of one image: batch norm over pooled features has no variance there.
+
+    With several processes accelerate fills the last batch up from the first.
+    """
+    from torch.nn.modules.batchnorm import _BatchNorm
+
+    batch = training.train_batch_size
+    if training.world_size > 1 or batch == 1 or count % batch != 1 or count < batch:
+        return
+    if any(isinstance(module, _BatchNorm) for module in model.modules()):
+        training.dataloader_drop_last = True
+        logger.info(
+            "%d training images in batches of %d leave one over: it is left out of each epoch "
+            "(another one every time), since batch norm can't learn from a single image",
+            count,
+            batch,
+        )
 
 
 def _check_one_size(split: "datasets.Dataset") -> None:

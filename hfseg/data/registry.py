@@ -85,7 +85,7 @@ def _draw(split: str) -> "datasets.Dataset":
     from hfseg.data import toyscapes
     from hfseg.data.pairs import cached_dataset
 
-    code = [path.read_bytes() for path in sorted(Path(__file__).parent.glob("toyscapes*.py"))]
+    code = [path.read_bytes() for path in sorted(Path(toyscapes.__file__).parent.glob("*.py"))]
     rows = {"split": split, "count": toyscapes.SPLITS[split]}
     return cached_dataset(split, _scene_rows, rows, [toyscapes.SPLITS, *code])
 

@@ -1,8 +1,10 @@
 """A whole scene of toyscapes: light and camera, the street, what stands in it, and the sensor."""
 
+from collections.abc import Callable
+
 import numpy as np
 
-from hfseg.data.toyscapes_canvas import (
+from hfseg.data.toyscapes.canvas import (
     BUILDING,
     COLUMNS,
     IGNORE,
@@ -15,34 +17,31 @@ from hfseg.data.toyscapes_canvas import (
     Light,
     View,
     mix,
-    pack,
+    words,
 )
-from hfseg.data.toyscapes_figures import (
+from hfseg.data.toyscapes.figures import (
     BLACK,
     CAR_PAINTS,
-    LAMPLIGHT,
-    WALLS,
     WHITE,
-    House,
     draw_car,
     draw_crossing_car,
     draw_person,
     draw_pole,
     draw_tree,
-    draw_wall,
 )
+from hfseg.data.toyscapes.houses import LAMPLIGHT, WALLS, House, draw_house
 
 LIGHTS = (
     Light((88, 148, 214), (196, 218, 236), (100, 100, 98), haze=260, shade=58),  # noon
     Light((110, 160, 214), (226, 222, 206), (102, 97, 88), haze=160, shade=62),  # morning
     Light((92, 96, 146), (246, 176, 116), (98, 80, 70), haze=180, shade=64, lit=4),  # evening
-    Light((30, 36, 74), (122, 92, 118), (46, 46, 60), haze=200, lit=9, noise=14),  # dusk
+    Light((30, 36, 74), (122, 92, 118), (46, 46, 60), haze=200, lit=9, noise=10),  # dusk
     Light((168, 174, 182), (206, 208, 210), (88, 90, 93), haze=150, lit=1),  # overcast
-    Light((186, 190, 192), (198, 202, 204), (86, 88, 90), haze=32, lit=3, noise=10),  # fog
-    Light((116, 124, 136), (164, 172, 180), (68, 72, 78), haze=70, lit=6, noise=12, rain=True),
+    Light((186, 190, 192), (198, 202, 204), (86, 88, 90), haze=32, lit=3, noise=6),  # fog
+    Light((116, 124, 136), (164, 172, 180), (68, 72, 78), haze=70, lit=6, noise=7, rain=True),
 )
-ASPHALTS = ((92, 92, 96), (112, 110, 108), (76, 78, 84), (124, 120, 112))
-SLABS = ((156, 152, 146), (172, 160, 146), (136, 138, 142), (150, 132, 120), (118, 116, 114))
+ASPHALTS = ((86, 86, 92), (102, 100, 100), (72, 74, 80), (110, 107, 102))
+SLABS = ((166, 160, 150), (184, 168, 148), (154, 156, 160), (174, 144, 122), (190, 184, 170))
 FAR = 75.0  # metres to the end of the street
 
 
@@ -56,7 +55,8 @@ class Scene:
 
     def __init__(self, dice: Dice) -> None:
         self.dice = dice
-        self.light = dice.pick(LIGHTS)
+        # every second scene has plain daylight
+        self.light = dice.pick(LIGHTS[:2] if dice.chance(35) else LIGHTS)
         self.canvas = Canvas()
         self.view = View(
             self.canvas,
@@ -79,7 +79,8 @@ class Scene:
         self.walk = dice.uniform(1.8, 4.6)  # width of the pavement
         self.crossing = dice.uniform(11, 26) if dice.chance(45) else None  # where a street crosses
         self.sun = dice.pick((-1, 1))  # the side whose houses throw their shadow on the street
-        self.objects: list[tuple[float, float, float, object]] = []  # z, x, half width, draw
+        self.taken: list[tuple[float, float, float]] = []  # z, x, half width
+        self.things: list[tuple[float, Callable[[], None]]] = []  # z, how to draw it
 
     def draw(self) -> tuple[np.ndarray, np.ndarray]:
         """Image, (160, 256, 3) uint8, and mask, (160, 256) uint8."""
@@ -90,11 +91,7 @@ class Scene:
         self._traffic()
         self._street_furniture()
         self._people()
-        for z, x, half, _ in self.objects:
-            foot = self.view.point(x, 0, z)
-            size = self.view.size(half, z)
-            self.canvas.shadow(*foot, size * 5 // 4, size // 3 + 1, min(self.light.shade + 5, 80))
-        for *_, draw in sorted(self.objects, key=lambda thing: -thing[0]):
+        for _, draw in sorted(self.things, key=lambda thing: -thing[0]):
             draw()
         if self.light.rain:
             self._wet_road()
@@ -107,7 +104,7 @@ class Scene:
         rows = view.horizon + 8
         down = np.clip(np.arange(rows) * 256 // view.horizon, 0, 256)[:, None]
         sky = (np.array(light.zenith) * (256 - down) + np.array(light.horizon) * down) >> 8
-        cover = self.blobs[:rows] * 2 + self.dice.clouds(16)[:rows] - self.dice.between(330, 560)
+        cover = self.blobs[:rows] * 2 + self.dice.clouds(16, rows) - self.dice.between(330, 560)
         cover = (np.clip(cover, 0, 255) * 3 >> 2).astype(np.uint16)[..., None]
         cloud = np.array(mix(light.horizon, WHITE, 0 if light.lit > 5 else 55), np.uint16)
         sky = sky.astype(np.uint16)[:, None] * (256 - cover) + cloud * cover
@@ -148,11 +145,11 @@ class Scene:
         # what the ground is made of, as positions in `colors`
         asphalt, slab = dice.pick(ASPHALTS), dice.pick(SLABS)
         patch = mix(asphalt, BLACK, dice.between(8, 20))
-        colors = [slab, mix(slab, BLACK, 20), mix(slab, WHITE, 14), asphalt, patch, (222, 220, 208)]
+        colors = [slab, mix(slab, BLACK, 20), mix(slab, WHITE, 24), asphalt, patch, (222, 220, 208)]
         size = dice.uniform(0.6, 1.6)
         joints = ((_fraction(z / size) < 0.09) | (_fraction(x / size) < 0.08)) & (z < 22)
         kind = np.where(road, np.where(blobs > 168, np.uint8(4), np.uint8(3)), joints)
-        kind[~road & (onto > -0.22)] = 2
+        kind[~road & (onto > -0.3)] = 2
         dash = dice.uniform(5, 8)
         middle = (self.right - self.left) / 2 if dice.chance(60) else self.right - 3.3
         marks = (abs(x - middle) < 0.08) & (_fraction(z / dash) < 0.5)
@@ -181,61 +178,41 @@ class Scene:
         self.canvas.ids[first:] = np.where(road, ROAD, PAVEMENT)
 
     def _houses(self, side: int) -> None:
-        """A row of houses along one side, drawn from the far end of the street."""
+        """A row of houses along one side, and trees where a house is missing."""
         dice, view = self.dice, self.view
         facade = (self.right if side > 0 else self.left) + self.walk
         facade = max(facade, 1.2)
         low, open_country = dice.chance(35), dice.chance(18)
-        z, row = dice.uniform(-6, 2), []
+        light = 74 if side == self.sun else 100
+        z = dice.uniform(-6, 2)
         while z < FAR:
             end = z + dice.uniform(6, 18)
             inside = self.crossing and z < self.crossing + 8 and end > self.crossing - 2
             house = House.roll(dice, low)
-            if inside or dice.chance(70 if open_country else 16):
-                if not inside:
-                    self._park(side, facade, max(z, 5), end)
-            else:
-                row.append((max(z, 0.8), end, house))
+            if not inside and not dice.chance(70 if open_country else 16):
+                place = (view, house, side, facade, max(z, 0.8), end, light)
+                # by its far end: what stands before it in the street is then drawn after it
+                self.things.append((end, lambda place=place: draw_house(*place)))
+            elif not inside:
+                self._park(side, facade, max(z, 7), end)
             z = end + (0 if dice.chance(70) else dice.uniform(1, 4))
-        lit_side = side != self.sun
-        for start, end, house in reversed(row):
-            edges = sorted(view.center + side * view.focal * facade / d for d in (start, end))
-            left, right = max(int(edges[0]), 0), min(int(edges[1]) + 1, COLUMNS)
-            if left < right:
-                columns = np.arange(left, right, dtype=np.float32) + 0.5 - view.center
-                offset = np.maximum(side * columns, 1)
-                distance = np.clip(view.focal * facade / offset, start, end)
-                draw_wall(view, house, left, right, distance, distance, 100 if lit_side else 74)
-            if start > 1.5:  # the wall across the street, seen where the next plot is empty
-                ends = sorted((side * facade, side * (facade + 12)))
-                left = max(view.point(ends[0], 0, start)[0], 0)
-                right = min(view.point(ends[1], 0, start)[0], COLUMNS)
-                if left < right:
-                    columns = np.arange(left, right, dtype=np.float32) + 0.5 - view.center
-                    along = columns * (start / view.focal)
-                    draw_wall(
-                        view,
-                        house,
-                        left,
-                        right,
-                        np.full(right - left, start, np.float32),
-                        along,
-                        88,
-                    )
 
-    def _add(self, z: float, x: float, half: float, draw) -> None:
-        """Remember a thing to draw, unless another one stands in the same place."""
-        for other, at, width, _ in self.objects:
+    def _add(self, z: float, x: float, half: float, draw: Callable[[], None]) -> None:
+        """Remember a thing to draw and throw its shadow, unless something stands there already."""
+        for other, at, width in self.taken:
             if abs(z - other) < 1.2 and abs(x - at) < half + width:
                 return
-        self.objects.append((z, x, half, draw))
+        self.taken.append((z, x, half))
+        self.things.append((z, draw))
+        foot, size = self.view.point(x, 0, z), self.view.size(half, z)
+        self.canvas.shadow(*foot, size * 5 // 4, size // 3 + 1, min(self.light.shade + 5, 80))
 
     def _park(self, side: int, facade: float, start: float, end: float) -> None:
         """Trees on an empty plot."""
         dice, view = self.dice, self.view
         for _ in range(dice.between(1, 3)):
             z, x = dice.uniform(start, end), side * (facade + dice.uniform(0, 5))
-            if 5 < z < 45:
+            if 7 <= z < 45:
                 self._add(z, x, 1.5, lambda x=x, z=z: draw_tree(view, dice, x, z, self.leaves))
 
     def _traffic(self) -> None:
@@ -244,14 +221,14 @@ class Scene:
         parked = dice.pick((0, 0, 30, 75))
         for side, edge in ((-1, self.left), (1, self.right)):
             z = dice.uniform(4.5, 9)
-            while z < 48:
+            while z < 38:
                 x = side * (edge - 1.0)
                 if abs(x) > 1.9 and edge > 0 and dice.chance(parked) and self._free(z, z + 5):
                     self._add(z, x, 1.0, lambda x=x, z=z, s=side: draw_car(view, dice, x, z, s < 0))
                 z += dice.uniform(5.5, 8)
         for lane in (-1, 1):
             z = dice.uniform(6, 14)
-            while z < 60:
+            while z < 45:
                 x = (self.right - 1.7 if lane > 0 else 1.7 - self.left) + dice.uniform(-0.3, 0.3)
                 if dice.chance(busy):
                     self._add(z, x, 1.0, lambda x=x, z=z, s=lane: draw_car(view, dice, x, z, s < 0))
@@ -270,14 +247,14 @@ class Scene:
         avenue = dice.pick((0, 0, 45, 90))
         for side, edge in ((-1, self.left), (1, self.right)):
             z = dice.uniform(4.5, 8)
-            while z < 42:
+            while z < 34:
                 x = side * (edge + 0.5)
                 if self._free(z, z):
-                    if dice.chance(avenue):
+                    if z > 7 and dice.chance(avenue):
                         self._add(
                             z, x, 0.6, lambda x=x, z=z: draw_tree(view, dice, x, z, self.leaves)
                         )
-                    elif dice.chance(55) and z < 30:
+                    elif dice.chance(60) and z < 22:
                         kind = dice.pick(("lamp", "lamp", "sign"))
                         self._add(
                             z, x, 0.3, lambda x=x, z=z, k=kind: draw_pole(view, dice, x, z, k)
@@ -292,7 +269,7 @@ class Scene:
         for _ in range(dice.pick((1, 3, 5, 8, 14))):
             side = dice.pick((-1, 1))
             edge = self.right if side > 0 else self.left
-            z = dice.uniform(6.5, 24)
+            z = dice.uniform(6, 17)
             x = side * (edge + dice.uniform(0.9, max(self.walk - 0.3, 1.2)))
             if dice.chance(15):  # crosses the road
                 x = dice.uniform(-self.left, self.right)
@@ -303,7 +280,9 @@ class Scene:
         horizon, rgb = self.view.horizon, self.canvas.rgb
         rows = np.arange(horizon + 1, min(2 * horizon, ROWS))
         wet = self.canvas.ids[rows] == ROAD
-        share = np.where(wet, 60 + (self.blobs[rows] >> 1), 0).astype(np.uint16)[..., None]
+        share = np.where(wet, 60 + (self.blobs[rows] >> 1), 0).astype(np.uint16)
+        fading = (2 * horizon - rows) * 256 // horizon  # towards our feet the road reflects less
+        share = (share * fading[:, None].astype(np.uint16) >> 8)[..., None]
         mirrored = rgb[2 * horizon - rows] * share
         rgb[rows] = (rgb[rows] * (256 - share) + mirrored) >> 8
         for _ in range(90):
@@ -321,13 +300,13 @@ class Scene:
         edge = ROWS - rise + offset * rise // 2600
         gloss = np.clip(48 - (ys - edge) * 3, -20, 48)
         colors = paint[None, None, :] + gloss[..., None] * np.array(self.light.horizon) // 140
-        self.canvas.stamp(slices, ys >= edge, pack(np.clip(colors, 0, 255), IGNORE))
+        self.canvas.stamp(slices, ys >= edge, words(np.clip(colors, 0, 255), IGNORE))
 
     def _photograph(self) -> tuple[np.ndarray, np.ndarray]:
         """What the sensor makes of it: exposure and noise."""
         image, mask = self.canvas.develop()
         image = image * self.dice.between(110, 128) >> 7
-        strength = self.light.noise + self.dice.between(0, 8)
+        strength = self.light.noise + self.dice.between(0, 6)
         noise = self.dice.grain(image.shape).astype(np.int16) + self.dice.grain(image.shape)
         image += (noise - 255) * strength >> 8
         return np.clip(image, 0, 255).astype(np.uint8), mask

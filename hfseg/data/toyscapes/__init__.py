@@ -3,14 +3,14 @@
 Eight classes, 160 x 256 pixels, 400 scenes to train on, 80 to validate and 80 to test. A scene is
 a pure function of its split and its index: the same pixels on every machine.
 
-What a scene can be stands in `toyscapes_scene`, what stands in the street in `toyscapes_figures`,
-and how shapes become pixels and masks in `toyscapes_canvas`.
+What a scene can be is decided in `scene`; `houses` and `figures` draw what stands in it, and
+`canvas` turns shapes into pixels and masks.
 """
 
 import numpy as np
 
-from hfseg.data.toyscapes_canvas import HEIGHT, IGNORE, NAMES, WIDTH, Dice
-from hfseg.data.toyscapes_scene import Scene
+from hfseg.data.toyscapes.canvas import HEIGHT, IGNORE, NAMES, WIDTH, Dice
+from hfseg.data.toyscapes.scene import Scene
 from hfseg.errors import UserError
 from hfseg.labels import LabelSet
 

@@ -1,13 +1,9 @@
-"""What stands in a street of toyscapes: cars, people, trees, poles and buildings."""
-
-from dataclasses import dataclass
+"""What stands in a street of toyscapes: cars, people, trees and poles."""
 
 import numpy as np
 
-from hfseg.data.toyscapes_canvas import (
-    BUILDING,
+from hfseg.data.toyscapes.canvas import (
     CAR,
-    COLUMNS,
     IGNORE,
     PERSON,
     POLE,
@@ -16,12 +12,11 @@ from hfseg.data.toyscapes_canvas import (
     Dice,
     View,
     mix,
-    pack,
+    words,
 )
 
 BLACK, WHITE = (24, 24, 28), (236, 236, 230)
 GLASS = (62, 76, 92)
-LAMPLIGHT = (250, 214, 140)
 CAR_PAINTS = (
     (200, 48, 44), (40, 84, 168), (232, 232, 230), (120, 122, 126), (44, 46, 52),
     (226, 178, 48), (60, 132, 96), (150, 94, 66), (176, 186, 194), (108, 60, 120),
@@ -40,10 +35,6 @@ LEAVES = (
     (176, 118, 54),
     (110, 122, 92),
 )
-WALLS = (
-    (186, 172, 150), (150, 92, 76), (128, 130, 132), (206, 200, 188), (112, 104, 100),
-    (196, 160, 112), (142, 150, 160), (174, 126, 112), (96, 100, 108), (188, 186, 158),
-)  # fmt: skip
 
 
 def draw_car(view: View, dice: Dice, x: float, z: float, oncoming: bool) -> None:
@@ -199,8 +190,8 @@ def draw_tree(view: View, dice: Dice, x: float, z: float, leaves: np.ndarray) ->
             (dice.uniform(-0.62, 0.62) * wide, dice.uniform(crown + 0.5, tall - 0.4),
              dice.uniform(0.5, 0.85))
         )  # fmt: skip
-    left, top = view.point(x - 2 * wide, tall + 1.5, z)
-    right, bottom = view.point(x + 2 * wide, crown - 1.2, z)
+    left, top = view.point(x - 1.75 * wide, tall + 1.8, z)
+    right, bottom = view.point(x + 1.75 * wide, crown - 1.7, z)
     window = view.canvas.window(left, top, right, bottom)
     if not window:
         return
@@ -218,7 +209,7 @@ def draw_tree(view: View, dice: Dice, x: float, z: float, leaves: np.ndarray) ->
     shade = sun + (leaves[slices] * np.float32(0.45) + 118) + np.minimum(depth, 12) * 2
     shade = np.clip(shade, 40, 255).astype(np.uint16)
     colors = np.array(view.seen(leaf, z), np.uint16) * shade[..., None] >> 8
-    view.canvas.stamp(slices, ragged > 0, pack(colors, TREE))
+    view.canvas.stamp(slices, ragged > 0, words(colors, TREE))
     view.canvas.ids[slices][(ragged > 0) & (ragged < 2.2)] = IGNORE
 
 
@@ -249,93 +240,9 @@ def draw_pole(view: View, dice: Dice, x: float, z: float, kind: str) -> None:
         glowing = dice.between(0, 2)
         for number, color in enumerate(((230, 50, 40), (240, 180, 40), (60, 210, 110))):
             color = color if number == glowing else mix(color, BLACK, 75)
-            view.canvas.ellipse(head[0], head[1] - unit * (7 - 3 * number) - unit // 2, unit + 1, unit + 1,
-                                view.seen(color, z, True), POLE)  # fmt: skip
+            bulb = head[1] - unit * (7 - 3 * number) - unit // 2
+            view.canvas.ellipse(head[0], bulb, unit + 1, unit + 1, view.seen(color, z, True), POLE)
     else:
         rim = dice.pick(((196, 40, 40), (40, 90, 170), (226, 190, 60)))
         view.canvas.ellipse(*head, 4 * unit, 4 * unit, view.seen(rim, z), POLE)
         view.canvas.ellipse(*head, 5 * unit // 2, 5 * unit // 2, view.seen(WHITE, z), POLE)
-
-
-@dataclass(frozen=True)
-class House:
-    """How a building looks, the same on all its walls; lengths in metres."""
-
-    wall: Color
-    tall: float
-    storey: float
-    bay: float  # from one window to the next
-    glazing: float  # share of a bay that is window
-    shop: Color | None  # the awning over a shop front
-    bricks: bool
-    seed: int
-
-    @classmethod
-    def roll(cls, dice: Dice, low: bool) -> "House":
-        return cls(
-            wall=mix(dice.pick(WALLS), dice.pick(WALLS), dice.between(0, 40)),
-            tall=dice.uniform(4, 8) if low else dice.uniform(8, 21),
-            storey=dice.uniform(2.7, 3.5),
-            bay=dice.uniform(1.6, 3.4),
-            glazing=dice.uniform(0.35, 0.7),
-            shop=dice.pick(CLOTHES) if dice.chance(40) else None,
-            bricks=dice.chance(40),
-            seed=dice.between(0, 4095),
-        )
-
-
-def draw_wall(
-    view: View, house: House, left: int, right: int, z: np.ndarray, along: np.ndarray, shade: int
-) -> None:
-    """A wall of a house over the canvas columns left to right.
-
-    `z` is the distance of the wall at each column, `along` the metres along it; `shade` is the
-    percent of light on it.
-    """
-    top = int(view.horizon - view.focal * (house.tall - view.height) / z.min()) - 1
-    bottom = int(view.horizon + view.focal * view.height / z.min()) + 1
-    window = view.canvas.window(max(left, 0), top, min(right, COLUMNS), bottom)
-    if not window:
-        return
-    slices, _, ys = window
-    scale = (z / view.focal)[None, :]
-    up = view.height + (view.horizon - 0.5 - ys).astype(np.float32) * scale  # metres
-    inside = (up >= 0) & (up < house.tall)
-
-    bays, storeys = along / house.bay, up / house.storey
-    bay, storey = np.floor(bays), np.floor(storeys)
-    across, level = (bays - bay)[None, :], storeys - storey
-    bay, storey = bay.astype(np.int32)[None, :], storey.astype(np.int32)
-    margin = (1 - house.glazing) / 2
-    window_columns = (across > margin) & (across < 1 - margin)
-    glazed = (level > 0.28) & (level < 0.82) & (up < house.tall - 0.9) & (storey > 0)
-    glazed &= window_columns
-    number = ((bay * 73 + house.seed + storey * 151) * 40503 >> 5) & 15  # of 16 kinds of window
-    panes = np.array([1, 6] * 8, np.uint8)
-    panes[: view.light.lit] = 2
-    bright = view.light.lit > 5
-
-    rows = np.zeros((2, *up.shape), bool)
-    if house.bricks:
-        courses = up * 2.5
-        rows[0] = courses - np.floor(courses) < 0.28
-    rows[1] = (level < 0.05) & (storey > 0)
-    kind = np.where(glazed, panes[number], 3 * rows[0].astype(np.uint8))
-    kind[glazed & (abs(across - 0.5) < 0.035)] = 3
-    kind[rows[1]] = 4
-    if house.shop:
-        kind[(up > 0.5) & (up < 2.2) & (across > 0.08) & (across < 0.92)] = 2 if bright else 1
-        awning = (up > 2.2) & (up < 2.75)
-        stripes = along * 2 - np.floor(along * 2) < 0.5
-        kind = np.where(awning, np.where(stripes, 3, 5).astype(np.uint8)[None, :], kind)
-    else:
-        kind[(up < 2.1) & ((across > 0.3) & (across < 0.62) & (bay % 3 == 0))] = 4
-    kind[up < 0.4] = 4
-    kind[up > house.tall - 0.45] = 3
-
-    wall, shop, pane = house.wall, house.shop or house.wall, mix(GLASS, WHITE, 25)
-    colors = [wall, GLASS, LAMPLIGHT, mix(wall, WHITE, 30), mix(wall, BLACK, 35), shop, pane]
-    colors = [c if c == LAMPLIGHT else mix(BLACK, c, shade) for c in colors]
-    table = pack(view.seen_tables(colors, z, glow=2), BUILDING)
-    flat = kind + np.arange(z.size, dtype=np.int32)[None, :] * len(colors)
-    view.canvas.stamp(slices, inside, table.reshape(-1).take(flat))

@@ -8,6 +8,7 @@ The same pixels come out on every machine because nothing here or in the scene l
 the four operations that IEEE 754 rounds exactly: no sine, no exponential, no floating-point sum.
 """
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -57,11 +58,10 @@ class Dice:
         """White noise, uint8."""
         return self._generator.integers(0, 256, shape, dtype=np.uint8)
 
-    def clouds(self, cell: int) -> np.ndarray:
-        """Smooth noise over the canvas, int16 from 0 to 255; `cell` (up to 64) is a blob's size."""
-        rows, columns = ROWS // cell + 2, COLUMNS // cell + 2
-        lattice = self.grain((rows, columns)).astype(np.int16)
-        for axis, size in ((0, ROWS), (1, COLUMNS)):
+    def clouds(self, cell: int, rows: int = ROWS) -> np.ndarray:
+        """Smooth noise, (rows, COLUMNS) int16 from 0 to 255, in blobs of `cell` (at most 64)."""
+        lattice = self.grain((rows // cell + 2, COLUMNS // cell + 2)).astype(np.int16)
+        for axis, size in ((0, rows), (1, COLUMNS)):
             position = np.arange(size, dtype=np.int16)
             left = np.take(lattice, position // cell, axis)
             right = np.take(lattice, position // cell + 1, axis)
@@ -72,14 +72,21 @@ class Dice:
 
 def mix(first: Color, second: Color, percent: int) -> Color:
     """`first` with `percent` of `second` in it."""
-    return tuple(  # type: ignore[return-value]
-        (a * (100 - percent) + b * percent) // 100 for a, b in zip(first, second, strict=True)
+    (r, g, b), (r2, g2, b2), rest = first, second, 100 - percent
+    return (
+        (r * rest + r2 * percent) // 100,
+        (g * rest + g2 * percent) // 100,
+        (b * rest + b2 * percent) // 100,
     )
 
 
-def pack(colors: np.ndarray | Color, label: int) -> np.ndarray:
-    """Colours (..., 3), 0 to 255, with a class, as the words (...) uint32 of a canvas."""
-    colors = np.asarray(colors)
+def word(color: Color, label: int) -> np.uint32:
+    """A colour and a class as one pixel of a canvas."""
+    return np.uint32(int.from_bytes((*color, label), sys.byteorder))
+
+
+def words(colors: np.ndarray, label: int) -> np.ndarray:
+    """Colours (..., 3), 0 to 255, and a class as pixels (...) uint32 of a canvas."""
     pixels = np.empty((*colors.shape[:-1], 4), np.uint8)
     pixels[..., :3] = colors
     pixels[..., 3] = label
@@ -108,13 +115,13 @@ class Canvas:
         slices = (slice(y0, y1), slice(x0, x1))
         return slices, np.arange(x0, x1)[None, :], np.arange(y0, y1)[:, None]
 
-    def stamp(self, slices, inside: np.ndarray, words: np.ndarray) -> None:
-        """Set the pixels where `inside` is true to one word, or to one for each pixel."""
-        np.copyto(self.words[slices], words, where=inside)
+    def stamp(self, slices, inside: np.ndarray, pixels) -> None:
+        """Set what is `inside` to one word, or to a word for each pixel."""
+        np.copyto(self.words[slices], pixels, where=inside)
 
     def rectangle(self, x0: int, y0: int, x1: int, y1: int, color: Color, label: int) -> None:
         x0, x1, y0, y1 = max(x0, 0), max(x1, 0), max(y0, 0), max(y1, 0)
-        self.words[y0:y1, x0:x1] = pack(color, label)
+        self.words[y0:y1, x0:x1] = word(color, label)
 
     def ellipse(self, x: int, y: int, rx: int, ry: int, color: Color, label: int) -> None:
         rx, ry = max(rx, 1), max(ry, 1)
@@ -122,7 +129,7 @@ class Canvas:
         if window:
             slices, xs, ys = window
             inside = ((xs - x) * ry) ** 2 + ((ys - y) * rx) ** 2 <= (rx * ry) ** 2
-            self.stamp(slices, inside, pack(color, label))
+            self.stamp(slices, inside, word(color, label))
 
     def polygon(self, points: Sequence[Point], color: Color, label: int) -> None:
         """A convex polygon, its corners in either direction."""
@@ -131,13 +138,13 @@ class Canvas:
         if not window:
             return
         slices, xs, ys = window
-        pairs = list(zip(points, [*points[1:], points[0]], strict=True))
-        area = sum(a[0] * b[1] - b[0] * a[1] for a, b in pairs)
-        sign = 1 if area >= 0 else -1
-        inside = np.ones((ys.size, xs.size), bool)
-        for (ax, ay), (bx, by) in pairs:
-            inside &= sign * (bx - ax) * (ys - ay) >= sign * (by - ay) * (xs - ax)
-        self.stamp(slices, inside, pack(color, label))
+        corners = np.array([*points, points[0]])
+        (ax, ay), (dx, dy) = corners[:-1].T, np.diff(corners, axis=0).T
+        if (dy * ax - dx * ay).sum() < 0:  # corners in the other direction
+            dx, dy = -dx, -dy
+        down, across = dx[:, None] * (ys.T - ay[:, None]), dy[:, None] * (xs - ax[:, None])
+        inside = (down[:, :, None] >= across[:, None, :]).all(axis=0)
+        self.stamp(slices, inside, word(color, label))
 
     def shadow(self, x: int, y: int, rx: int, ry: int, keep: int) -> None:
         """Darken the ground inside an ellipse to `keep` percent."""
@@ -166,7 +173,7 @@ class Light:
     haze: int  # metres at which half of a thing's colour is haze
     shade: int = 100  # percent of the light that is left in a shadow
     lit: int = 0  # how many of 16 windows are lit
-    noise: int = 8  # strength of the sensor's noise
+    noise: int = 5  # strength of the sensor's noise
     rain: bool = False
 
 
@@ -196,13 +203,12 @@ class View:
     def seen(self, color: Color, z: float, glow: bool = False) -> Color:
         """A colour as it arrives: tinted by the light (unless it glows), paled by the haze."""
         if not glow:
-            color = tuple(
-                min(c * t // 100, 255) for c, t in zip(color, self.light.tint, strict=True)
-            )
+            (r, g, b), (tr, tg, tb) = color, self.light.tint
+            color = min(r * tr // 100, 255), min(g * tg // 100, 255), min(b * tb // 100, 255)
         return mix(color, self.light.horizon, int(100 * z / (z + self.light.haze)))
 
     def seen_tables(self, colors: Sequence[Color], z: np.ndarray, glow: int = -1) -> np.ndarray:
-        """`seen` for a set of colours at many distances: (len(z), len(colors), 3), 0 to 255.
+        """`seen` for a set of colours at many distances: (len(z), len(colors), 3) int16.
 
         The haze of a wall depends on the column only, that of the ground on the row only, so a
         surface is painted by looking its pixels up here. `glow` is the position of one that glows.
@@ -210,7 +216,7 @@ class View:
         tinted = [self.seen(c, 0, glow=number == glow) for number, c in enumerate(colors)]
         share = (256 * z / (z + self.light.haze)).astype(np.int32)[:, None, None]
         table = np.array(tinted, np.int32) * (256 - share) + np.array(self.light.horizon) * share
-        return table >> 8
+        return (table >> 8).astype(np.int16)
 
     def quad(self, corners, z: float, color: Color, label: int, glow: bool = False) -> None:
         """A convex patch with (X, Y, Z) corners, coloured as seen at distance `z`."""
