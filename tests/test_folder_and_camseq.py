@@ -1,0 +1,134 @@
+"""Data sets on disk, read into ids; the expected ids are written down by hand."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import make_folder
+from PIL import Image
+
+from hfseg import load_dataset
+from hfseg.errors import UserError
+
+
+def ids(dataset, split: str, index: int = 0) -> np.ndarray:
+    return np.array(dataset[split][index]["label"])
+
+
+def make_camseq(folder: Path, frames: int = 20) -> Path:
+    folder.mkdir()
+    table = "64 128 64\t\tAnimal\n0 128 192   Bicyclist\n128 0 0\tBuilding\n0 0 0\t\tVoid\n"
+    (folder / "label_colors.txt").write_text(table)
+    for index in range(frames):
+        color = np.zeros((12, 16, 3), dtype=np.uint8)
+        color[:4] = (64, 128, 64)
+        color[4:6] = (0, 128, 192)
+        color[6:8] = (128, 0, 0)
+        image = np.full((12, 16, 3), index, dtype=np.uint8)
+        Image.fromarray(image).save(folder / f"0016E5_{7959 + 2 * index:05d}.png")
+        Image.fromarray(color).save(folder / f"0016E5_{7959 + 2 * index:05d}_L.png")
+    return folder
+
+
+def test_camseq_colours_become_ids_and_void_is_ignored(tmp_path: Path) -> None:
+    data, labels = load_dataset("camseq", str(make_camseq(tmp_path / "CamSeq01")))
+    assert labels.names == ("Animal", "Bicyclist", "Building")
+    assert labels.palette[1] == (0, 128, 192)
+    expected = np.repeat([0, 0, 0, 0, 1, 1, 2, 2, 255, 255, 255, 255], 16).reshape(12, 16)
+    np.testing.assert_array_equal(ids(data, "train"), expected)
+
+
+def test_camseq_is_split_by_time(tmp_path: Path) -> None:
+    data, _ = load_dataset("camseq", str(make_camseq(tmp_path / "CamSeq01")))
+    frames = [np.array(row["image"])[0, 0, 0] for s in data for row in data[s]]
+    assert {split: len(rows) for split, rows in data.items()} == {
+        "train": 16,
+        "validation": 2,
+        "test": 2,
+    }
+    assert frames == sorted(frames)
+
+
+def test_folder_reads_ids_as_they_are(tmp_path: Path) -> None:
+    source = make_folder(tmp_path / "data", count=10)
+    data, labels = load_dataset("folder", str(source))
+    assert labels.names == ("ground", "wall", "roof")
+    assert {split: len(rows) for split, rows in data.items()} == {
+        "train": 8,
+        "validation": 1,
+        "test": 1,
+    }
+    row = data["train"][0]
+    assert row["image"].mode == "RGB" and row["label"].mode == "L"
+    stored = {p.read_bytes(): p for p in (source / "images").iterdir()}
+    image = Path(data["train"].cast_column("image", _path_only())[0]["image"]["path"])
+    assert image.read_bytes() in stored
+    np.testing.assert_array_equal(
+        np.array(row["label"]), np.array(Image.open(source / "masks" / image.name))
+    )
+
+
+def _path_only():
+    import datasets
+
+    return datasets.Image(decode=False)
+
+
+def test_folder_split_does_not_depend_on_the_files_times_or_order(tmp_path: Path) -> None:
+    first = make_folder(tmp_path / "a", count=30)
+    second = tmp_path / "b"
+    for name in ("images", "masks"):
+        (second / name).mkdir(parents=True)
+        for file in sorted((first / name).iterdir(), reverse=True):
+            (second / name / file.name).write_bytes(file.read_bytes())
+    names = []
+    for source in (first, second):
+        data, _ = load_dataset("folder", str(source), id2label=str(first / "classes.txt"))
+        paths = data["validation"].cast_column("image", _path_only())["image"]
+        names.append([Path(image["path"]).name for image in paths])
+    assert names[0] == names[1] and len(names[0]) == 3
+
+
+def test_palette_png_is_read_by_index_and_gives_the_colours(tmp_path: Path) -> None:
+    source = make_folder(tmp_path / "data", count=10)
+    for file in (source / "masks").iterdir():
+        mask = Image.open(file)
+        mask.putpalette([10, 20, 30, 40, 50, 60, 70, 80, 90] + [0] * 759)
+        mask.save(file)
+    plain, _ = load_dataset("folder", str(make_folder(tmp_path / "plain", count=10)))
+    data, labels = load_dataset("folder", str(source))
+    assert labels.palette == ((10, 20, 30), (40, 50, 60), (70, 80, 90))
+    np.testing.assert_array_equal(ids(data, "train", 3), ids(plain, "train", 3))
+
+
+def test_changed_mask_is_read_again(tmp_path: Path) -> None:
+    source = make_folder(tmp_path / "data", count=10)
+    load_dataset("folder", str(source))
+    for file in (source / "masks").iterdir():
+        Image.fromarray(np.ones((48, 64), dtype=np.uint8)).save(file)
+    data, _ = load_dataset("folder", str(source))
+    assert (ids(data, "train") == 1).all()
+
+
+def test_train_and_val_folders_are_taken_as_they_are(tmp_path: Path) -> None:
+    source = tmp_path / "data"
+    make_folder(source / "train", count=4)
+    make_folder(source / "val", count=2)
+    (source / "classes.txt").write_text("ground\nwall\nroof\n")
+    data, _ = load_dataset("folder", str(source))
+    assert {split: len(rows) for split, rows in data.items()} == {"train": 4, "validation": 2}
+
+
+def test_masks_of_0_and_255_only_are_explained(tmp_path: Path) -> None:
+    source = make_folder(tmp_path / "data", count=4)
+    (source / "classes.txt").unlink()
+    for file in (source / "masks").iterdir():
+        mask = np.zeros((48, 64), dtype=np.uint8)
+        mask[5:20] = 255
+        Image.fromarray(mask).save(file)
+    with pytest.raises(UserError, match="Pixel Value, Class"):
+        load_dataset("folder", str(source))
+    (source / "classes.csv").write_text("Pixel Value, Class\n0, background\n255, crack\n")
+    data, labels = load_dataset("folder", str(source), train_val_test_split="0.5,0.25,0.25")
+    assert labels.names == ("background", "crack")
+    assert set(np.unique(ids(data, "train"))) == {0, 1}

@@ -1,0 +1,112 @@
+"""A sample's augmentation is a function of (seed, epoch, index), in any worker, after any resume."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from torch.utils.data import DataLoader
+
+from hfseg.data.samples import EpochSampler, TrainingSamples
+from hfseg.data.transforms import TrainingTransform, parse_size
+from hfseg.errors import UserError
+
+IMAGE = np.random.default_rng(0).integers(1, 255, (40, 60, 3), dtype=np.uint8)
+MASK = np.random.default_rng(1).integers(0, 5, (40, 60), dtype=np.uint8)
+
+
+class Rows:
+    """Stands in for a `datasets.Dataset` of one picture."""
+
+    def __len__(self) -> int:
+        return 9
+
+    def __getitem__(self, index: int):
+        return {"image": IMAGE, "label": MASK}
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(0, 500), st.integers(0, 10**6))
+def test_same_seed_epoch_and_index_give_the_same_sample(seed: int, epoch: int, index: int) -> None:
+    first = TrainingTransform("standard", (32, 32), seed)(IMAGE, MASK, epoch, index)
+    used = TrainingTransform("standard", (32, 32), seed)
+    used(IMAGE, MASK, 3, 7)  # what was drawn before must not matter
+    second = used(IMAGE, MASK, epoch, index)
+    np.testing.assert_array_equal(first[0], second[0])
+    np.testing.assert_array_equal(first[1], second[1])
+
+
+def test_epochs_and_samples_differ() -> None:
+    transform = TrainingTransform("standard", (32, 32), 0)
+    samples = [transform(IMAGE, MASK, epoch, index)[0] for epoch in (0, 1) for index in range(5)]
+    assert len({sample.tobytes() for sample in samples}) == 10
+
+
+def test_flip_does_not_decide_the_crop() -> None:
+    """albumentations seeds each transform alike; then flipped samples would share their crop."""
+    transform = TrainingTransform("light", (32, 32), 0)
+    ramp = np.tile(np.arange(60, dtype=np.uint8), (40, 1))
+    crops: dict[bool, set[int]] = {True: set(), False: set()}
+    for index in range(200):
+        _, column = transform(IMAGE, ramp, 0, index)
+        flipped = bool(column[0, 0] > column[0, 1])
+        crops[flipped].add(int(column.min()))
+    assert len(crops[True] & crops[False]) > 10
+
+
+@pytest.mark.parametrize("persistent", [False, True])
+def test_workers_draw_what_the_main_process_draws(persistent: bool) -> None:
+    samples = TrainingSamples(Rows(), TrainingTransform("standard", (32, 32), 0))
+
+    def epochs(workers: int) -> list[bytes]:
+        sampler = EpochSampler(len(samples), seed=0)
+        loader = DataLoader(
+            samples,
+            sampler=sampler,
+            batch_size=None,
+            num_workers=workers,
+            persistent_workers=persistent and workers > 0,
+        )
+        seen = []
+        for epoch in range(2):
+            sampler.start_epoch(epoch)
+            seen += [bytes(np.asarray(sample["image"])) for sample in loader]
+        return seen
+
+    alone = epochs(0)
+    assert epochs(2) == alone
+    assert len(set(alone)) == 18
+
+
+def test_every_sample_comes_once_an_epoch_in_another_order() -> None:
+    sampler = EpochSampler(50, seed=3)
+    orders = []
+    for epoch in range(2):
+        sampler.start_epoch(epoch)
+        keys = list(sampler)
+        assert {key[0] for key in keys} == {epoch}
+        orders.append([key[1] for key in keys])
+        assert sorted(orders[-1]) == list(range(50))
+    assert orders[0] != orders[1]
+
+
+def test_images_are_padded_with_0_and_masks_with_255() -> None:
+    image, mask = TrainingTransform("none", (64, 80), 0)(IMAGE, MASK, 0, 0)
+    assert image.shape == (64, 80, 3) and mask.shape == (64, 80)
+    padded = mask == 255
+    assert padded.sum() == 64 * 80 - 40 * 60
+    assert (image[padded] == 0).all() and (image[~padded] > 0).any()
+
+
+@pytest.mark.parametrize("augmentation", ["none", "light", "standard"])
+def test_masks_hold_only_ids_that_were_there(augmentation: str) -> None:
+    for index in range(20):
+        image, mask = TrainingTransform(augmentation, (32, 48), 0)(IMAGE, MASK, 0, index)
+        assert image.shape == (32, 48, 3) and image.dtype == np.uint8
+        assert set(np.unique(mask)) <= {0, 1, 2, 3, 4, 255}
+
+
+def test_size_is_height_by_width_or_a_square() -> None:
+    assert parse_size("--image_size", "512x1024") == (512, 1024)
+    assert parse_size("--image_size", "513") == (513, 513)
+    assert parse_size("--image_size", None) is None
+    with pytest.raises(UserError, match="--crop_size"):
+        parse_size("--crop_size", "0x3")
