@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 
 from hfseg.training.checkpoints import STAGING, list_checkpoints, publish, what_is_missing
 
-EPOCHS = 30
+EPOCHS = 12
 STEPS_PER_EPOCH = 5
 
 
@@ -22,7 +22,7 @@ def flags(data: Path, output: Path) -> list[str]:
         "--dataset_name", "folder", "--dataset_path", str(data), "--output_dir", str(output),
         "--model_name_or_path", "segformer-tiny", "--from_scratch", "--augmentation", "light",
         "--crop_size", "32x48", "--num_train_epochs", str(EPOCHS), "--save_total_limit", "1",
-        "--per_device_train_batch_size", "2", "--save_strategy", "steps", "--save_steps", "150",
+        "--per_device_train_batch_size", "2", "--save_strategy", "steps", "--save_steps", "60",
         "--eval_strategy", "no", "--dataloader_num_workers", "0", "--mixed_precision", "no",
         "--logging_steps", "1",
     ]  # fmt: skip
