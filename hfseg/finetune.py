@@ -12,11 +12,12 @@ from hfseg.data.transforms import TrainingTransform, parse_size
 from hfseg.errors import UserError
 from hfseg.labels import LabelSet
 from hfseg.models import load_model
+from hfseg.models.freezing import freeze_batch_norm, freeze_encoder
 from hfseg.training.parse import Arguments
 
 if TYPE_CHECKING:
     import datasets
-    from transformers import PreTrainedModel, SegformerImageProcessor, TrainingArguments
+    from transformers import PreTrainedModel, SegformerImageProcessor
 
     from hfseg.report.run import Evaluation
     from hfseg.training.losses import SegmentationLoss
@@ -50,11 +51,11 @@ def finetune(arguments: Arguments) -> dict[str, float]:
     resume_from = _checkpoint_to_resume(arguments)
     _check_output_dir(arguments, resuming=resume_from is not None)
     with training.main_process_first(local=False, desc="reading the data"):
-        data, labels = _load_data(arguments)
-        loss = _make_loss(arguments, data["train"], labels)
+        data, labels = load_data(arguments)
+        loss = make_loss(arguments, data["train"], labels)
     set_seed(training.seed)
-    model, processor = _load_model(arguments, labels)
-    trainer = _make_trainer(arguments, model, processor, data, labels, loss)
+    model, processor = make_model(arguments, labels)
+    trainer = make_trainer(arguments, model, processor, data, labels, loss)
     if trainer.is_world_process_zero():
         _print_start(arguments, data, model)
         if resume_from is None:
@@ -142,7 +143,7 @@ def _clear(folder: Path) -> None:
         (folder / name).unlink(missing_ok=True)
 
 
-def _load_data(arguments: Arguments) -> "tuple[datasets.DatasetDict, LabelSet]":
+def load_data(arguments: Arguments) -> "tuple[datasets.DatasetDict, LabelSet]":
     wanted = arguments.data
     if wanted.dataset_name is None:
         raise UserError("no data: give --dataset_name, such as folder with --dataset_path")
@@ -168,7 +169,7 @@ def _load_data(arguments: Arguments) -> "tuple[datasets.DatasetDict, LabelSet]":
     return data, labels
 
 
-def _load_model(
+def make_model(
     arguments: Arguments, labels: LabelSet
 ) -> "tuple[PreTrainedModel, SegformerImageProcessor]":
     wanted = arguments.model
@@ -180,6 +181,10 @@ def _load_model(
         trust_remote_code=wanted.trust_remote_code,
         **_model_config(wanted.model_config),
     )
+    if wanted.freeze_encoder:
+        freeze_encoder(model)
+    if wanted.freeze_batch_norm:
+        freeze_batch_norm(model)
     size = parse_size("--image_size", arguments.data.image_size)
     changes: dict[str, Any] = {}
     if size is not None:
@@ -208,7 +213,7 @@ def _model_config(pairs: list[str] | dict[str, Any]) -> dict[str, Any]:
     return options
 
 
-def _make_loss(
+def make_loss(
     arguments: Arguments, train: "datasets.Dataset", labels: LabelSet
 ) -> "SegmentationLoss":
     from hfseg.training.class_weights import class_weights
@@ -222,7 +227,7 @@ def _make_loss(
     )
 
 
-def _make_trainer(
+def make_trainer(
     arguments: Arguments,
     model: "PreTrainedModel",
     processor: "SegformerImageProcessor",
@@ -237,6 +242,7 @@ def _make_trainer(
     from hfseg.data.samples import TrainingSamples
     from hfseg.metrics.streaming import StreamingScores
     from hfseg.training.checks import check_metric
+    from hfseg.training.fitting import fit_training_to_model
     from hfseg.training.preemption import SaveOnSigterm
     from hfseg.training.progress import ConcisePrinter, ConciseProgress
     from hfseg.training.trainer import SegmentationTrainer
@@ -248,9 +254,9 @@ def _make_trainer(
     if crop_size is None and not processor.do_resize and training.train_batch_size > 1:
         _check_one_size(data["train"])
     check_metric(training, labels, run.early_stopping_patience)
+    fit_training_to_model(training, model, len(data["train"]))
     if run.sync_batch_norm:
         model = torch.nn.SyncBatchNorm.convert_sync_batchnorm(model)
-    _avoid_batch_of_one(training, model, len(data["train"]))
     trainer = SegmentationTrainer(
         model=model,
         args=training,
@@ -281,28 +287,6 @@ def _evaluation_samples(arguments: Arguments, split: "datasets.Dataset") -> Any:
     if arguments.data.eval_at_image_size and size is None:
         raise UserError("--eval_at_image_size needs --image_size")
     return EvaluationSamples(split, size if arguments.data.eval_at_image_size else None)
-
-
-def _avoid_batch_of_one(
-    training: "TrainingArguments", model: "PreTrainedModel", count: int
-) -> None:
-    """Leave out a last batch of one image: batch norm over pooled features has no variance there.
-
-    With several processes accelerate fills the last batch up from the first.
-    """
-    from torch.nn.modules.batchnorm import _BatchNorm
-
-    batch = training.train_batch_size
-    if training.world_size > 1 or batch == 1 or count % batch != 1 or count < batch:
-        return
-    if any(isinstance(module, _BatchNorm) for module in model.modules()):
-        training.dataloader_drop_last = True
-        logger.info(
-            "%d training images in batches of %d leave one over: it is left out of each epoch "
-            "(another one every time), since batch norm can't learn from a single image",
-            count,
-            batch,
-        )
 
 
 def _check_one_size(split: "datasets.Dataset") -> None:

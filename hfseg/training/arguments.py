@@ -49,16 +49,23 @@ class ModelArguments:
 
     model_name_or_path: str | None = _flag(
         None,
-        "segformer-b0..b5, segformer-tiny, deeplabv3plus-mobilenet-v2, a Hub id or a local folder",
+        "segformer-b0..b5, upernet-convnext-tiny, deeplabv3plus-resnet50, unet-resnet34, ... "
+        "(`python -m hfseg.models` lists them), a Hub id or a local folder",
     )
     from_scratch: bool = _flag(False, "start from random weights")
     encoder_weights: str | None = _flag(
-        None, "Hub id or folder to take a named model's weights from"
+        None,
+        "where a named model's encoder comes from: a Hub id, a folder, a .safetensors or .pth "
+        "state dict, or a name of weights the encoder offers",
     )
     model_config: list[str] = _flag(
         [], "options of the architecture's config, such as output_stride=16"
     )
     trust_remote_code: bool = _flag(False, "run code that comes with a Hub checkpoint")
+    freeze_encoder: bool = _flag(False, "train the head only")
+    freeze_batch_norm: bool = _flag(
+        False, "keep statistics, scales and shifts of batch norm (for batches of 1 to 4)"
+    )
 
 
 @dataclass

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 RECIPES = Path(__file__).parent.parent / "recipes"
 DEFAULT_RECIPE = "quickstart"
 OWN_DATA_RECIPE = "own-data"
+SEARCH = "search"
+"""The one key of a recipe that is no flag: the space for `scripts/tune.py`."""
 
 
 @dataclass
@@ -171,6 +173,7 @@ def parse(argv: list[str]) -> Arguments:
         recipe["mixed_precision"] = {False: "no"}.get(
             recipe["mixed_precision"], recipe["mixed_precision"]
         )
+    recipe.pop(SEARCH, None)
     if any(word.startswith("--lr_scheduler_type") for word in rest):
         for key in ("lr_scheduler_kwargs", "lr_gamma", "lr_step_size", "lr_power"):
             recipe.pop(key, None)  # numbers of the recipe's own schedule

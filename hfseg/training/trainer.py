@@ -19,6 +19,7 @@ from transformers.trainer_utils import rotate_checkpoints
 from hfseg.data.samples import Collator, EpochSampler
 from hfseg.metrics.confusion import confusion_matrix_per_image
 from hfseg.metrics.streaming import StreamingScores
+from hfseg.models.auxiliary import auxiliary_loss_weight, expose_auxiliary_logits
 from hfseg.models.logits import resize_logits
 from hfseg.training.checkpoints import STAGING, publish, restore_weights
 from hfseg.training.losses import SegmentationLoss
@@ -76,6 +77,8 @@ class SegmentationTrainer(Trainer):
         self.loss = loss or SegmentationLoss(
             ignore_index=self.ignore_index, label_smoothing=self.args.label_smoothing_factor
         )
+        expose_auxiliary_logits(self.model)
+        self.auxiliary_loss_weight = auxiliary_loss_weight(self.model)
         self._evaluation_collator = Collator(image_processor, resize=True)
         # We normalise the loss ourselves, over the whole accumulated and distributed batch:
         # Trainer must neither pass its count of items on nor divide by the accumulation steps.
@@ -126,7 +129,12 @@ class SegmentationTrainer(Trainer):
     ) -> Any:
         """This batch's part of the loss of the whole optimiser step."""
         outputs = model(pixel_values=inputs["pixel_values"])
-        loss = self.loss(outputs.logits, inputs["labels"], num_items_in_batch)
+        counts = num_items_in_batch
+        loss = self.loss(outputs.logits, inputs["labels"], counts)
+        auxiliary = outputs.get("auxiliary_logits")
+        if auxiliary is not None:
+            weight = self.auxiliary_loss_weight
+            loss = loss + weight * self.loss(auxiliary, inputs["labels"], counts)
         # DDP averages the gradients over processes; the sum is already divided by the count of all
         loss = loss * self.accelerator.num_processes
         return (loss, outputs) if return_outputs else loss
