@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, SegformerImageProcessor
 
     from hfseg.report.run import Evaluation
+    from hfseg.training.losses import SegmentationLoss
     from hfseg.training.trainer import SegmentationTrainer
 
 logger = logging.getLogger("hfseg")
@@ -38,24 +39,29 @@ def finetune(arguments: Arguments) -> dict[str, float]:
 
     Raises:
         UserError: wrong flags, data or weights, or an output folder that already holds a run.
+        SystemExit: with 143, after SIGTERM and a saved checkpoint.
     """
     from transformers import set_seed
 
+    from hfseg.training.checks import check_device
+
     training = arguments.training
     _set_up_logging(main_process=training.process_index == 0)
+    check_device(training, arguments.run.sync_batch_norm)
     resume_from = _checkpoint_to_resume(arguments)
     _check_output_dir(arguments, resuming=resume_from is not None)
     with training.main_process_first(local=False, desc="reading the data"):
-        data, labels = _load_data(arguments)
+        data, labels = load_data(arguments)
+        loss = make_loss(arguments, data["train"], labels)
     set_seed(training.seed)
-    model, processor = _load_model(arguments, labels)
-    trainer = _make_trainer(arguments, model, processor, data, labels)
+    model, processor = make_model(arguments, labels)
+    trainer = make_trainer(arguments, model, processor, data, labels, loss)
     if trainer.is_world_process_zero():
         _print_start(arguments, data, model)
         if resume_from is None:
             _clear(Path(training.output_dir))
 
-    result = trainer.train(resume_from_checkpoint=str(resume_from) if resume_from else None)
+    result = _train(trainer, resume_from)
     trainer.save_model()
     evaluations = {"validation": _evaluate(trainer, "eval")}
     if "test" in data:
@@ -127,16 +133,17 @@ def _check_output_dir(arguments: Arguments, resuming: bool) -> None:
 def _clear(folder: Path) -> None:
     """Remove what an earlier run left, and nothing else."""
     from hfseg.report.run import RUN_FILES
-    from hfseg.training.checkpoints import list_checkpoints
+    from hfseg.training.checkpoints import STAGING, list_checkpoints
 
     for checkpoint in list_checkpoints(folder):
         shutil.rmtree(checkpoint)
+    shutil.rmtree(folder / STAGING, ignore_errors=True)
     shutil.rmtree(folder / "report", ignore_errors=True)
     for name in RUN_FILES:
         (folder / name).unlink(missing_ok=True)
 
 
-def _load_data(arguments: Arguments) -> "tuple[datasets.DatasetDict, LabelSet]":
+def load_data(arguments: Arguments) -> "tuple[datasets.DatasetDict, LabelSet]":
     wanted = arguments.data
     if wanted.dataset_name is None:
         raise UserError("no data: give --dataset_name, such as folder with --dataset_path")
@@ -166,7 +173,7 @@ def _first(rows: Any, count: int) -> Any:
     return rows.select(range(min(count, len(rows))))
 
 
-def _load_model(
+def make_model(
     arguments: Arguments, labels: LabelSet
 ) -> "tuple[PreTrainedModel, SegformerImageProcessor]":
     wanted = arguments.model
@@ -210,19 +217,37 @@ def _model_config(pairs: list[str] | dict[str, Any]) -> dict[str, Any]:
     return options
 
 
-def _make_trainer(
+def make_loss(
+    arguments: Arguments, train: "datasets.Dataset", labels: LabelSet
+) -> "SegmentationLoss":
+    from hfseg.training.class_weights import class_weights
+    from hfseg.training.losses import SegmentationLoss
+
+    return SegmentationLoss(
+        arguments.run.loss,
+        ignore_index=labels.ignore_index,
+        label_smoothing=arguments.training.label_smoothing_factor,
+        class_weights=class_weights(arguments.run.class_weights, train, labels),
+    )
+
+
+def make_trainer(
     arguments: Arguments,
     model: "PreTrainedModel",
     processor: "SegformerImageProcessor",
     data: "datasets.DatasetDict",
     labels: LabelSet,
+    loss: "SegmentationLoss",
 ) -> "SegmentationTrainer":
+    import torch
     from transformers import EarlyStoppingCallback
     from transformers.trainer_callback import PrinterCallback, ProgressCallback
 
     from hfseg.data.samples import TrainingSamples
     from hfseg.metrics.streaming import StreamingScores
+    from hfseg.training.checks import check_metric
     from hfseg.training.fitting import fit_training_to_model
+    from hfseg.training.preemption import SaveOnSigterm
     from hfseg.training.progress import ConcisePrinter, ConciseProgress
     from hfseg.training.trainer import SegmentationTrainer
 
@@ -232,8 +257,10 @@ def _make_trainer(
     transform = TrainingTransform(arguments.data.augmentation, crop_size, seed)
     if crop_size is None and not processor.do_resize and training.train_batch_size > 1:
         _check_one_size(data["train"])
+    check_metric(training, labels, run.early_stopping_patience)
     fit_training_to_model(training, model, len(data["train"]))
-    patience = run.early_stopping_patience
+    if run.sync_batch_norm:
+        model = torch.nn.SyncBatchNorm.convert_sync_batchnorm(model)
     trainer = SegmentationTrainer(
         model=model,
         args=training,
@@ -243,14 +270,17 @@ def _make_trainer(
         eval_dataset=_evaluation_samples(arguments, data["validation"]),
         image_processor=processor,
         scores=StreamingScores(labels),
+        loss=loss,
         backbone_lr_multiplier=run.backbone_lr_multiplier,
         head_lr_multiplier=run.head_lr_multiplier,
-        callbacks=[EarlyStoppingCallback(patience)] if patience else None,
     )
+    if run.early_stopping_patience:
+        trainer.add_callback(EarlyStoppingCallback(run.early_stopping_patience))
     trainer.remove_callback(ProgressCallback)
     trainer.remove_callback(PrinterCallback)
     quiet = training.disable_tqdm or not sys.stderr.isatty()
     trainer.add_callback(ConcisePrinter if quiet else ConciseProgress)
+    trainer.add_callback(SaveOnSigterm)  # the last one: it stops the run after all others
     return trainer
 
 
@@ -290,6 +320,26 @@ def _print_start(
     print(f"{arguments.data.dataset_name}: {counts}")
     print(f"{arguments.model.model_name_or_path}: {parameters:.2f} million parameters")
     print(recipe_yaml(arguments), flush=True)
+
+
+def _train(trainer: "SegmentationTrainer", resume_from: Path | None) -> Any:
+    from transformers import EarlyStoppingCallback
+
+    from hfseg.training.preemption import EXIT_CODE, Preempted
+
+    try:
+        result = trainer.train(resume_from_checkpoint=str(resume_from) if resume_from else None)
+    except Preempted:
+        trainer.callback_handler.on_train_end(trainer.args, trainer.state, trainer.control)
+        if trainer.is_world_process_zero():
+            print(
+                f"stopped by SIGTERM, saved as {trainer.args.output_dir}/checkpoint-"
+                f"{trainer.state.global_step}; go on with --resume_from_checkpoint true",
+                flush=True,
+            )
+        raise SystemExit(EXIT_CODE) from None
+    trainer.remove_callback(EarlyStoppingCallback)  # it would look for its metric in every split
+    return result
 
 
 def _evaluate(trainer: "SegmentationTrainer", prefix: str, samples: Any = None) -> "Evaluation":
