@@ -12,13 +12,15 @@ from hfseg.data.transforms import TrainingTransform, parse_size
 from hfseg.errors import UserError
 from hfseg.labels import LabelSet
 from hfseg.models import load_model
+from hfseg.models.freezing import freeze_batch_norm, freeze_encoder
 from hfseg.training.parse import Arguments
 
 if TYPE_CHECKING:
     import datasets
-    from transformers import PreTrainedModel, SegformerImageProcessor, TrainingArguments
+    from transformers import PreTrainedModel, SegformerImageProcessor
 
     from hfseg.report.run import Evaluation
+    from hfseg.training.losses import SegmentationLoss
     from hfseg.training.trainer import SegmentationTrainer
 
 logger = logging.getLogger("hfseg")
@@ -37,24 +39,29 @@ def finetune(arguments: Arguments) -> dict[str, float]:
 
     Raises:
         UserError: wrong flags, data or weights, or an output folder that already holds a run.
+        SystemExit: with 143, after SIGTERM and a saved checkpoint.
     """
     from transformers import set_seed
 
+    from hfseg.training.checks import check_device
+
     training = arguments.training
     _set_up_logging(main_process=training.process_index == 0)
+    check_device(training, arguments.run.sync_batch_norm)
     resume_from = _checkpoint_to_resume(arguments)
     _check_output_dir(arguments, resuming=resume_from is not None)
     with training.main_process_first(local=False, desc="reading the data"):
-        data, labels = _load_data(arguments)
+        data, labels = load_data(arguments)
+        loss = make_loss(arguments, data["train"], labels)
     set_seed(training.seed)
-    model, processor = _load_model(arguments, labels)
-    trainer = _make_trainer(arguments, model, processor, data, labels)
+    model, processor = make_model(arguments, labels)
+    trainer = make_trainer(arguments, model, processor, data, labels, loss)
     if trainer.is_world_process_zero():
         _print_start(arguments, data, model)
         if resume_from is None:
             _clear(Path(training.output_dir))
 
-    result = trainer.train(resume_from_checkpoint=str(resume_from) if resume_from else None)
+    result = _train(trainer, resume_from)
     trainer.save_model()
     evaluations = {"validation": _evaluate(trainer, "eval")}
     if "test" in data:
@@ -126,16 +133,17 @@ def _check_output_dir(arguments: Arguments, resuming: bool) -> None:
 def _clear(folder: Path) -> None:
     """Remove what an earlier run left, and nothing else."""
     from hfseg.report.run import RUN_FILES
-    from hfseg.training.checkpoints import list_checkpoints
+    from hfseg.training.checkpoints import STAGING, list_checkpoints
 
     for checkpoint in list_checkpoints(folder):
         shutil.rmtree(checkpoint)
+    shutil.rmtree(folder / STAGING, ignore_errors=True)
     shutil.rmtree(folder / "report", ignore_errors=True)
     for name in RUN_FILES:
         (folder / name).unlink(missing_ok=True)
 
 
-def _load_data(arguments: Arguments) -> "tuple[datasets.DatasetDict, LabelSet]":
+def load_data(arguments: Arguments) -> "tuple[datasets.DatasetDict, LabelSet]":
     wanted = arguments.data
     if wanted.dataset_name is None:
         raise UserError("no data: give --dataset_name, such as folder with --dataset_path")
@@ -165,7 +173,7 @@ def _first(rows: Any, count: int) -> Any:
     return rows.select(range(min(count, len(rows))))
 
 
-def _load_model(
+def make_model(
     arguments: Arguments, labels: LabelSet
 ) -> "tuple[PreTrainedModel, SegformerImageProcessor]":
     wanted = arguments.model
@@ -177,6 +185,10 @@ def _load_model(
         trust_remote_code=wanted.trust_remote_code,
         **_model_config(wanted.model_config),
     )
+    if wanted.freeze_encoder:
+        freeze_encoder(model)
+    if wanted.freeze_batch_norm:
+        freeze_batch_norm(model)
     size = parse_size("--image_size", arguments.data.image_size)
     changes: dict[str, Any] = {}
     if size is not None:
@@ -205,18 +217,36 @@ def _model_config(pairs: list[str] | dict[str, Any]) -> dict[str, Any]:
     return options
 
 
-def _make_trainer(
+def make_loss(
+    arguments: Arguments, train: "datasets.Dataset", labels: LabelSet
+) -> "SegmentationLoss":
+    from hfseg.training.class_weights import class_weights
+    from hfseg.training.losses import SegmentationLoss
+
+    return SegmentationLoss(
+        arguments.run.loss,
+        ignore_index=labels.ignore_index,
+        label_smoothing=arguments.training.label_smoothing_factor,
+        class_weights=class_weights(arguments.run.class_weights, train, labels),
+    )
+
+
+def make_trainer(
     arguments: Arguments,
     model: "PreTrainedModel",
     processor: "SegformerImageProcessor",
     data: "datasets.DatasetDict",
     labels: LabelSet,
+    loss: "SegmentationLoss",
 ) -> "SegmentationTrainer":
+    import torch
     from transformers import EarlyStoppingCallback
     from transformers.trainer_callback import PrinterCallback, ProgressCallback
 
-    from hfseg.data.samples import TrainingSamples
     from hfseg.metrics.streaming import StreamingScores
+    from hfseg.training.checks import check_metric
+    from hfseg.training.fitting import fit_training_to_model
+    from hfseg.training.preemption import SaveOnSigterm
     from hfseg.training.progress import ConcisePrinter, ConciseProgress
     from hfseg.training.trainer import SegmentationTrainer
 
@@ -224,16 +254,12 @@ def _make_trainer(
     crop_size = parse_size("--crop_size", arguments.data.crop_size)
     seed = training.data_seed if training.data_seed is not None else training.seed
     transform = TrainingTransform(arguments.data.augmentation, crop_size, seed)
-    if arguments.data.streaming:
-        samples = _streamed_samples(arguments, data["train"], transform, processor)
-    else:
-        if crop_size is None and not processor.do_resize and training.train_batch_size > 1:
-            _check_one_size(data["train"])
-        _avoid_batch_of_one(training, model, len(data["train"]))
-        samples = TrainingSamples(
-            data["train"], transform, processor if processor.do_resize else None
-        )
-    patience = run.early_stopping_patience
+    samples = _training_samples(arguments, data["train"], transform, processor)
+    check_metric(training, labels, run.early_stopping_patience)
+    if hasattr(samples, "__len__"):
+        fit_training_to_model(training, model, len(samples))
+    if run.sync_batch_norm:
+        model = torch.nn.SyncBatchNorm.convert_sync_batchnorm(model)
     trainer = SegmentationTrainer(
         model=model,
         args=training,
@@ -241,36 +267,47 @@ def _make_trainer(
         eval_dataset=_evaluation_samples(arguments, data["validation"]),
         image_processor=processor,
         scores=StreamingScores(labels),
+        loss=loss,
         backbone_lr_multiplier=run.backbone_lr_multiplier,
         head_lr_multiplier=run.head_lr_multiplier,
-        callbacks=[EarlyStoppingCallback(patience)] if patience else None,
     )
+    if run.early_stopping_patience:
+        trainer.add_callback(EarlyStoppingCallback(run.early_stopping_patience))
     trainer.remove_callback(ProgressCallback)
     trainer.remove_callback(PrinterCallback)
     quiet = training.disable_tqdm or not sys.stderr.isatty()
     trainer.add_callback(ConcisePrinter if quiet else ConciseProgress)
+    trainer.add_callback(SaveOnSigterm)  # the last one: it stops the run after all others
     return trainer
 
 
-def _streamed_samples(
+def _training_samples(
     arguments: Arguments,
-    stream: "datasets.IterableDataset",
+    rows: "datasets.Dataset | datasets.IterableDataset",
     transform: TrainingTransform,
     processor: "SegformerImageProcessor",
 ) -> Any:
+    from hfseg.data.resized import resized_dataset
+    from hfseg.data.samples import TrainingSamples
     from hfseg.data.streaming import StreamedTrainingSamples
 
-    training = arguments.training
+    training, wanted = arguments.training, arguments.data
+    resize = processor if processor.do_resize else None
+    if wanted.cache_resized and (resize is None or wanted.streaming):
+        raise UserError("--cache_resized needs --image_size, and can't go with --streaming")
+    if not wanted.streaming:
+        if wanted.crop_size is None and resize is None and training.train_batch_size > 1:
+            _check_one_size(rows)
+        if wanted.cache_resized:
+            with training.main_process_first(local=False, desc="resizing the training images"):
+                rows, resize = resized_dataset(rows, resize), None
+        return TrainingSamples(rows, transform, resize)
     if training.max_steps <= 0:
         raise UserError("--streaming has no epochs to count: give --max_steps")
-    if arguments.data.crop_size is None and not processor.do_resize:
+    if wanted.crop_size is None and resize is None:
         raise UserError("--streaming needs images of one size: give --crop_size or --image_size")
     return StreamedTrainingSamples(
-        stream,
-        transform,
-        processor if processor.do_resize else None,
-        rank=training.process_index,
-        world_size=training.world_size,
+        rows, transform, resize, rank=training.process_index, world_size=training.world_size
     )
 
 
@@ -281,28 +318,6 @@ def _evaluation_samples(arguments: Arguments, split: "datasets.Dataset") -> Any:
     if arguments.data.eval_at_image_size and size is None:
         raise UserError("--eval_at_image_size needs --image_size")
     return EvaluationSamples(split, size if arguments.data.eval_at_image_size else None)
-
-
-def _avoid_batch_of_one(
-    training: "TrainingArguments", model: "PreTrainedModel", count: int
-) -> None:
-    """Leave out a last batch of one image: batch norm over pooled features has no variance there.
-
-    With several processes accelerate fills the last batch up from the first.
-    """
-    from torch.nn.modules.batchnorm import _BatchNorm
-
-    batch = training.train_batch_size
-    if training.world_size > 1 or batch == 1 or count % batch != 1 or count < batch:
-        return
-    if any(isinstance(module, _BatchNorm) for module in model.modules()):
-        training.dataloader_drop_last = True
-        logger.info(
-            "%d training images in batches of %d leave one over: it is left out of each epoch "
-            "(another one every time), since batch norm can't learn from a single image",
-            count,
-            batch,
-        )
 
 
 def _check_one_size(split: "datasets.Dataset") -> None:
@@ -335,6 +350,26 @@ def _print_start(
     print(f"{arguments.data.dataset_name}: {counts}")
     print(f"{arguments.model.model_name_or_path}: {parameters:.2f} million parameters")
     print(recipe_yaml(arguments), flush=True)
+
+
+def _train(trainer: "SegmentationTrainer", resume_from: Path | None) -> Any:
+    from transformers import EarlyStoppingCallback
+
+    from hfseg.training.preemption import EXIT_CODE, Preempted
+
+    try:
+        result = trainer.train(resume_from_checkpoint=str(resume_from) if resume_from else None)
+    except Preempted:
+        trainer.callback_handler.on_train_end(trainer.args, trainer.state, trainer.control)
+        if trainer.is_world_process_zero():
+            print(
+                f"stopped by SIGTERM, saved as {trainer.args.output_dir}/checkpoint-"
+                f"{trainer.state.global_step}; go on with --resume_from_checkpoint true",
+                flush=True,
+            )
+        raise SystemExit(EXIT_CODE) from None
+    trainer.remove_callback(EarlyStoppingCallback)  # it would look for its metric in every split
+    return result
 
 
 def _evaluate(trainer: "SegmentationTrainer", prefix: str, samples: Any = None) -> "Evaluation":

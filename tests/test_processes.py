@@ -1,6 +1,7 @@
 """Real processes under `accelerate launch`: two must compute what one computes."""
 
 import json
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -13,24 +14,53 @@ from safetensors.torch import load_file
 WORKER = Path(__file__).with_name("worker.py")
 
 
-def run_worker(mode: str, data: Path, output: Path, batch: int, accumulation: int, processes: int):
-    """Run the worker on all ranks; what each of them reported."""
-    launch = [sys.executable]
-    if processes > 1:
-        launch = [
+EVERY_LOSS = "ce+focal+dice+jaccard+tversky+lovasz+ohem"
+
+
+def launch_commands(processes: int, nodes: int) -> list[list[str]]:
+    """`accelerate launch` on each node, all of them on this machine."""
+    address = ["--main_process_port", "0"]
+    if nodes > 1:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = str(probe.getsockname()[1])
+        address = ["--main_process_ip", "127.0.0.1", "--main_process_port", port]
+    return [
+        [
             str(BIN / "accelerate"), "launch", "--multi_gpu", "--num_processes", str(processes),
-            "--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no",
-            "--main_process_port", "0",
-        ]  # fmt: skip
-    arguments = [mode, str(data), str(output), str(batch), str(accumulation)]
-    done = subprocess.run(
-        [*launch, str(WORKER), *arguments],
-        env=environment(),
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert done.returncode == 0, done.stderr[-4000:]
+            "--num_machines", str(nodes), "--machine_rank", str(rank), *address,
+            "--mixed_precision", "no", "--dynamo_backend", "no",
+        ]
+        for rank in range(nodes)
+    ]  # fmt: skip
+
+
+def run_worker(
+    mode: str,
+    data: Path,
+    output: Path,
+    batch: int,
+    accumulation: int,
+    processes: int,
+    nodes: int = 1,
+    loss: str = EVERY_LOSS,
+):
+    """Run the worker on all ranks; what each of them reported."""
+    arguments = [mode, str(data), str(output), str(batch), str(accumulation), loss]
+    launches = [[sys.executable]] if processes == 1 else launch_commands(processes, nodes)
+    jobs = [
+        subprocess.Popen(
+            [*launch, str(WORKER), *arguments],
+            env=environment(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        for launch in launches
+    ]
+    for job in jobs:
+        printed, _ = job.communicate(timeout=300)
+        assert job.returncode == 0, printed[-4000:]
     reports = [json.loads(path.read_text()) for path in sorted(output.glob("rank-*.json"))]
     assert [report["world_size"] for report in reports] == [processes] * processes
     return reports
@@ -74,4 +104,20 @@ def test_two_processes_count_the_same_confusion_matrix_as_one(tmp_path: Path) ->
         assert report["confusion"] == alone["confusion"]
         assert report["images"] == 7
         assert report["scores"]["eval_mean_iou"] == alone["scores"]["eval_mean_iou"]
+        assert report["scores"]["eval_loss"] == pytest.approx(alone["scores"]["eval_loss"])
+
+
+@pytest.mark.slow
+def test_two_nodes_compute_what_one_process_does(data: Path, whole_batch, tmp_path: Path) -> None:
+    expected, expected_loss = whole_batch
+    reports = run_worker("update", data, tmp_path / "update", 2, 2, processes=2, nodes=2)
+    weights = load_file(tmp_path / "update" / "weights.safetensors")
+    worst = max((weights[name] - expected[name]).abs().max().item() for name in expected)
+    assert worst < 1e-5
+    assert reports[0]["loss"] == pytest.approx(expected_loss, abs=1e-5)
+
+    alone = run_worker("evaluate", data, tmp_path / "one", 2, 1, processes=1)[0]
+    together = run_worker("evaluate", data, tmp_path / "two", 2, 1, processes=2, nodes=2)
+    for report in together:
+        assert report["confusion"] == alone["confusion"]
         assert report["scores"]["eval_loss"] == pytest.approx(alone["scores"]["eval_loss"])

@@ -1,4 +1,4 @@
-"""A sample's augmentation is a function of (seed, epoch, index), in any worker and after resume."""
+"""A sample's augmentation is a function of (seed, epoch, index), whichever worker draws it."""
 
 from pathlib import Path
 

@@ -1,6 +1,6 @@
 """One rank of a small job, started by `python` or `accelerate launch` from the tests.
 
-    worker.py update|evaluate DATA OUTPUT BATCH ACCUMULATION
+    worker.py update|evaluate DATA OUTPUT BATCH ACCUMULATION LOSS
 
 `update` takes one SGD step and saves the weights, `evaluate` scores a fixed model; every rank
 writes `rank-N.json` with the world size it sees.
@@ -18,11 +18,14 @@ from hfseg.data.samples import EvaluationSamples, TrainingSamples
 from hfseg.data.transforms import TrainingTransform
 from hfseg.metrics.streaming import StreamingScores
 from hfseg.models import load_model
+from hfseg.training.losses import SegmentationLoss
 from hfseg.training.parse import make_training_arguments
 from hfseg.training.trainer import SegmentationTrainer
 
 
-def main(mode: str, data_folder: str, output: str, batch: str, accumulation: str) -> None:
+def main(
+    mode: str, data_folder: str, output: str, batch: str, accumulation: str, loss: str
+) -> None:
     torch.set_num_threads(1)
     torch.manual_seed(0)
     data, labels = load_dataset("folder", data_folder, train_val_test_split=(0.5, 0.5))
@@ -58,6 +61,7 @@ def main(mode: str, data_folder: str, output: str, batch: str, accumulation: str
         eval_dataset=EvaluationSamples(split),
         image_processor=processor,
         scores=StreamingScores(labels),
+        loss=SegmentationLoss(loss, class_weights=[0.5, 1.0, 2.0]),
     )
     folder = Path(output)
     folder.mkdir(parents=True, exist_ok=True)

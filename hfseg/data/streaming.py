@@ -9,7 +9,7 @@ import numpy as np
 from torch.utils.data import IterableDataset
 
 from hfseg.data.hub import HubDataset
-from hfseg.data.pairs import features
+from hfseg.data.pairs import OnBadSample, features
 from hfseg.data.samples import resize_pair
 from hfseg.data.transforms import TrainingTransform
 from hfseg.errors import UserError
@@ -23,7 +23,7 @@ SHUFFLE_BUFFER = 128
 
 
 def training_stream(
-    data: HubDataset, on_bad_sample: str, seed: int = 0
+    data: HubDataset, on_bad_sample: OnBadSample, seed: int = 0
 ) -> "datasets.IterableDataset":
     """The training split as a shuffled stream with the columns `image`, `label` and `key`.
 
@@ -32,7 +32,7 @@ def training_stream(
     """
     import datasets
 
-    skip = on_bad_sample == "skip"
+    skip = on_bad_sample != "stop"
 
     def read(row: dict[str, Any]) -> dict[str, Any]:
         try:

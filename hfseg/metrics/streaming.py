@@ -12,8 +12,9 @@ class StreamingScores:
     """Adds up confusion matrices, one an image, and turns the sum into scores.
 
     For `Trainer` with `batch_eval_metrics=True`: called after every batch with
-    `predictions = ((B, K, K) int64 counts, (B,) float64 loss sums)` and `label_ids = (B,)` sample
-    indices, already gathered over processes and trimmed of repeated samples.
+    `predictions = ((B, K, K) int64 counts, (B, 2, 2) float64 sums and counts of the loss)` and
+    `label_ids = (B,)` sample indices, already gathered over processes and trimmed of repeated
+    samples.
 
     Attributes:
         confusion: (K, K) int64, rows truth and columns prediction, of the last evaluation.
@@ -26,7 +27,7 @@ class StreamingScores:
 
     def reset(self) -> None:
         self.confusion = np.zeros((len(self.labels), len(self.labels)), dtype=np.int64)
-        self.loss_sum = 0.0
+        self.loss_parts = np.zeros((2, 2))
         self.per_image: dict[int, float] = {}
 
     def __call__(self, batch: Any, compute_result: bool = True) -> dict[str, float]:
@@ -34,18 +35,19 @@ class StreamingScores:
         indices = batch.label_ids.cpu().numpy()
         for index, count, loss in zip(indices, counts, losses, strict=True):
             self.confusion += count
-            self.loss_sum += float(loss)
+            self.loss_parts += loss
             self.per_image[int(index)] = float(scores(count)["mean_iou"])
         return self.compute() if compute_result else {}
 
     def compute(self) -> dict[str, float]:
-        """`mean_iou`, `mean_accuracy`, `overall_accuracy`, `loss` (a mean over valid pixels), and
+        """`mean_iou`, `mean_accuracy`, `overall_accuracy`, `loss` (over the whole split), and
         `iou_<label>` and `accuracy_<label>` for each class; NaN for a class that is absent."""
         result = scores(self.confusion)
         summary = {
             name: float(result[name]) for name in ("mean_iou", "mean_accuracy", "overall_accuracy")
         }
-        summary["loss"] = self.loss_sum / max(int(self.confusion.sum()), 1)
+        sums, parts = self.loss_parts
+        summary["loss"] = float((sums / np.where(parts > 0, parts, 1)).sum())
         for part in ("iou", "accuracy"):
             values = result[f"per_category_{part}"]
             summary |= {
@@ -59,3 +61,11 @@ class StreamingScores:
         """Classes in neither the labels nor the predictions of the last evaluation."""
         seen = self.confusion.sum(0) + self.confusion.sum(1)
         return [name for name, count in zip(self.labels.names, seen, strict=True) if count == 0]
+
+
+def metric_names(labels: LabelSet) -> list[str]:
+    """What `StreamingScores` measures, the summary first."""
+    summary = ["mean_iou", "loss", "mean_accuracy", "overall_accuracy"]
+    return summary + [
+        f"{part}_{key}" for part in ("iou", "accuracy") for key in labels.metric_names
+    ]

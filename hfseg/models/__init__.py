@@ -1,6 +1,30 @@
-"""Models: names, weights, and the segmentation_models_pytorch architectures."""
+"""Models: names, weights, and the segmentation_models_pytorch architectures.
 
-from hfseg.models.catalog import NAMED_MODELS, NamedModel
+Importing this registers `SmpForSemanticSegmentation` with transformers' Auto classes.
+"""
+
+from hfseg.models.catalog import NAMED_MODELS, NamedModel, find_model
+from hfseg.models.configuration_smp import SmpConfig
+from hfseg.models.modeling_smp import SmpForSemanticSegmentation
 from hfseg.models.registry import load_model
+from hfseg.models.torchvision_weights import from_torchvision
 
-__all__ = ["NAMED_MODELS", "NamedModel", "load_model"]
+__all__ = [
+    "NAMED_MODELS",
+    "NamedModel",
+    "SmpConfig",
+    "SmpForSemanticSegmentation",
+    "find_model",
+    "from_torchvision",
+    "load_model",
+]
+
+
+def _register() -> None:
+    from transformers import AutoConfig, AutoModelForSemanticSegmentation
+
+    AutoConfig.register(SmpConfig.model_type, SmpConfig, exist_ok=True)
+    AutoModelForSemanticSegmentation.register(SmpConfig, SmpForSemanticSegmentation, exist_ok=True)
+
+
+_register()

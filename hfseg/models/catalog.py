@@ -1,7 +1,10 @@
 """The names a user can say: architecture, sizes, and where the weights come from."""
 
+import difflib
 from dataclasses import dataclass, field
 from typing import Any
+
+from hfseg.errors import UserError
 
 # ImageNet statistics, as torchvision and the SegFormer authors use them.
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -15,8 +18,10 @@ class NamedModel:
     """A model with a short name.
 
     Args:
-        model_type: transformers' name of the architecture.
-        weights: Hub id of the pretrained encoder, None where there are none.
+        model_type: transformers' name of the architecture, or `smp` for those of
+            segmentation_models_pytorch.
+        weights: Hub id of the pretrained encoder (for `smp`: the name of its weights), None where
+            there are none.
         license: of these weights, as the Hub states it.
         sizes: options of the config class that weights fix, used when training from scratch.
         options: options of the config class that hold with and without weights.
@@ -39,6 +44,17 @@ def _segformer(size: str, hidden: list[int], depths: list[int], decoder: int) ->
     return NamedModel("segformer", f"nvidia/mit-{size}", "other", sizes, options)
 
 
+def _upernet(backbone: str, weights: str, **sizes: Any) -> NamedModel:
+    """UperNet (Xiao et al. 2018, https://arxiv.org/abs/1807.10221) on all four stages."""
+    return NamedModel(
+        "upernet",
+        weights,
+        "apache-2.0",
+        {"backbone_config": {"model_type": backbone, "out_features": STAGES, **sizes}},
+    )
+
+
+STAGES = ["stage1", "stage2", "stage3", "stage4"]
 _WIDE = [64, 128, 320, 512]
 
 NAMED_MODELS: dict[str, NamedModel] = {
@@ -70,4 +86,118 @@ NAMED_MODELS: dict[str, NamedModel] = {
         image_mean=HALF,
         image_std=HALF,
     ),
+    **{
+        f"upernet-convnext-{size}": _upernet(
+            "convnext", f"facebook/convnext-{size}-224", hidden_sizes=hidden, depths=depths
+        )
+        for size, hidden, depths in (
+            ("tiny", [96, 192, 384, 768], [3, 3, 9, 3]),
+            ("small", [96, 192, 384, 768], [3, 3, 27, 3]),
+            ("base", [128, 256, 512, 1024], [3, 3, 27, 3]),
+        )
+    },
+    **{
+        f"upernet-swin-{size}": _upernet(
+            "swin",
+            f"microsoft/swin-{size}-patch4-window7-224",
+            embed_dim=width,
+            depths=depths,
+            num_heads=heads,
+        )
+        for size, width, depths, heads in (
+            ("tiny", 96, [2, 2, 6, 2], [3, 6, 12, 24]),
+            ("small", 96, [2, 2, 18, 2], [3, 6, 12, 24]),
+            ("base", 128, [2, 2, 18, 2], [4, 8, 16, 32]),
+        )
+    },
+    **{
+        f"upernet-resnet{layers}": _upernet(
+            "resnet",
+            f"microsoft/resnet-{layers}",
+            hidden_sizes=hidden,
+            depths=depths,
+            layer_type=layer_type,
+        )
+        for layers, hidden, depths, layer_type in (
+            (18, [64, 128, 256, 512], [2, 2, 2, 2], "basic"),
+            (34, [64, 128, 256, 512], [3, 4, 6, 3], "basic"),
+            (50, [256, 512, 1024, 2048], [3, 4, 6, 3], "bottleneck"),
+            (101, [256, 512, 1024, 2048], [3, 4, 23, 3], "bottleneck"),
+            (152, [256, 512, 1024, 2048], [3, 8, 36, 3], "bottleneck"),
+        )
+    },
 }
+
+
+def find_model(name: str) -> NamedModel | None:
+    """What a short name stands for, or None where it is no short name.
+
+    Names are those of `NAMED_MODELS`, and `<architecture>-<encoder>` with an architecture and an
+    encoder of segmentation_models_pytorch (`fcn` included).
+
+    Raises:
+        UserError: an architecture that is known with an encoder that is not.
+    """
+    from hfseg.models.configuration_smp import ARCHITECTURES
+
+    if name in NAMED_MODELS:
+        return NAMED_MODELS[name]
+    architecture, _, encoder = name.partition("-")
+    if architecture not in ARCHITECTURES or not encoder:
+        return None
+    names = encoder_names()
+    if encoder in names or _is_timm_model(encoder):
+        weights = "imagenet" if encoder.startswith("tu-") else names[encoder]
+        options = {"architecture": architecture, "encoder_name": encoder}
+        mean, std = _timm_statistics(encoder)
+        return NamedModel("smp", weights, None, options=options, image_mean=mean, image_std=std)
+    full = [f"{architecture}-{each}" for each in names] + list(NAMED_MODELS)
+    raise UserError(
+        f"{name!r}: segmentation_models_pytorch has no encoder {encoder!r}; {nearest(name, full)}"
+    )
+
+
+def encoder_names() -> dict[str, str | None]:
+    """Encoder of segmentation_models_pytorch -> name of its usual weights."""
+    from segmentation_models_pytorch.encoders import encoders
+
+    def usual(names: list[str]) -> str | None:
+        return "imagenet" if "imagenet" in names else next(iter(names), None)
+
+    return {name: usual(list(entry["pretrained_settings"])) for name, entry in encoders.items()}
+
+
+def unknown_model(name: str) -> UserError:
+    """The sentence for a name that is no model, with the nearest ones that are."""
+    from hfseg.models.configuration_smp import ARCHITECTURES
+
+    architecture, _, encoder = name.partition("-")
+    close = difflib.get_close_matches(architecture, ARCHITECTURES, n=3, cutoff=0.6)
+    names = [f"{each}-{encoder}" for each in close if encoder] + list(NAMED_MODELS)
+    return UserError(
+        f"{name!r} is no model name, no local folder and no Hub id (owner/name); "
+        f"{nearest(name, names)}"
+    )
+
+
+def nearest(name: str, names: list[str]) -> str:
+    close = difflib.get_close_matches(name, list(dict.fromkeys(names)), n=3, cutoff=0.5)
+    if close:
+        return f"did you mean {' or '.join(close)}?"
+    return "`python -m hfseg.models` lists the names"
+
+
+def _is_timm_model(encoder: str) -> bool:
+    import timm
+
+    return encoder.startswith("tu-") and timm.is_model(encoder.removeprefix("tu-"))
+
+
+def _timm_statistics(encoder: str) -> tuple[Any, Any]:
+    if encoder.startswith("tu-"):
+        import timm
+
+        pretrained = timm.models.get_pretrained_cfg(encoder.removeprefix("tu-"))
+        if pretrained is not None:
+            return tuple(pretrained.mean), tuple(pretrained.std)
+    return IMAGENET_MEAN, IMAGENET_STD

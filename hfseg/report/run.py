@@ -27,6 +27,8 @@ RUN_FILES = (
     "config.json",
     "model.safetensors",
     "preprocessor_config.json",
+    "configuration_smp.py",
+    "modeling_smp.py",
     "README.md",
     "recipe.yaml",
     "train_results.json",

@@ -81,26 +81,48 @@ class ModelArguments:
 
     model_name_or_path: str | None = _flag(
         None,
-        "segformer-b0..b5, segformer-tiny, deeplabv3plus-mobilenet-v2, a Hub id or a local folder",
+        "segformer-b0..b5, upernet-convnext-tiny, deeplabv3plus-resnet50, unet-resnet34, ... "
+        "(`python -m hfseg.models` lists them), a Hub id or a local folder",
     )
     from_scratch: bool = _flag(False, "start from random weights")
     encoder_weights: str | None = _flag(
-        None, "Hub id or folder to take a named model's weights from"
+        None,
+        "where a named model's encoder comes from: a Hub id, a folder, a .safetensors or .pth "
+        "state dict, or a name of weights the encoder offers",
     )
     model_config: list[str] = _flag(
         [], "options of the architecture's config, such as output_stride=16"
     )
     trust_remote_code: bool = _flag(False, "run code that comes with a Hub checkpoint")
+    freeze_encoder: bool = _flag(False, "train the head only")
+    freeze_batch_norm: bool = _flag(
+        False, "keep statistics, scales and shifts of batch norm (for batches of 1 to 4)"
+    )
 
 
 @dataclass
 class RunArguments:
     """What we add to `TrainingArguments`."""
 
+    loss: str = _flag(
+        "ce", "ce, dice, focal, jaccard, lovasz, ohem, tversky, or a sum such as ce+0.5*dice"
+    )
+    class_weights: str = _flag(
+        "none", "none, balanced, median, enet (from the training masks), or a file of weights"
+    )
+    lr_gamma: float | None = _flag(
+        None,
+        "factor of the schedules step [0.1] and exponential (every epoch) [0.98]",
+    )
+    lr_step_size: int | None = _flag(None, "epochs between two steps of the schedule step [10]")
+    lr_power: float | None = _flag(None, "power of the schedule polynomial [1]")
     backbone_lr_multiplier: float = _flag(1.0, "factor on the learning rate of the encoder")
     head_lr_multiplier: float = _flag(1.0, "factor on the learning rate of the head")
     early_stopping_patience: int | None = _flag(
         None, "stop after N evaluations without a better metric_for_best_model"
+    )
+    sync_batch_norm: bool = _flag(
+        False, "normalise batches over all GPUs (for CNNs with few images a GPU)"
     )
     mixed_precision: str = _flag("auto", "auto (bf16 where the hardware has it), no, bf16 or fp16")
     overwrite_output_dir: bool = _flag(False, "replace the finished run in --output_dir")

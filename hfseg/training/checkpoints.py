@@ -1,8 +1,9 @@
-"""Checkpoints: which ones are whole, and loading their weights so that every tensor is restored."""
+"""Checkpoints: written under another name until they are whole, and loaded tensor by tensor."""
 
 import json
 import logging
 import re
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,9 @@ if TYPE_CHECKING:
 logger = logging.getLogger("hfseg")
 
 _NAME = re.compile(r"checkpoint-(\d+)$")
+STAGING = "_unfinished"
+"""Folder beside the checkpoints in which the next one is written."""
+
 _REQUIRED = ("config.json", "model.safetensors", "optimizer.pt", "scheduler.pt")
 
 
@@ -24,6 +28,19 @@ def list_checkpoints(output_dir: str | Path) -> list[Path]:
         return []
     found = [path for path in folder.iterdir() if path.is_dir() and _NAME.match(path.name)]
     return sorted(found, key=lambda path: int(path.name.rsplit("-", 1)[1]))
+
+
+def publish(staging: Path, run_dir: Path) -> None:
+    """Move the finished checkpoint in `staging` to its place, by a rename.
+
+    One of the same step that is there already gives way only when the new one is whole.
+    """
+    for finished in list_checkpoints(staging):
+        final = run_dir / finished.name
+        if final.exists():
+            final.rename(staging / f"replaced-{final.name}")
+        finished.rename(final)
+    shutil.rmtree(staging, ignore_errors=True)
 
 
 def what_is_missing(checkpoint: Path) -> str | None:

@@ -1,25 +1,217 @@
-"""Losses over logits at the label's own size."""
+"""Losses over logits at the label's own size, with ignored pixels left out.
+
+A loss is a sum of terms, `ce+0.5*dice`. Every term is either a mean over pixels or a mean over
+images, so it is two numbers, a sum and a count, and both add up over batches: the loss of an
+optimiser step doesn't depend on how the step is divided over processes and accumulation steps.
+
+- mean over valid pixels (weighted by class, if asked): `ce`, `focal`;
+- mean over images, each of them scored by itself: `dice`, `jaccard`, `tversky`, `lovasz`, `ohem`.
+  Ratios and rankings over a whole batch would change with its size.
+
+Of segmentation_models_pytorch 0.6 only the Lovász loss is used. Its Dice, Jaccard and Tversky sum
+over the batch before they divide and count absent classes as solved, its Jaccard can't ignore
+pixels, and its multi-class focal loss is one of C binary sigmoids, not of the softmax.
+"""
+
+import functools
+import re
+from collections.abc import Callable, Sequence
 
 import torch
 from torch.nn import functional as F
 
+from hfseg.errors import UserError
 from hfseg.models.logits import resize_logits
 
+FOCAL_GAMMA = 2.0
+"""Lin et al. 2017, https://arxiv.org/abs/1708.02002, section 4.1."""
+TVERSKY_ALPHA, TVERSKY_BETA = 0.3, 0.7
+"""Weights of false positives and false negatives: Salehi et al. 2017, arXiv 1706.05721, table 1."""
+OHEM_THRESHOLD, OHEM_MIN_SHARE = 0.7, 1 / 16
+"""Keep pixels whose class has a lower probability, and at least this share of the valid ones."""
 
-def cross_entropy_sum(
-    logits: torch.Tensor, labels: torch.Tensor, ignore_index: int, label_smoothing: float = 0.0
-) -> torch.Tensor:
-    """Cross-entropy summed over the pixels that count, in float32.
+PIXEL_TERMS = ("ce", "focal")
+IMAGE_TERMS = ("dice", "jaccard", "tversky", "lovasz", "ohem")
+
+
+class SegmentationLoss:
+    """A weighted sum of losses, as `--loss` names it.
 
     Args:
-        logits: (B, C, h, w); resized to the labels.
-        labels: (B, H, W) int64.
+        terms: such as `ce`, `dice` or `ce+0.5*dice`.
+        ignore_index: the label of pixels that don't count.
+        label_smoothing: for `ce`, share of the target that is spread over all classes.
+        class_weights: one a class, for `ce`, `focal` and `ohem`; the others weigh the classes of
+            an image alike by themselves.
+
+    Raises:
+        UserError: an unknown term.
     """
-    logits = resize_logits(logits.float(), labels.shape[-2:])
-    return F.cross_entropy(
-        logits,
-        labels,
-        ignore_index=ignore_index,
-        reduction="sum",
-        label_smoothing=label_smoothing,
-    )
+
+    def __init__(
+        self,
+        terms: str = "ce",
+        *,
+        ignore_index: int = 255,
+        label_smoothing: float = 0.0,
+        class_weights: Sequence[float] | None = None,
+    ) -> None:
+        self.terms = parse_terms(terms)
+        self.ignore_index = ignore_index
+        self.label_smoothing = label_smoothing
+        self.class_weights = (
+            None if class_weights is None else torch.tensor(class_weights, dtype=torch.float32)
+        )
+
+    def __call__(
+        self, logits: torch.Tensor, labels: torch.Tensor, counts: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """The loss, a scalar.
+
+        Args:
+            logits: (B, C, h, w), any float type; resized to the labels.
+            labels: (B, H, W) int64.
+            counts: `self.counts` of everything that the loss is a mean of, where this batch is
+                only a part of that.
+        """
+        return mean(self.sums(logits, labels), self.counts(labels) if counts is None else counts)
+
+    def sums(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        """(2,): the terms summed over pixels, and those summed over images."""
+        logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+        logits = resize_logits(logits, labels.shape[-2:])
+        sums = [logits.new_zeros(()), logits.new_zeros(())]
+        for factor, name in self.terms:
+            value = getattr(self, f"_{name}")(logits, labels)
+            sums[name in IMAGE_TERMS] = sums[name in IMAGE_TERMS] + factor * value
+        return torch.stack(sums)
+
+    def counts(self, labels: torch.Tensor) -> torch.Tensor:
+        """(2,) float32: valid pixels, each by the weight of its class, and images that have any."""
+        valid = labels != self.ignore_index
+        pixels = valid.sum()
+        if self.class_weights is not None:
+            pixels = self._weights(labels)[labels[valid]].sum()
+        return torch.stack([pixels.float(), valid.flatten(1).any(1).sum().float()])
+
+    def _weights(self, like: torch.Tensor) -> torch.Tensor | None:
+        if self.class_weights is None:
+            return None
+        dtype = like.dtype if like.is_floating_point() else None
+        return self.class_weights.to(device=like.device, dtype=dtype)
+
+    # ---- sums over pixels ----
+
+    def _ce(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        return F.cross_entropy(
+            logits,
+            labels,
+            weight=self._weights(logits),
+            ignore_index=self.ignore_index,
+            reduction="sum",
+            label_smoothing=self.label_smoothing,
+        )
+
+    def _focal(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        """(1 - p)^gamma times the cross-entropy, p the probability of the true class."""
+        log_p = -F.cross_entropy(logits, labels, ignore_index=self.ignore_index, reduction="none")
+        focal = -((1 - log_p.exp()) ** FOCAL_GAMMA) * log_p
+        return (focal * self._pixel_weights(logits, labels)).sum()
+
+    def _pixel_weights(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        """(B, H, W): the weight of each pixel's class, 0 where it is ignored."""
+        valid = labels != self.ignore_index
+        weights = self._weights(logits)
+        if weights is None:
+            return valid.to(logits.dtype)
+        return weights[labels.where(valid, 0)] * valid
+
+    # ---- sums over images ----
+
+    def _tversky_index(
+        self, logits: torch.Tensor, labels: torch.Tensor, alpha: float, beta: float
+    ) -> torch.Tensor:
+        """1 - TP / (TP + alpha FP + beta FN) of the soft counts, a mean over an image's classes."""
+        valid = labels != self.ignore_index
+        true_class = labels.where(valid, 0).flatten(1)
+        inside = valid.flatten(1).to(logits.dtype)
+        probabilities = logits.softmax(1).flatten(2)
+        of_true_class = probabilities.gather(1, true_class[:, None])[:, 0] * inside
+        zeros = logits.new_zeros(logits.shape[:2])
+        hits = zeros.scatter_add(1, true_class, of_true_class)
+        size = zeros.scatter_add(1, true_class, inside)
+        predicted = (probabilities * inside[:, None]).sum(2)
+        present = size > 0
+        index = hits / (hits + alpha * (predicted - hits) + beta * (size - hits)).where(present, 1)
+        return ((1 - index) * present).sum(1).div(present.sum(1).clamp(min=1)).sum()
+
+    def _tversky(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        return self._tversky_index(logits, labels, TVERSKY_ALPHA, TVERSKY_BETA)
+
+    def _dice(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        """Milletari et al. 2016, https://arxiv.org/abs/1606.04797, with soft counts as they are."""
+        return self._tversky_index(logits, labels, 0.5, 0.5)
+
+    def _jaccard(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        return self._tversky_index(logits, labels, 1.0, 1.0)
+
+    def _lovasz(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        """Lovász-Softmax over an image's classes: Berman et al. 2018, arXiv 1705.08790."""
+        loss = _smp_lovasz(self.ignore_index)  # knows float32 only
+        return self._sum_over_images(loss, logits.float(), labels)
+
+    def _ohem(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        """Cross-entropy over an image's hard pixels: Shrivastava et al. 2016, arXiv 1604.03540."""
+        return self._sum_over_images(self._hard_pixels, logits, labels)
+
+    def _hard_pixels(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        valid = labels != self.ignore_index
+        values = F.cross_entropy(logits, labels, ignore_index=self.ignore_index, reduction="none")[
+            valid
+        ]
+        weights = self._pixel_weights(logits, labels)[valid]
+        at_least = max(int(OHEM_MIN_SHARE * len(values)), 1)
+        limit = values.detach().topk(at_least).values[-1]
+        hard = (values.detach() >= limit) | (values.detach().neg().exp() < OHEM_THRESHOLD)
+        kept = weights * hard
+        return (values * kept).sum() / kept.sum().clamp(min=torch.finfo(kept.dtype).tiny)
+
+    def _sum_over_images(
+        self,
+        loss: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
+        logits: torch.Tensor,
+        labels: torch.Tensor,
+    ) -> torch.Tensor:
+        """Images without a valid pixel are left out."""
+        total = logits.sum() * 0  # keeps the graph where no image counts
+        for image, label in zip(logits.split(1), labels.split(1), strict=True):
+            if (label != self.ignore_index).any():
+                total = total + loss(image, label)
+        return total
+
+
+def mean(sums: torch.Tensor, counts: torch.Tensor) -> torch.Tensor:
+    """The loss, from what `SegmentationLoss.sums` and `.counts` add up to; 0 if nothing counts."""
+    return (sums / counts.to(sums.dtype).where(counts > 0, 1)).sum()
+
+
+def parse_terms(text: str) -> list[tuple[float, str]]:
+    """`ce+0.5*dice` -> [(1.0, "ce"), (0.5, "dice")]."""
+    known = (*PIXEL_TERMS, *IMAGE_TERMS)
+    terms = []
+    for part in text.replace(" ", "").split("+"):
+        match = re.fullmatch(r"(?:(\d+\.?\d*|\.\d+)\*)?([a-z]+)", part)
+        if match is None or match[2] not in known:
+            raise UserError(
+                f"--loss {text!r}: {part!r} is no loss; give one of {', '.join(known)}, "
+                "or a sum such as ce+0.5*dice"
+            )
+        terms.append((float(match[1] or 1), match[2]))
+    return terms
+
+
+@functools.cache
+def _smp_lovasz(ignore_index: int) -> torch.nn.Module:
+    from segmentation_models_pytorch.losses import LovaszLoss
+
+    return LovaszLoss("multiclass", ignore_index=ignore_index)

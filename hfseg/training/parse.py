@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 RECIPES = Path(__file__).parent.parent / "recipes"
 DEFAULT_RECIPE = "quickstart"
 OWN_DATA_RECIPE = "own-data"
+SEARCH = "search"
+"""The one key of a recipe that is no flag: the space for `scripts/tune.py`."""
 
 
 @dataclass
@@ -80,6 +82,7 @@ def build_parser() -> argparse.ArgumentParser:
     """Our own flags; what is left over is for `TrainingArguments`."""
     parser = Parser(
         prog="finetune.py",
+        usage="%(prog)s [--config NAME_OR_FILE] [--flag VALUE ...]",
         description="Fine-tune a semantic segmentation model. Without flags it runs the "
         "quickstart: the built-in toyscapes and a small SegFormer, into runs/quickstart.",
         allow_abbrev=False,
@@ -190,15 +193,16 @@ def parse(argv: list[str]) -> Arguments:
         recipe["mixed_precision"] = {False: "no"}.get(
             recipe["mixed_precision"], recipe["mixed_precision"]
         )
+    recipe.pop(SEARCH, None)
+    if any(word.startswith("--lr_scheduler_type") for word in rest):
+        for key in ("lr_scheduler_kwargs", "lr_gamma", "lr_step_size", "lr_power"):
+            recipe.pop(key, None)  # numbers of the recipe's own schedule
     groups = {title: _group(group, recipe, flags) for title, group in GROUPS.items()}
     own = {item.name for group in GROUPS.values() for item in dataclasses.fields(group)}
     _check_names(recipe, own | trainer_flags().keys(), base)
     name = Path(base).stem if base != OWN_DATA_RECIPE else _run_name(groups)
     training, said = _training_arguments(
-        {key: value for key, value in recipe.items() if key not in own},
-        rest,
-        name,
-        groups["run"].mixed_precision,
+        {key: value for key, value in recipe.items() if key not in own}, rest, name, groups["run"]
     )
     return Arguments(
         **groups,
@@ -238,7 +242,7 @@ def _run_name(groups: dict[str, Any]) -> str:
 
 
 def _training_arguments(
-    recipe: dict[str, Any], argv: list[str], name: str, mixed_precision: str
+    recipe: dict[str, Any], argv: list[str], name: str, run: RunArguments
 ) -> "tuple[TrainingArguments, dict[str, Any]]":
     """`TrainingArguments`, and what of it was said by recipe and flags."""
     known = trainer_flags().keys()
@@ -248,20 +252,22 @@ def _training_arguments(
             own = {f.name for group in GROUPS.values() for f in dataclasses.fields(group)}
             raise UserError(f"{word} is no flag; {_suggest(flag, set(known) | own | {'config'})}")
 
-    from transformers import HfArgumentParser, TrainingArguments
+    from transformers import HfArgumentParser
+
+    from hfseg.training.trainer_arguments import SegmentationTrainingArguments, schedule_options
 
     class TrainerParser(HfArgumentParser):
         def error(self, message: str) -> NoReturn:
             raise UserError(f"{message}; see --help")
 
-    parser = TrainerParser(TrainingArguments, allow_abbrev=False)
+    parser = TrainerParser(SegmentationTrainingArguments, allow_abbrev=False)
     defaults = {**TRAINING_DEFAULTS, "output_dir": f"runs/{name}", **recipe}
     parser.set_defaults(**defaults)
     values = parser.parse_known_args(argv)
     if values[1]:
         raise UserError(f"{values[1][0]!r} was not expected here; see --help")
     resolved = vars(values[0])
-    blank = vars(HfArgumentParser(TrainingArguments).parse_args([]))
+    blank = vars(HfArgumentParser(SegmentationTrainingArguments).parse_args([]))
     said = {
         key: value
         for key, value in resolved.items()
@@ -269,14 +275,18 @@ def _training_arguments(
         or (value != blank[key] and value != TRAINING_DEFAULTS.get(key, blank[key]))
     }
     said |= {key: resolved[key] for key in TRAINING_DEFAULTS if key in resolved}
-    return make_training_arguments(resolved, mixed_precision), {
-        key: getattr(value, "value", value) for key, value in said.items()
-    }
+    said = {key: getattr(value, "value", value) for key, value in said.items()}
+    resolved["lr_scheduler_kwargs"] = schedule_options(
+        resolved["lr_scheduler_type"],
+        resolved["lr_scheduler_kwargs"],
+        {flag: getattr(run, flag) for flag in ("lr_gamma", "lr_step_size", "lr_power")},
+    )
+    return make_training_arguments(resolved, run.mixed_precision), said
 
 
 def make_training_arguments(values: dict[str, Any], mixed_precision: str) -> "TrainingArguments":
     """`TrainingArguments` with what the trainer depends on set, and precision chosen."""
-    from transformers import TrainingArguments
+    from hfseg.training.trainer_arguments import SegmentationTrainingArguments
 
     values = {**values, **TRAINING_FIXED}
     if values.get("eval_strategy") == "no":
@@ -291,7 +301,9 @@ def make_training_arguments(values: dict[str, Any], mixed_precision: str) -> "Tr
         values["fp16"] = mixed_precision == "fp16"
     values["dataloader_pin_memory"] = values["dataloader_pin_memory"] and _has_accelerator()
     try:
-        return TrainingArguments(**values)
+        return SegmentationTrainingArguments(**values)
+    except UserError:
+        raise
     except (ValueError, TypeError, ImportError) as error:
         raise UserError(" ".join(str(error).split())) from error
 

@@ -1,24 +1,34 @@
 """`SegmentationTrainer`: transformers' `Trainer`, with what dense prediction needs mended.
 
 - Weights are really restored on resume and on loading the best model.
-- The loss counts valid pixels, over all processes and accumulation steps.
+- The loss is a mean over valid pixels or images of all processes and accumulation steps.
 - Evaluation gathers one confusion matrix an image instead of pixels.
 - A sample's augmentation is a function of (seed, epoch, index).
 """
 
+import shutil
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch.utils.data import DataLoader, IterableDataset
 from transformers import Trainer, TrainerCallback
+from transformers.trainer import TRAINER_STATE_NAME
+from transformers.trainer_utils import rotate_checkpoints
 
 from hfseg.data.samples import Collator, EpochSampler
 from hfseg.metrics.confusion import confusion_matrix_per_image
 from hfseg.metrics.streaming import StreamingScores
+from hfseg.models.auxiliary import auxiliary_loss_weight, expose_auxiliary_logits
 from hfseg.models.logits import resize_logits
-from hfseg.training.checkpoints import restore_weights
-from hfseg.training.losses import cross_entropy_sum
-from hfseg.training.optimization import parameter_groups
+from hfseg.training.checkpoints import STAGING, publish, restore_weights
+from hfseg.training.losses import SegmentationLoss
+from hfseg.training.optimization import (
+    ADAM,
+    EPOCH_SCHEDULES,
+    epoch_schedule,
+    parameter_groups,
+)
 
 
 class _TellEpoch(TrainerCallback):
@@ -39,6 +49,7 @@ class SegmentationTrainer(Trainer):
             `TrainingSamples` and `EvaluationSamples`.
         image_processor: what makes `pixel_values`; saved with every checkpoint.
         scores: collects the evaluation; has the labels.
+        loss: cross-entropy with the smoothing of `args`, if None.
         backbone_lr_multiplier, head_lr_multiplier: factors on the learning rate.
     """
 
@@ -47,10 +58,12 @@ class SegmentationTrainer(Trainer):
         *,
         image_processor: Any,
         scores: StreamingScores,
+        loss: SegmentationLoss | None = None,
         backbone_lr_multiplier: float = 1.0,
         head_lr_multiplier: float = 1.0,
         **kwargs: Any,
     ) -> None:
+        self._staging = False
         self.scores = scores
         self.ignore_index = scores.labels.ignore_index
         self.backbone_lr_multiplier = backbone_lr_multiplier
@@ -61,6 +74,11 @@ class SegmentationTrainer(Trainer):
             compute_metrics=scores,
             **kwargs,
         )
+        self.loss = loss or SegmentationLoss(
+            ignore_index=self.ignore_index, label_smoothing=self.args.label_smoothing_factor
+        )
+        expose_auxiliary_logits(self.model)
+        self.auxiliary_loss_weight = auxiliary_loss_weight(self.model)
         self._evaluation_collator = Collator(image_processor, resize=True)
         # We normalise the loss ourselves, over the whole accumulated and distributed batch:
         # Trainer must neither pass its count of items on nor divide by the accumulation steps.
@@ -111,11 +129,11 @@ class SegmentationTrainer(Trainer):
     def _get_num_items_in_batch(
         self, batch_samples: list[dict[str, Any]], device: torch.device
     ) -> torch.Tensor | None:
-        """Valid pixels of one optimiser step: all accumulation steps, all processes."""
+        """`SegmentationLoss.counts` of one optimiser step: all accumulation steps and processes."""
         if not batch_samples:
             return None
-        counts = [(batch["labels"] != self.ignore_index).sum() for batch in batch_samples]
-        return self.accelerator.reduce(torch.stack(counts).sum().to(device), reduction="sum")
+        counts = [self.loss.counts(batch["labels"]) for batch in batch_samples]
+        return self.accelerator.reduce(torch.stack(counts).sum(0).to(device), reduction="sum")
 
     def compute_loss(
         self,
@@ -124,34 +142,99 @@ class SegmentationTrainer(Trainer):
         return_outputs: bool = False,
         num_items_in_batch: torch.Tensor | None = None,
     ) -> Any:
-        """Mean cross-entropy over the valid pixels of the whole optimiser step."""
+        """This batch's part of the loss of the whole optimiser step."""
         outputs = model(pixel_values=inputs["pixel_values"])
-        labels = inputs["labels"]
-        total = cross_entropy_sum(
-            outputs.logits, labels, self.ignore_index, self.args.label_smoothing_factor
-        )
-        if num_items_in_batch is None:
-            num_items_in_batch = (labels != self.ignore_index).sum()
+        counts = num_items_in_batch
+        loss = self.loss(outputs.logits, inputs["labels"], counts)
+        auxiliary = outputs.get("auxiliary_logits")
+        if auxiliary is not None:
+            weight = self.auxiliary_loss_weight
+            loss = loss + weight * self.loss(auxiliary, inputs["labels"], counts)
         # DDP averages the gradients over processes; the sum is already divided by the count of all
-        loss = total * self.accelerator.num_processes / num_items_in_batch.clamp(min=1)
+        loss = loss * self.accelerator.num_processes
         return (loss, outputs) if return_outputs else loss
 
     # ---- optimiser ----
 
     def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
         if self.optimizer is None:
-            factory, options = self.get_optimizer_cls_and_kwargs(self.args, self.model)
+            args = self.args
+            if args.optim == ADAM:
+                betas = (args.adam_beta1, args.adam_beta2)
+                factory, options = torch.optim.Adam, {"betas": betas, "eps": args.adam_epsilon}
+            else:
+                factory, options = self.get_optimizer_cls_and_kwargs(args, self.model)
             groups = parameter_groups(
                 self.model if model is None else model,
-                self.args.learning_rate,
-                self.args.weight_decay,
+                args.learning_rate,
+                args.weight_decay,
                 self.backbone_lr_multiplier,
                 self.head_lr_multiplier,
             )
             self.optimizer = factory(groups, **options)
         return self.optimizer
 
+    def set_initial_training_values(self, *args: Any, **kwargs: Any) -> Any:
+        values = super().set_initial_training_values(*args, **kwargs)
+        self._steps_per_epoch = values[1]
+        return values
+
+    def create_scheduler(
+        self, num_training_steps: int, optimizer: torch.optim.Optimizer | None = None
+    ) -> torch.optim.lr_scheduler.LRScheduler:
+        name = self.args.lr_scheduler_type
+        if self.lr_scheduler is not None or name not in EPOCH_SCHEDULES:
+            return super().create_scheduler(num_training_steps, optimizer)
+        warmup = self.args.get_warmup_steps(num_training_steps)
+        options = self.args.lr_scheduler_kwargs or {}
+        factor = epoch_schedule(name, self._steps_per_epoch, warmup, **options)
+        self.lr_scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer or self.optimizer, factor)
+        self._created_lr_scheduler = True
+        return self.lr_scheduler
+
     # ---- checkpoints ----
+
+    def _get_output_dir(self, trial: Any) -> str:
+        run_dir = super()._get_output_dir(trial)
+        return str(Path(run_dir, STAGING)) if self._staging else run_dir
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        """Atomic: the checkpoint gets its name when every file of every process is written."""
+        run_dir = Path(self._get_output_dir(trial))
+        staging = run_dir / STAGING
+        if self.args.should_save:
+            shutil.rmtree(staging, ignore_errors=True)  # what a killed run left
+        self.accelerator.wait_for_everyone()
+        self._staging = True
+        try:
+            super()._save_checkpoint(model, trial)
+        finally:
+            self._staging = False
+        checkpoint = run_dir / f"checkpoint-{self.state.global_step}"
+        best = self.state.best_model_checkpoint
+        if best is not None and Path(best).parent == staging:
+            self.state.best_model_checkpoint = str(run_dir / Path(best).name)
+            if self.args.should_save:
+                self.state.save_to_json(str(staging / checkpoint.name / TRAINER_STATE_NAME))
+        self.accelerator.wait_for_everyone()
+        if self.args.should_save:
+            publish(staging, run_dir)
+        self.accelerator.wait_for_everyone()
+        if self.is_local_process_zero() and staging.exists():
+            publish(staging, run_dir)  # a node with a disk of its own, holding its random states
+        if self.args.should_save:
+            rotate_checkpoints(
+                output_dir=str(run_dir),
+                save_total_limit=self.args.save_total_limit,
+                best_model_checkpoint=self.state.best_model_checkpoint,
+                use_mtime=True,
+            )
+        if self.args.push_to_hub:
+            self._push_from_checkpoint(str(checkpoint))
+
+    def _push_from_checkpoint(self, checkpoint_folder: str) -> None:
+        if not self._staging:
+            super()._push_from_checkpoint(checkpoint_folder)
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
         if self.is_fsdp_enabled or self.is_deepspeed_enabled:
@@ -185,7 +268,8 @@ class SegmentationTrainer(Trainer):
         prediction_loss_only: bool,
         ignore_keys: list[str] | None = None,
     ) -> tuple[None, tuple[torch.Tensor, ...], torch.Tensor]:
-        """Counts instead of pixels: (B, K, K) int64 confusion matrices and (B,) loss sums.
+        """Counts instead of pixels: (B, K, K) int64 confusion matrices, and of the loss
+        (B, 2, 2) sums and counts.
 
         The logits are resized to each label's own size before the argmax.
         """
@@ -199,7 +283,9 @@ class SegmentationTrainer(Trainer):
                 for row, image_logits in zip(rows, logits, strict=True):
                     label = labels[row][None]
                     resized = resize_logits(image_logits[None].float(), label.shape[-2:])
-                    losses[row] = cross_entropy_sum(resized, label, self.ignore_index)
+                    losses[row] = torch.stack(
+                        [self.loss.sums(resized, label), self.loss.counts(label)]
+                    )
                     counts[row] = confusion_matrix_per_image(
                         resized.argmax(1), label, resized.shape[1], self.ignore_index
                     )[0]

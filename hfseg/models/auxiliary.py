@@ -1,0 +1,37 @@
+"""Auxiliary heads: their logits, which transformers computes and then drops."""
+
+from typing import Any
+
+from transformers import PreTrainedModel
+
+from hfseg.models.modeling_smp import AuxiliarySegmenterOutput
+
+
+def expose_auxiliary_logits(model: PreTrainedModel) -> None:
+    """Let a model with an `auxiliary_head` return `auxiliary_logits` in training.
+
+    transformers' UperNet, BEiT, Data2Vec and DPT use them for a loss of their own only, at labels
+    of the logits' size. In the output, where DistributedDataParallel looks for what the backward
+    pass will need, they can be part of any loss.
+    """
+    head = getattr(model, "auxiliary_head", None)
+    if head is None:
+        return
+    caught: list[Any] = []
+
+    def catch(module: Any, inputs: Any, logits: Any) -> None:
+        caught[:] = [logits] if module.training else []
+
+    def add(module: Any, inputs: Any, output: Any) -> Any:
+        logits = caught.pop() if caught else None
+        if logits is None or "auxiliary_logits" in output:
+            return output
+        return AuxiliarySegmenterOutput(**output, auxiliary_logits=logits)
+
+    head.register_forward_hook(catch)
+    model.register_forward_hook(add)
+
+
+def auxiliary_loss_weight(model: PreTrainedModel) -> float:
+    """The weight of the auxiliary head's loss, from the model's config."""
+    return float(getattr(model.config, "auxiliary_loss_weight", 0.4))

@@ -1,0 +1,221 @@
+"""Weights of an encoder from a file or from the Hub, into whichever model it is the encoder of."""
+
+import pickle
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hfseg.errors import UserError
+from hfseg.models.loading import backbone_name, first_line, quiet_transformers, unreachable
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedModel
+
+SUFFIXES = (".safetensors", ".pth", ".pt", ".bin")
+_FILES = ("model.safetensors", "pytorch_model.bin")
+# Parameters a backbone has for segmentation only, which no classification checkpoint holds.
+_ADDED = re.compile(r"hidden_states_norms\.|num_batches_tracked$")
+_REMEDY = "give a local file or folder with --encoder_weights, or train with --from_scratch"
+
+
+def read_state_dict(path: str | Path) -> "dict[str, torch.Tensor]":
+    """Tensors by name from a `.safetensors` or `.pth` file, or from the one in a folder.
+
+    Pickles are read with `weights_only=True`, so that no code in them runs. A state dict inside
+    a training checkpoint (`{"state_dict": ...}`) is found.
+
+    Raises:
+        UserError: no such file, a damaged one, or a pickle that holds more than tensors.
+    """
+    import torch
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    file = _find_file(Path(path))
+    if file.suffix == ".safetensors":
+        try:
+            return load_file(file)
+        except (SafetensorError, OSError) as error:
+            raise UserError(
+                f"{file} can't be read as safetensors ({first_line(error)}); get the file again"
+            ) from error
+    try:
+        content = torch.load(file, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise UserError(
+            f"{file} is a pickle that holds more than tensors or is damaged, so it is not read "
+            "(it could run code); save the weights alone, with torch.save(model.state_dict()) or "
+            "as safetensors"
+        ) from error
+    except (RuntimeError, OSError, EOFError) as error:
+        raise UserError(f"{file} can't be read as weights ({first_line(error)})") from error
+    for key in ("state_dict", "model_state_dict", "model"):
+        if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
+            content = content[key]
+    if not isinstance(content, Mapping):
+        raise UserError(f"{file} holds a {type(content).__name__}, not tensors by name")
+    tensors = {key: value for key, value in content.items() if isinstance(value, torch.Tensor)}
+    if not tensors:
+        raise UserError(f"{file} holds no tensors by name")
+    return tensors
+
+
+def _find_file(path: Path) -> Path:
+    if path.is_file():
+        return path
+    if not path.is_dir():
+        raise UserError(f"--encoder_weights {path}: no such file or folder")
+    found = [path / name for name in _FILES if (path / name).is_file()]
+    found = found or sorted(file for file in path.iterdir() if file.suffix in SUFFIXES)
+    if not found:
+        raise UserError(f"--encoder_weights {path}: no {' or '.join(SUFFIXES)} file in this folder")
+    return found[0]
+
+
+def load_encoder_weights(
+    model: "PreTrainedModel", tensors: "Mapping[str, torch.Tensor]", source: str
+) -> None:
+    """Put a state dict into the model's encoder, every tensor of it or none.
+
+    Names may be those of torchvision, timm, segmentation_models_pytorch or transformers, with or
+    without a prefix such as `backbone.`; what the encoder has no place for (a classifier) is left
+    out.
+
+    Raises:
+        UserError: the tensors belong to another encoder.
+    """
+    import torch
+
+    encoder = getattr(model, backbone_name(model))
+    wanted = encoder.state_dict()
+    fitted: dict[str, torch.Tensor] = {}
+    for rename in (str, torchvision_to_transformers):
+        candidate = _fit({rename(key): value for key, value in tensors.items()}, wanted)
+        fitted = max(fitted, candidate, key=len)
+    missing = [key for key in wanted if key not in fitted and not _ADDED.search(key)]
+    wrong = [key for key in fitted if fitted[key].shape != wanted[key].shape]
+    if missing or wrong:
+        first = (wrong or missing)[0]
+        shape = f" of shape {tuple(wanted[first].shape)}"
+        raise UserError(
+            f"--encoder_weights {source}: these are the weights of another encoder; "
+            f"{_kind(model)} needs {len(wanted)} tensors, {len(missing)} are not in the file and "
+            f"{len(wrong)} have another shape (the first is {first}{shape}); give weights of this "
+            "encoder or choose the model they belong to"
+        )
+    encoder.load_state_dict({**wanted, **fitted}, strict=True)
+
+
+def _fit(
+    tensors: "Mapping[str, torch.Tensor]", wanted: "Mapping[str, torch.Tensor]"
+) -> "dict[str, torch.Tensor]":
+    """The part of `tensors` that is wanted, by the prefix that lets most names agree."""
+    anchor = next(iter(wanted))
+    strip = {key.removesuffix(anchor) for key in tensors if key.endswith(anchor)}
+    add = {anchor.removesuffix(key) for key in tensors if key and anchor.endswith(key)}
+    candidates = [
+        {
+            key.removeprefix(prefix): value
+            for key, value in tensors.items()
+            if key.startswith(prefix)
+        }
+        for prefix in strip
+    ]
+    candidates += [{prefix + key: value for key, value in tensors.items()} for prefix in add]
+    fitted = [{k: v for k, v in each.items() if k in wanted} for each in candidates]
+    return max(fitted, key=len, default={})
+
+
+def torchvision_to_transformers(name: str) -> str:
+    """A tensor of torchvision's ResNet under the name it has in transformers' ResNet."""
+    parts = {"conv": "convolution", "bn": "normalization"}
+    stem = re.fullmatch(r"(.*\b)?(conv|bn)1\.(\w+)", name)
+    if stem and "layer" not in name:
+        return f"embedder.embedder.{parts[stem[2]]}.{stem[3]}"
+    match = re.fullmatch(r"(?:.*\.)?layer(\d)\.(\d+)\.(conv|bn)(\d)\.(\w+)", name)
+    if match:
+        stage, block, kind, layer, rest = match.groups()
+        return (
+            f"encoder.stages.{int(stage) - 1}.layers.{block}.layer.{int(layer) - 1}."
+            f"{parts[kind]}.{rest}"
+        )
+    match = re.fullmatch(r"(?:.*\.)?layer(\d)\.(\d+)\.downsample\.([01])\.(\w+)", name)
+    if match:
+        stage, block, index, rest = match.groups()
+        kind = ("convolution", "normalization")[int(index)]
+        return f"encoder.stages.{int(stage) - 1}.layers.{block}.shortcut.{kind}.{rest}"
+    return name
+
+
+def _kind(model: "PreTrainedModel") -> str:
+    return getattr(model.config, "encoder_name", None) or type(model).__name__
+
+
+def load_smp_weights(model: "PreTrainedModel", weights: str) -> dict[str, Any] | None:
+    """Fill an encoder of segmentation_models_pytorch from the Hub, by the name of its weights.
+
+    Args:
+        weights: `imagenet` or another name the encoder offers, or a Hub id.
+
+    Returns:
+        `mean` and `std` that the weights were trained with, None where that is not stated.
+
+    Raises:
+        UserError: a name the encoder does not offer, or weights that can't be had.
+    """
+    from huggingface_hub import hf_hub_download
+    from segmentation_models_pytorch.encoders import encoders, get_preprocessing_params
+
+    name = model.config.encoder_name
+    settings = encoders.get(name, {}).get("pretrained_settings", {})
+    if "/" in weights:
+        repository, revision = weights, None
+    elif name.startswith("tu-") and weights == "imagenet":
+        import timm
+
+        pretrained = timm.models.get_pretrained_cfg(name.removeprefix("tu-"))
+        repository, revision = getattr(pretrained, "hf_hub_id", None), None
+        if repository is None:
+            raise UserError(f"timm has no weights for {name}; {_REMEDY}")
+    elif weights in settings:
+        repository, revision = settings[weights]["repo_id"], settings[weights]["revision"]
+    else:
+        offered = ", ".join(settings) or ("imagenet" if name.startswith("tu-") else "none")
+        raise UserError(
+            f"--encoder_weights {weights}: no such file or folder, and {name} offers no weights "
+            f"of this name (it offers: {offered}); {_REMEDY}"
+        )
+    try:
+        file = hf_hub_download(repository, "model.safetensors", revision=revision)
+        statistics = get_preprocessing_params(name, weights) if "/" not in weights else None
+    except (OSError, ValueError) as error:
+        raise unreachable(repository, error, _REMEDY) from error
+    load_encoder_weights(model, read_state_dict(file), repository)
+    return statistics
+
+
+def load_backbone(model: "PreTrainedModel", source: str, **hub: Any) -> None:
+    """Fill a transformers backbone: a config alone would leave it random, without a word.
+
+    Raises:
+        UserError: weights that can't be had, or that lack tensors of the backbone.
+    """
+    from transformers import AutoBackbone
+
+    try:
+        with quiet_transformers():
+            backbone, info = AutoBackbone.from_pretrained(
+                source, config=model.backbone.config, output_loading_info=True, **hub
+            )
+    except (OSError, ValueError, RuntimeError) as error:
+        raise unreachable(source, error, _REMEDY) from error
+    lost = sorted(key for key in info["missing_keys"] if not _ADDED.search(key))
+    if lost or info["mismatched_keys"]:
+        raise UserError(
+            f"the weights in {source} lack {len(lost)} tensors of the backbone "
+            f"{type(backbone).__name__} (the first is {lost[0] if lost else 'of another shape'}); "
+            "they belong to another model"
+        )
+    model.backbone.load_state_dict(backbone.state_dict(), strict=True)

@@ -1,0 +1,55 @@
+"""What a model asks of a training run, found before the first step."""
+
+import logging
+from typing import TYPE_CHECKING
+
+from hfseg.errors import UserError
+from hfseg.models.freezing import Probe
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, TrainingArguments
+
+logger = logging.getLogger("hfseg")
+
+
+def fit_training_to_model(
+    training: "TrainingArguments", model: "PreTrainedModel", samples: int
+) -> None:
+    """Adapt `training` to `model`, with a notice.
+
+    - Parameters that no output depends on are frozen.
+    - Where batch norm sees an image pooled to one pixel, a last batch of one image is dropped.
+
+    Args:
+        samples: number of training images.
+
+    Raises:
+        UserError: batches of one image for a model that can't train on them, or gradient
+            checkpointing for one that has no blocks to recompute.
+    """
+    if training.gradient_checkpointing and not model.supports_gradient_checkpointing:
+        raise UserError(
+            f"--gradient_checkpointing: {type(model).__name__} can't do it with this encoder; "
+            "leave the flag out"
+        )
+    probe = Probe(model)
+    for name in probe.unused:
+        model.get_parameter(name).requires_grad_(False)
+    if not probe.pools_to_one_pixel:
+        return
+    batch = training.train_batch_size
+    if batch == 1 or samples == 1:
+        raise UserError(
+            f"{type(model).__name__} pools the image to one pixel before a batch norm, so it "
+            "can't train on batches of one image; give --per_device_train_batch_size 2 (and more "
+            "than one image), or --freeze_batch_norm with pretrained weights"
+        )
+    # with several processes accelerate fills the last batch up with samples from the first
+    if training.world_size == 1 and samples % batch == 1 and not training.dataloader_drop_last:
+        logger.warning(
+            "the last batch of an epoch would be one image, which the batch norm after the image "
+            "pooling can't train on: it is left out (%d images in batches of %d)",
+            samples,
+            batch,
+        )
+        training.dataloader_drop_last = True

@@ -1,0 +1,84 @@
+"""SIGTERM saves a checkpoint and ends the run; the resumed run ends as if nothing had been."""
+
+import os
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import make_folder
+from launch import environment, finetune_command, run_finetune
+from safetensors.torch import load_file
+
+from hfseg.training.checkpoints import STAGING, list_checkpoints, publish, what_is_missing
+
+EPOCHS = 12
+STEPS_PER_EPOCH = 5
+
+
+def flags(data: Path, output: Path) -> list[str]:
+    return [
+        "--dataset_name", "folder", "--dataset_path", str(data), "--output_dir", str(output),
+        "--model_name_or_path", "segformer-tiny", "--from_scratch", "--augmentation", "light",
+        "--crop_size", "32x48", "--num_train_epochs", str(EPOCHS), "--save_total_limit", "1",
+        "--per_device_train_batch_size", "2", "--save_strategy", "steps", "--save_steps", "60",
+        "--eval_strategy", "no", "--dataloader_num_workers", "0", "--mixed_precision", "no",
+        "--logging_steps", "1",
+    ]  # fmt: skip
+
+
+def terminate(command: list[str]) -> tuple[int, str]:
+    """SIGTERM to every process of the job, as SLURM does, once training runs."""
+    process = subprocess.Popen(
+        command, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        start_new_session=True,
+    )  # fmt: skip
+    printed = ""
+    for line in process.stdout:
+        printed += line
+        if "'loss'" in line:
+            break
+    os.killpg(process.pid, signal.SIGTERM)
+    rest, _ = process.communicate(timeout=120)
+    return process.returncode, printed + rest
+
+
+def test_sigterm_saves_and_the_resumed_run_ends_with_the_same_weights(tmp_path: Path) -> None:
+    data = make_folder(tmp_path / "data", count=13)
+    run_finetune(*flags(data, tmp_path / "unstopped"))
+    code, printed = terminate(finetune_command(*flags(data, tmp_path / "run")))
+    assert code == 143, printed
+    (checkpoint,) = list_checkpoints(tmp_path / "run")
+    assert f"stopped by SIGTERM, saved as {checkpoint}" in printed
+    assert what_is_missing(checkpoint) is None
+    assert 0 < int(checkpoint.name.split("-")[1]) < EPOCHS * STEPS_PER_EPOCH
+    assert not (tmp_path / "run" / "model.safetensors").exists()
+
+    run_finetune(*flags(data, tmp_path / "run"), "--resume_from_checkpoint", "true")
+    ours = load_file(tmp_path / "run" / "model.safetensors")
+    theirs = load_file(tmp_path / "unstopped" / "model.safetensors")
+    assert [name for name in theirs if not torch.equal(ours[name], theirs[name])] == []
+
+
+@pytest.mark.slow
+def test_all_processes_stop_at_one_step_on_sigterm(tmp_path: Path) -> None:
+    data = make_folder(tmp_path / "data", count=13)
+    command = finetune_command(*flags(data, tmp_path / "run"), processes=2)
+    code, printed = terminate(command)
+    assert code != 0
+    (checkpoint,) = list_checkpoints(tmp_path / "run")
+    assert f"saved as {checkpoint}" in printed
+    assert what_is_missing(checkpoint) is None
+    assert len(list(checkpoint.glob("rng_state_*.pth"))) == 2
+
+
+def test_a_checkpoint_gets_its_name_when_it_is_whole(tmp_path: Path) -> None:
+    staging = tmp_path / STAGING
+    for folder, text in ((tmp_path, "old"), (staging, "new")):
+        (folder / "checkpoint-3").mkdir(parents=True)
+        (folder / "checkpoint-3" / "weights").write_text(text)
+    assert [path.name for path in list_checkpoints(tmp_path)] == ["checkpoint-3"]
+    publish(staging, tmp_path)
+    assert (tmp_path / "checkpoint-3" / "weights").read_text() == "new"
+    assert not staging.exists()

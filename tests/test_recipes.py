@@ -1,0 +1,27 @@
+"""Every recipe that comes with the package is whole, explained and understood."""
+
+import pytest
+
+from hfseg.training.losses import parse_terms
+from hfseg.training.parse import RECIPES, parse, read_recipe, recipe_names
+
+
+@pytest.mark.parametrize("name", recipe_names())
+def test_recipe_is_understood(name: str) -> None:
+    arguments = parse(["--config", name, "--mixed_precision", "no"])
+    assert arguments.name == name or name == "own-data"
+    assert arguments.model.model_name_or_path
+    parse_terms(arguments.run.loss)
+
+
+@pytest.mark.parametrize("name", recipe_names())
+def test_recipe_says_what_it_is(name: str) -> None:
+    text = (RECIPES / f"{name}.yaml").read_text(encoding="utf-8")
+    assert text.startswith("# ") and len(text.split("\n")[0]) > 20
+
+
+@pytest.mark.parametrize("name", recipe_names())
+def test_recipe_says_nothing_twice(name: str) -> None:
+    lines = (RECIPES / f"{name}.yaml").read_text(encoding="utf-8").splitlines()
+    keys = [line.split(":")[0] for line in lines if line and line[0] not in "# "]
+    assert len(keys) == len(set(keys)) == len(read_recipe(name))

@@ -1,0 +1,118 @@
+"""`scripts/tune.py`: the stored study outlives a SIGKILL, and finished trials are not repeated."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import optuna
+import pytest
+from conftest import make_folder
+from launch import REPOSITORY, environment, run_finetune
+
+from hfseg.errors import UserError
+from hfseg.training.parse import parse, recipe_names
+from hfseg.tuning import flags_of, read_space
+
+SCRIPT = REPOSITORY / "scripts" / "tune.py"
+RECIPE = """\
+dataset_name: folder
+model_name_or_path: segformer-tiny
+from_scratch: true
+augmentation: light
+crop_size: 32x48
+num_train_epochs: 2
+per_device_train_batch_size: 2
+mixed_precision: "no"
+search:
+  learning_rate: {low: 1.0e-4, high: 1.0e-2, log: true}
+  loss: [ce, ce+dice]
+  per_device_train_batch_size: [2, 5]
+  head_lr_multiplier: {low: 1, high: 4}
+"""
+
+
+def command(folder: Path, trials: int) -> list[str]:
+    return [
+        sys.executable, str(SCRIPT), "--config", str(folder / "small.yaml"),
+        "--dataset_path", str(folder / "data"), "--output_dir", str(folder / "search"),
+        "--trials", str(trials),
+    ]  # fmt: skip
+
+
+def run_until(words: str, folder: Path, trials: int) -> None:
+    """SIGKILL as soon as a line with `words` is printed."""
+    process = subprocess.Popen(
+        command(folder, trials), env=environment(), stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT, text=True, start_new_session=True,
+    )  # fmt: skip
+    printed = ""
+    for line in process.stdout:
+        printed += line
+        if words in line:
+            os.killpg(process.pid, signal.SIGKILL)
+            break
+    process.communicate()
+    assert process.returncode == -signal.SIGKILL, printed[-4000:]
+
+
+@pytest.mark.slow
+def test_a_killed_search_goes_on_and_repeats_no_finished_trial(tmp_path: Path) -> None:
+    make_folder(tmp_path / "data", count=13)
+    (tmp_path / "small.yaml").write_text(RECIPE)
+    run_until("trial 3: ", tmp_path, trials=6)
+    storage = f"sqlite:///{tmp_path / 'search' / 'study.db'}"
+    before = optuna.load_study(study_name="small", storage=storage).trials
+    assert [trial.state.name for trial in before] == ["COMPLETE"] * 3 + ["RUNNING"]
+
+    done = subprocess.run(command(tmp_path, 6), env=environment(), capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-4000:]
+    assert "going on with 3 of 6 trials" in done.stdout
+    trials = optuna.load_study(study_name="small", storage=storage).trials
+    assert [trial.params for trial in trials[:3]] == [trial.params for trial in before[:3]]
+    ended = [trial for trial in trials if trial.state.name in ("COMPLETE", "PRUNED")]
+    assert len(ended) == 6
+    assert len({trial.params["learning_rate"] for trial in ended}) == 6
+    # the one that was cut off is the first to be run again
+    assert [trial.state.name for trial in trials].count("FAIL") == 1
+    assert trials[4].params == before[3].params
+
+    for name in ("history.png", "importance.png", "best-recipe.yaml"):
+        assert (tmp_path / "search" / name).stat().st_size > 0
+    again = subprocess.run(command(tmp_path, 6), env=environment(), capture_output=True, text=True)
+    assert "trial 7" not in again.stdout and again.returncode == 0
+
+    best = tmp_path / "search" / "best-recipe.yaml"
+    run = run_finetune(
+        "--config", str(best), "--dataset_path", str(tmp_path / "data"),
+        "--output_dir", str(tmp_path / "best"),
+    )  # fmt: skip
+    value = optuna.load_study(study_name="small", storage=storage).best_value
+    assert f"eval_mean_iou {value:.4f}" in run.stdout
+
+
+@pytest.mark.parametrize(
+    "name", [name for name in recipe_names() if name.startswith("camseq-") and "50" in name]
+)
+def test_every_choice_of_a_recipe_can_be_parsed(name: str) -> None:
+    for key, choices in read_space(["--config", name]).items():
+        ends = choices if isinstance(choices, list) else [choices["low"], choices["high"]]
+        for value in ends:
+            recipe = parse(["--config", name, *flags_of({key: value})]).recipe
+            assert recipe[key] == value
+
+
+def test_a_recipe_without_a_space_is_told() -> None:
+    with pytest.raises(UserError, match="quickstart names no search space"):
+        read_space([])
+
+
+def test_what_cannot_be_searched_is_told(tmp_path: Path) -> None:
+    for line, message in (
+        ("search: {image_size: [64, 128]}", "image_size can't be searched"),
+        ("search: {learning_rate: 0.1}", "must be a list, or have `low` and `high`"),
+    ):
+        (tmp_path / "wrong.yaml").write_text(line)
+        with pytest.raises(UserError, match=message):
+            read_space([f"--config={tmp_path / 'wrong.yaml'}"])
