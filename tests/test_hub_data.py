@@ -242,3 +242,39 @@ def test_streaming_sees_every_sample_once_and_the_whole_validation_set(
 ) -> None:
     add_shards(hub, counts)
     assert hub.run("-c", STREAM).stdout.strip().endswith("done")
+
+
+def test_roles_are_found_by_content_and_a_hidden_test_split_is_left_out(hub: Hub) -> None:
+    """Columns named to mislead: `label` is a breed, the mask is called `picture2`."""
+    import datasets
+
+    rng = np.random.default_rng(1)
+
+    def pictures(low: int, high: int, *shape: int) -> list[bytes]:
+        drawn = (rng.integers(low, high, shape, dtype=np.uint8) for _ in range(4))
+        return [png(Image.fromarray(values)) for values in drawn]
+
+    rows = datasets.Dataset.from_dict(
+        {
+            "label": [0, 1, 1, 0],
+            "picture2": pictures(7, 9, 12, 16),
+            "picture1": pictures(0, 255, 12, 16, 3),
+        },
+        features=datasets.Features(
+            {
+                "label": datasets.ClassLabel(names=["pug", "boxer"]),
+                "picture2": datasets.Image(),
+                "picture1": datasets.Image(),
+            }
+        ),
+    )
+    buffer = io.BytesIO()
+    rows.to_parquet(buffer)
+    files = {f"data/{s}-0.parquet": buffer.getvalue() for s in ("train", "validation", "test")}
+    hub.server.add("dataset", "them/odd", files)
+    numbered, street = read(hub, ("them/odd", {}), ("cityscapes", {"source": "them/odd"}))
+    assert numbered["names"] == [f"class {index}" for index in range(9)]
+    assert set(numbered["splits"]) == {"train", "validation", "test"}
+    assert street["names"][:2] == ["road", "sidewalk"]
+    assert set(street["splits"]) == {"train", "validation"}
+    assert street["splits"]["train"][0::2] == numbered["splits"]["train"][0::2]

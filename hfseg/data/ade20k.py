@@ -30,6 +30,7 @@ INFO = DatasetInfo(
         HubSource("sezer12138/ADE20k_Segementation", "image", "annotated"),
     ),
     splits="the official training and validation; test is left out, its labels are not public",
+    hidden_test=True,
 )
 _TABLE = """
 120 120 120 wall

@@ -27,6 +27,7 @@ INFO = DatasetInfo(
         HubSource("Chris1/cityscapes_segmentation", "image", "semantic_segmentation"),
     ),
     splits="the official train and val; test is left out, its labels are not public",
+    hidden_test=True,
 )
 # (raw id, name, colour) of the 19 trained classes, in the order of their train ids
 _TRAINED: tuple[tuple[int, str, Color], ...] = (

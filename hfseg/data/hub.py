@@ -7,7 +7,7 @@ repository is opened, its classes are named and its rows become `image` and `lab
 import json
 import logging
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -131,8 +131,15 @@ def open_hub_dataset(
     plain = {name: encoded(split, image, label) for name, split in splits.items()}
     first = next(iter(plain.values()))
     labels, decoder = _labels(source, wishes, known, splits, label, plain, streaming)
-    sample = [mask_source(row[label], source.id) for row in first_rows(first, _SNIFFED)]
-    return HubDataset(source.id, plain, image, label, labels, decoder.sniff(sample))
+    decoder = decoder.sniff(_sampled_masks(first, label))
+    return HubDataset(source.id, plain, image, label, labels, decoder)
+
+
+def _sampled_masks(split: Any, label: str) -> Iterator[Any]:
+    """The first masks that can be opened; the others are told when they are read."""
+    for row in first_rows(split, _SNIFFED):
+        with suppress(UserError):
+            yield mask_source(row[label], "")
 
 
 @contextmanager
@@ -212,9 +219,7 @@ def _numbered(source: HubSource, plain: dict[str, Any], label: str) -> tuple[Lab
     """The ids that occur are the classes; one pass over all masks."""
     first = next(iter(plain.values()))
     reader = MaskDecoder(num_labels=IGNORE_INDEX)
-    reader = reader.sniff(
-        [mask_source(row[label], source.id) for row in first_rows(first, _SNIFFED)]
-    )
+    reader = reader.sniff(_sampled_masks(first, label))
     found: set[int] = set()
     for name, split in plain.items():
         for index, row in enumerate(split):

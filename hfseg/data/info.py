@@ -40,6 +40,7 @@ class DatasetInfo:
         label_modes: values of `--label_mode`, the default first; empty where there is no choice.
         hub: copies on the Hub; the first is used when no `--dataset_path` is given.
         splits: how the splits come about, in a sentence.
+        hidden_test: the labels of the test split are not public; copies hold blank ones.
     """
 
     name: str
@@ -51,6 +52,7 @@ class DatasetInfo:
     label_modes: tuple[str, ...] = ()
     hub: tuple[HubSource, ...] = ()
     splits: str = ""
+    hidden_test: bool = False
 
     @property
     def hub_id(self) -> str | None:

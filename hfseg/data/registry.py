@@ -197,6 +197,8 @@ def _load_hub(
     module = import_module(f"hfseg.data.{name}") if name in BUILT_IN else None
     known = module.labels(label_mode) if module is not None else None
     data = open_hub_dataset(source, wishes, known, streaming)
+    if module is not None and module.INFO.hidden_test:
+        data.splits.pop("test", None)
     if streaming:
         if "train" not in data.splits or "validation" not in data.splits:
             raise UserError(
