@@ -292,6 +292,7 @@ def percent(share: float) -> str:
 def save_mask(found: "Segmentation", path: str, folder: str) -> str:
     """Write the mask as a palette PNG: the pixel values are class ids, viewers show the colours."""
     from gradio.processing_utils import save_pil_to_cache
+
     from hfseg.report.overlay import index_png
 
     mask = index_png(found.mask, found.labels)

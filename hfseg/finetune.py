@@ -150,12 +150,10 @@ def load_data(arguments: Arguments) -> "tuple[datasets.DatasetDict, LabelSet]":
     data, labels = load_dataset(
         wanted.dataset_name,
         wanted.dataset_path,
-        train_val_test_split=wanted.train_val_test_split,
-        split_seed=wanted.split_seed,
-        id2label=wanted.id2label,
+        **wanted.dataset_options(),
     )
     for split, remedy in (("train", "train/"), ("validation", "validation/ or val/")):
-        if split not in data or len(data[split]) == 0:
+        if split not in data or not (wanted.streaming or len(data[split])):
             raise UserError(
                 f"{wanted.dataset_path or wanted.dataset_name} has no {split} split; "
                 f"add the folder {remedy} or give one images/ masks/ pair, which is then split"
@@ -165,8 +163,14 @@ def load_data(arguments: Arguments) -> "tuple[datasets.DatasetDict, LabelSet]":
         if limit is not None:
             if limit < 1:
                 raise UserError("--max_train_samples and --max_eval_samples must be at least 1")
-            data[split] = data[split].select(range(min(limit, len(data[split]))))
+            data[split] = _first(data[split], limit)
     return data, labels
+
+
+def _first(rows: Any, count: int) -> Any:
+    if not hasattr(rows, "__len__"):
+        return rows.take(count)
+    return rows.select(range(min(count, len(rows))))
 
 
 def make_model(

@@ -1,7 +1,10 @@
 """Shared by all tests: one cache for data sets, no network, and small things to train on."""
 
 import os
+import subprocess
+import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 # set before any Hugging Face library is imported; inherited by the processes the tests start
@@ -16,6 +19,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "2")
 
 import numpy as np
 import pytest
+from hub_server import HubServer
 from PIL import Image
 
 REPOSITORY = Path(__file__).parent.parent
@@ -45,3 +49,47 @@ def make_folder(folder: Path, count: int, size: tuple[int, int] = (48, 64)) -> P
         Image.fromarray(mask).save(folder / "masks" / f"{index:03d}.png")
     (folder / "classes.txt").write_text("ground\nwall\nroof\n")
     return folder
+
+
+@pytest.fixture
+def hub(tmp_path: Path) -> Iterator["Hub"]:
+    """A Hub on loopback; run its clients with `hub.run`, in processes of their own."""
+    with HubServer() as server:
+        yield Hub(server, tmp_path / "hf-home")
+
+
+class Hub:
+    """A running `HubServer` and a fresh cache for its clients.
+
+    This process is offline (see above), so clients of the server are child processes.
+    """
+
+    def __init__(self, server: HubServer, home: Path) -> None:
+        self.server = server
+        self.home = home
+
+    @property
+    def env(self) -> dict[str, str]:
+        """The whole environment of a child process that takes the server for the Hub."""
+        paths = [str(REPOSITORY), os.environ.get("PYTHONPATH", "")]
+        return {
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join(filter(None, paths)),
+            "OMP_NUM_THREADS": "1",
+            **self.server.environment(self.home),
+        }
+
+    def run(
+        self, *command: object, check: bool = True, timeout: float = 300
+    ) -> subprocess.CompletedProcess:
+        """Run `python COMMAND...`, output captured as text; `-c CODE` works too."""
+        done = subprocess.run(
+            [sys.executable, *map(str, command)],
+            env=self.env,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+        )
+        if check and done.returncode != 0:
+            raise AssertionError(f"exit {done.returncode}\n{done.stdout}\n{done.stderr[-4000:]}")
+        return done

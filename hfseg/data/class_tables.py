@@ -5,7 +5,10 @@ import json
 from pathlib import Path
 
 from hfseg.errors import UserError
-from hfseg.labels import Color, LabelSet
+from hfseg.labels import IGNORE_INDEX, Color, LabelSet
+
+IGNORED_NAMES = ("void", "ignore", "ignored", "unlabelled", "unlabeled")
+"""Names, in any case, of what is no class."""
 
 
 def read_label_colors(path: Path) -> list[tuple[str, Color]]:
@@ -35,23 +38,36 @@ def read_label_colors(path: Path) -> list[tuple[str, Color]]:
     return entries
 
 
-def read_id2label(path: Path) -> LabelSet:
+def labels_by_value(names: dict[int, str]) -> tuple[LabelSet, dict[int, int]]:
+    """Classes by the value that stands for them in a mask -> labels, and id by value.
+
+    Ids follow the values without gaps; names such as "unlabeled" become the ignore index. The
+    map is empty where every value is its own id.
+    """
+    values = [value for value in sorted(names) if names[value].lower() not in IGNORED_NAMES]
+    if not values:
+        raise UserError("every class is named as ignored; at least one must count")
+    ids = {value: index for index, value in enumerate(values)}
+    ids |= {value: IGNORE_INDEX for value in names if value not in ids}
+    if all(value == label for value, label in ids.items()):
+        ids = {}
+    return LabelSet(tuple(names[value] for value in values)), ids
+
+
+def read_id2label(path: Path) -> dict[int, str]:
     """The Hub's customary `id2label.json`: {"0": "wall", ...}."""
     try:
-        table = {int(key): str(name) for key, name in json.loads(_text(path)).items()}
+        return {int(key): str(name) for key, name in json.loads(_text(path)).items()}
     except (ValueError, AttributeError) as error:
         raise UserError(f"{path}: expected JSON such as {{'0': 'road', '1': 'car'}}") from error
-    if sorted(table) != list(range(len(table))):
-        raise UserError(f"{path}: ids must run from 0 to {len(table) - 1} without a gap")
-    return LabelSet(tuple(table[index] for index in range(len(table))))
 
 
-def read_names(path: Path) -> LabelSet:
-    """`classes.txt`: one name a line, in id order."""
+def read_names(path: Path) -> dict[int, str]:
+    """`classes.txt`: one name a line, in id order; name by id."""
     names = [line.strip() for line in _text(path).splitlines() if line.strip()]
     if not names:
         raise UserError(f"{path}: no class names in it; expected one a line")
-    return LabelSet(tuple(names))
+    return dict(enumerate(names))
 
 
 def read_classes_csv(path: Path) -> list[dict[str, str]]:
@@ -65,14 +81,14 @@ def read_classes_csv(path: Path) -> list[dict[str, str]]:
     return rows
 
 
-def read_label_set(path: Path) -> LabelSet:
-    """Class names from `labels.json`, `id2label.json` or `classes.txt`, told apart by content."""
-    if path.suffix == ".json":
-        content = _json(path)
-        if "names" in content:
-            return LabelSet.from_dict(content)
-        return read_id2label(path)
-    return read_names(path)
+def read_label_table(path: Path) -> tuple[LabelSet, dict[int, int]]:
+    """`labels.json`, `id2label.json` or `classes.txt` -> labels, and id by value (empty: equal)."""
+    if path.suffix != ".json":
+        return labels_by_value(read_names(path))
+    content = _json(path)
+    if "names" in content:
+        return LabelSet.from_dict(content), {}
+    return labels_by_value(read_id2label(path))
 
 
 def _json(path: Path) -> dict:

@@ -2,8 +2,8 @@
 
 import functools
 import io
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +12,11 @@ from PIL import Image
 from hfseg.errors import UserError
 from hfseg.labels import IGNORE_INDEX, Color, LabelSet
 
-MaskSource = str | Path | Image.Image
+MaskSource = str | Path | Image.Image | np.ndarray
 
-_INDEX_MODES = ("L", "P", "1", "I", "I;16", "LA", "PA")
+_INDEX_MODES = ("L", "P", "1", "I", "I;16", "I;16B", "LA", "PA")
+_LOSSY_FORMATS = ("JPEG", "MPO")
+_LARGEST_VALUE = 65535
 
 
 @dataclass(frozen=True)
@@ -25,6 +27,7 @@ class MaskDecoder:
         num_labels: ids run from 0 to `num_labels - 1`.
         ids: raw grey or palette value -> id. Empty: a value is its own id.
         colors: RGB colour -> id, for masks stored as colours. Empty: colours can't be read.
+        rgb_holds_ids: RGB masks have three equal channels that are ids, not colours (`sniff`).
 
     Both maps may send values to the ignore index. Pairs in tuples rather than dicts, so that a
     decoder can be hashed into the name of a cached data set.
@@ -33,6 +36,7 @@ class MaskDecoder:
     num_labels: int
     ids: tuple[tuple[int, int], ...] = ()
     colors: tuple[tuple[Color, int], ...] = ()
+    rgb_holds_ids: bool = False
     ignore_index: int = IGNORE_INDEX
 
     @classmethod
@@ -52,28 +56,79 @@ class MaskDecoder:
             ignore_index=labels.ignore_index,
         )
 
+    def sniff(self, sample: Iterable[MaskSource]) -> "MaskDecoder":
+        """This decoder, set for how the RGB masks of a data set are stored.
+
+        Grey RGB pixels can be ids or colours; which of them is decided once for the data set:
+        they are ids where every sampled RGB mask is grey and not all its greys are known colours.
+        """
+        known = {color for color, _ in self.colors}
+        grey_values: set[int] = set()
+        for source in sample:
+            try:
+                image = _opened(source)
+            except UserError:  # told when the sample is read
+                continue
+            if isinstance(image, np.ndarray) or image.mode in _INDEX_MODES:
+                continue
+            pixels = np.asarray(image.convert("RGB"))
+            if not (pixels == pixels[..., :1]).all():
+                return self
+            grey_values.update(np.unique(pixels).tolist())
+        if all((value, value, value) in known for value in grey_values):
+            return self
+        return replace(self, rgb_holds_ids=True)
+
     def __call__(self, source: MaskSource, name: str = "") -> np.ndarray:
-        """Decode a file or an opened image.
+        """Decode a file, an opened image, or an array of values (H, W) or colours (H, W, 3).
 
         Raises:
             UserError: a file that can't be read, or a value or colour that is no class.
         """
-        name = name or (source.filename if hasattr(source, "filename") else str(source))
-        image = open_image(source) if not isinstance(source, Image.Image) else source
+        name = name or str(getattr(source, "filename", "") or source)
+        image = _opened(source)
+        if isinstance(image, np.ndarray):
+            if image.ndim == 3 and image.shape[2] == 3:
+                return self._from_colors(image.astype(np.uint8), name)
+            if image.ndim != 2:
+                raise UserError(f"{name}: a mask has two dimensions, this one has {image.ndim}")
+            return self._from_values(image.astype(np.int64), name)
+        if image.mode == "P" and self.colors:
+            ids = self._from_palette(image)
+            if ids is not None:
+                return ids
+        lossy = image.format in _LOSSY_FORMATS
         if image.mode in _INDEX_MODES:
-            return self._from_values(_index_values(image), name)
+            return self._from_values(_index_values(image), name, lossy)
         pixels = np.asarray(image.convert("RGB"))
+        if self.rgb_holds_ids:
+            if not (pixels == pixels[..., :1]).all():
+                raise UserError(
+                    f"{name}: this mask holds colours, others of the data set grey ids; "
+                    "save all masks in one way"
+                )
+            return self._from_values(pixels[..., 0], name, lossy)
         if not self.colors:
-            if (pixels == pixels[..., :1]).all():
-                return self._from_values(pixels[..., 0], name)
             raise UserError(
                 f"{name}: the mask holds colours but no colour table is known; put a classes.csv "
                 "or label_colors.txt beside the masks, or save masks as ids"
             )
-        return self._from_colors(pixels, name)
+        return self._from_colors(pixels, name, lossy)
 
-    def _from_values(self, values: np.ndarray, name: str) -> np.ndarray:
-        table = np.full(65536, -1, dtype=np.int32)
+    def _from_palette(self, image: Image.Image) -> np.ndarray | None:
+        """By colour, where every colour of the palette in use is known: encoders reorder them."""
+        indices = np.asarray(image)
+        used = np.unique(indices)
+        palette = np.asarray(image.getpalette("RGB") or [], dtype=np.uint8).reshape(-1, 3)
+        if used[-1] >= len(palette):
+            return None
+        table = _color_table(self.colors)[pack_colors(palette)]
+        if table[used].min() < 0:
+            return None
+        return table.astype(np.uint8)[indices]
+
+    def _from_values(self, values: np.ndarray, name: str, lossy: bool = False) -> np.ndarray:
+        table = np.full(_LARGEST_VALUE + 1, -1, dtype=np.int32)
         if self.ids:
             raw, ids = zip(*self.ids, strict=True)
             table[list(raw)] = ids
@@ -81,18 +136,23 @@ class MaskDecoder:
             table[: self.num_labels] = np.arange(self.num_labels)
         if table[self.ignore_index] < 0:
             table[self.ignore_index] = self.ignore_index
-        decoded = table[values]
+        outside = (values < 0) | (values > _LARGEST_VALUE)
+        decoded = np.where(outside, -1, table[np.where(outside, 0, values)])
         if decoded.min(initial=0) < 0:
             unknown, counts = np.unique(values[decoded < 0], return_counts=True)
-            known = f"0 to {self.num_labels - 1}" if not self.ids else f"{[r for r, _ in self.ids]}"
+            known = _ranges([raw for raw, _ in self.ids] or range(self.num_labels))
+            remedy = (
+                "it was saved as JPEG, which changes values: export it again as PNG"
+                if lossy
+                else "name all classes, or mend the mask"
+            )
             raise UserError(
                 f"{name}: value {unknown[0]} stands in {counts[0]} pixels but is no class "
-                f"(known are {known}, and {self.ignore_index} for ignored); "
-                "name all classes, or mend the mask"
+                f"(known are {known}, and {self.ignore_index} for ignored); {remedy}"
             )
         return decoded.astype(np.uint8)
 
-    def _from_colors(self, pixels: np.ndarray, name: str) -> np.ndarray:
+    def _from_colors(self, pixels: np.ndarray, name: str, lossy: bool = False) -> np.ndarray:
         packed = pack_colors(pixels)
         decoded = _color_table(self.colors)[packed]
         missing = decoded < 0
@@ -100,16 +160,32 @@ class MaskDecoder:
             unknown, counts = np.unique(packed[missing], return_counts=True)
             worst = int(unknown[counts.argmax()])
             color = (worst >> 16, worst >> 8 & 255, worst & 255)
-            hint = (
-                "it looks resampled or saved as JPEG: export it again as PNG without smoothing"
-                if len(unknown) > 20
-                else "add the colour to the class table, or mend the mask"
-            )
+            if lossy:
+                hint = "it was saved as JPEG, which changes colours: export it again as PNG"
+            elif len(unknown) > 20:
+                hint = "it looks resampled: export it again as PNG without smoothing"
+            else:
+                hint = "add the colour to the class table, or mend the mask"
             raise UserError(
                 f"{name}: colour {color} stands in {counts.max()} pixels but is in no class "
                 f"({len(unknown)} unknown colours in this mask); {hint}"
             )
         return decoded.astype(np.uint8)
+
+
+def _ranges(values: Iterable[int]) -> str:
+    """[0, 1, 2, 7] -> "0 to 2, 7"."""
+    runs: list[list[int]] = []
+    for value in sorted(values):
+        if runs and value == runs[-1][1] + 1:
+            runs[-1][1] = value
+        else:
+            runs.append([value, value])
+    return ", ".join(f"{a} to {b}" if b > a else str(a) for a, b in runs)
+
+
+def _opened(source: MaskSource) -> Image.Image | np.ndarray:
+    return source if isinstance(source, Image.Image | np.ndarray) else open_image(source)
 
 
 @functools.lru_cache(maxsize=2)
@@ -131,8 +207,16 @@ def pack_colors(pixels: np.ndarray) -> np.ndarray:
 def _index_values(image: Image.Image) -> np.ndarray:
     if image.mode in ("LA", "PA"):
         return np.asarray(image)[..., 0].astype(np.int64)
-    values = np.asarray(image).astype(np.int64)
-    return values.clip(0, 65535)
+    return np.asarray(image).astype(np.int64)
+
+
+def is_lossy(path: str | Path) -> bool:
+    """Whether a file is stored in a format that changes values."""
+    try:
+        with Image.open(path) as image:
+            return image.format in _LOSSY_FORMATS
+    except (OSError, SyntaxError, ValueError):
+        return False
 
 
 def open_image(source: str | Path) -> Image.Image:

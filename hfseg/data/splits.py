@@ -1,13 +1,18 @@
 """How samples are divided into train, validation and test."""
 
 import hashlib
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import PurePath
 from typing import TypeVar
 
 from hfseg.errors import UserError
 
 Item = TypeVar("Item")
 SPLITS = ("train", "validation", "test")
+WHOLE = "whole"
+"""The name of the only split of data that is still to be divided."""
 DEFAULT_FRACTIONS = (0.8, 0.1, 0.1)
 
 # What folders of other tools call the three splits.
@@ -31,6 +36,77 @@ def parse_fractions(text: str | Sequence[float]) -> tuple[float, ...]:
             "such as 0.8,0.1,0.1"
         )
     return shares
+
+
+@dataclass(frozen=True)
+class SplitPlan:
+    """How data without splits of its own is divided.
+
+    Args:
+        fractions: shares of train, validation and perhaps test.
+        seed: of the random and the group split.
+        by: None for at random; `time` for in order of the names; `group` to keep what belongs
+            together (`group_of`) in one split.
+    """
+
+    fractions: tuple[float, ...] = DEFAULT_FRACTIONS
+    seed: int = 42
+    by: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.by not in (None, "time", "group"):
+            raise UserError(f"--split_by {self.by!r}: choose time or group")
+
+    def divide(self, items: Sequence[Item], names: Sequence[str]) -> dict[str, list[Item]]:
+        """Items by split; `names` are their paths or keys, from which order and groups follow."""
+        if self.by == "time":
+            ranked = sorted(zip(names, items, strict=True), key=lambda pair: natural_key(pair[0]))
+            return split_in_order([item for _, item in ranked], self.fractions)
+        if self.by == "group":
+            return split_by_group(items, names, self.fractions, self.seed)
+        return split_at_random(items, names, self.fractions, self.seed)
+
+    def complete(self, splits: Mapping[str, Sequence[str]]) -> dict[str, tuple[str, list[int]]]:
+        """What each split is made of: the given split, and which of its samples.
+
+        An undivided data set (`WHOLE`) is divided; where there are only train and test, a part of
+        train becomes the validation split.
+
+        Args:
+            splits: the names of the samples of each split.
+        """
+        if list(splits) == [WHOLE]:
+            names = splits[WHOLE]
+            parts = self.divide(range(len(names)), names)
+            return {split: (WHOLE, list(part)) for split, part in parts.items()}
+        result = {split: (split, list(range(len(names)))) for split, names in splits.items()}
+        if set(splits) != {"train", "test"} or len(splits["train"]) < 2:
+            return result
+        train, validation = self.fractions[:2]
+        plan = replace(
+            self, fractions=(train / (train + validation), validation / (train + validation))
+        )
+        parts = plan.divide(range(len(splits["train"])), splits["train"])
+        return result | {split: ("train", list(part)) for split, part in parts.items()}
+
+
+def natural_key(name: str) -> list[tuple[int, int, str]]:
+    """Sorts frame_9 before frame_10."""
+    parts = re.split(r"(\d+)", name)
+    return [(1, int(p), "") if p.isdecimal() else (0, 0, p) for p in parts]
+
+
+def group_of(name: str) -> str:
+    """What a file belongs to, by its name.
+
+    Copies that Roboflow made of one picture (`NAME.rf.HASH.jpg`) belong to that picture; other
+    files to their sequence, that is the folder and the name without its last number.
+    """
+    path = PurePath(name)
+    stem = path.name.rsplit(".", 1)[0] if path.suffix else path.name
+    if ".rf." in stem:
+        return stem.split(".rf.")[0]
+    return str(path.parent / re.sub(r"[\s_.\-]*\d+$", "", stem))
 
 
 def split_in_order(
@@ -68,4 +144,38 @@ def split_at_random(
     # within a split the order is by name: readable, and stable too
     return {
         name: [item for _, item in sorted(part, key=lambda p: p[0])] for name, part in parts.items()
+    }
+
+
+def split_by_group(
+    items: Sequence[Item],
+    names: Sequence[str],
+    fractions: Sequence[float] = DEFAULT_FRACTIONS,
+    seed: int = 42,
+) -> dict[str, list[Item]]:
+    """Whole groups (`group_of`) go to one split, the emptiest one in proportion to its share.
+
+    Raises:
+        UserError: fewer groups than splits.
+    """
+    groups: dict[str, list[tuple[str, Item]]] = {}
+    for name, item in zip(names, items, strict=True):
+        groups.setdefault(group_of(name), []).append((name, item))
+    targets = {
+        split: share * len(items)
+        for split, share in zip(SPLITS, fractions, strict=False)
+        if share > 0
+    }
+    if len(groups) < len(targets):
+        raise UserError(
+            f"--split_by group: the names form only {len(groups)} group(s) (such as "
+            f"{next(iter(groups), '')!r}) for {len(targets)} splits; use --split_by time"
+        )
+    parts: dict[str, list[tuple[str, Item]]] = {split: [] for split in targets}
+    for group in sorted(groups, key=lambda g: hashlib.sha256(f"{seed}/{g}".encode()).hexdigest()):
+        emptiest = min(targets, key=lambda split: len(parts[split]) / targets[split])
+        parts[emptiest] += groups[group]
+    return {
+        split: [item for _, item in sorted(part, key=lambda pair: pair[0])]
+        for split, part in parts.items()
     }

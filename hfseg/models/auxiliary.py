@@ -20,7 +20,7 @@ def expose_auxiliary_logits(model: PreTrainedModel) -> None:
     caught: list[Any] = []
 
     def catch(module: Any, inputs: Any, logits: Any) -> None:
-        caught[:] = [logits] if model.training else []
+        caught[:] = [logits] if module.training else []
 
     def add(module: Any, inputs: Any, output: Any) -> Any:
         logits = caught.pop() if caught else None

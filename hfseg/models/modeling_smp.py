@@ -320,14 +320,15 @@ def _untracked(block: nn.Module) -> Iterator[None]:
         for module in block.modules()
         if isinstance(module, nn.modules.batchnorm._BatchNorm) and module.track_running_stats
     ]
-    norms = [norm for norm in norms if norm.training]
+    before = [(norm, norm.momentum, norm.num_batches_tracked.clone()) for norm in norms]
     for norm in norms:
-        norm.track_running_stats = False
+        norm.momentum = 0.0
     try:
         yield
     finally:
-        for norm in norms:
-            norm.track_running_stats = True
+        for norm, momentum, count in before:
+            norm.momentum = momentum
+            norm.num_batches_tracked.copy_(count)
 
 
 SmpForSemanticSegmentation.register_for_auto_class("AutoModelForSemanticSegmentation")

@@ -24,6 +24,7 @@ from hfseg.models.encoder_weights import (
     read_state_dict,
 )
 from hfseg.models.loading import first_line, load_checkpoint, quiet_transformers, unreachable
+from hfseg.models.small_images import accept_small_images
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel, SegformerImageProcessor
@@ -90,6 +91,8 @@ def load_model(
         else:
             model = _build(config, name)
             load_backbone(model, source, **hub)
+    if model.config.model_type in ("segformer", "upernet"):
+        accept_small_images(model)
     if any(isinstance(module, GradientCheckpointingLayer) for module in model.modules()):
         model.supports_gradient_checkpointing = True  # UperNet does not say so itself
     return model, _image_processor(named, source, hub)

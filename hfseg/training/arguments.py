@@ -4,6 +4,7 @@ Nothing heavy is imported here, so that `--help` answers at once; `parse.py` doe
 """
 
 from dataclasses import dataclass, field
+from typing import Any
 
 
 def _flag(default: object, help: str) -> object:
@@ -17,16 +18,38 @@ class DataArguments:
     """Which data, and what is done to it."""
 
     dataset_name: str | None = _flag(
-        None, "toyscapes (drawn by the package), camseq, or folder (your own images and masks)"
+        None,
+        "toyscapes (drawn by the package), voc, cityscapes, pets, camseq, camvid, ade20k, coco or "
+        "folder (your own data), or the id of any data set on the Hub",
     )
-    dataset_path: str | None = _flag(None, "the folder with the data, in the data set's own layout")
+    dataset_path: str | None = _flag(
+        None, "the folder with the data, in the data set's own layout, or another Hub id for it"
+    )
+    dataset_config: str | None = _flag(None, "configuration of a Hub data set that has several")
+    image_column: str | None = _flag(None, "the column of a Hub data set that is the image")
+    label_column: str | None = _flag(None, "the column of a Hub data set that is the mask")
+    label_mode: str | None = _flag(
+        None, "which classes: pets trimap or binary; camseq and camvid 32 or 11"
+    )
     id2label: str | None = _flag(
         None, "a file with class names: labels.json, id2label.json or one name a line"
     )
     train_val_test_split: str = _flag(
-        "0.8,0.1,0.1", "shares of train, validation and test for a folder without splits"
+        "0.8,0.1,0.1", "shares of train, validation and test for data without splits"
     )
     split_seed: int = _flag(42, "seed of that split")
+    split_by: str | None = _flag(
+        None, "time (video frames) or group (near-duplicates), instead of at random"
+    )
+    streaming: bool = _flag(
+        False, "read the training split of a Hub data set as it comes, without downloading it"
+    )
+    on_bad_sample: str = _flag(
+        "stop", "stop, or skip: train on the rest and list what was left out"
+    )
+    cache_resized: bool = _flag(
+        False, "store the training samples at --image_size once, as pixels (the disk need is told)"
+    )
     max_train_samples: int | None = _flag(None, "use only the first N training samples")
     max_eval_samples: int | None = _flag(None, "use only the first N samples of each other split")
     image_size: str | None = _flag(
@@ -35,12 +58,21 @@ class DataArguments:
     crop_size: str | None = _flag(None, "training only: random crop of HxW after the random scale")
     augmentation: str = _flag(
         "standard",
-        "none, light (flip) or standard (scale 0.5-2, crop, flip, brightness and colour)",
+        "none, light (flip), standard (scale 0.5-2, crop, flip, brightness and colour), strong, "
+        "roboflow, or a YAML file of an albumentations pipeline",
     )
     normalize: str = _flag("auto", "auto: mean and std of the encoder; none: pixels / 255 only")
     eval_at_image_size: bool = _flag(
         False, "score at the resized label instead of the label's own size (reports say so)"
     )
+
+    def dataset_options(self) -> dict[str, Any]:
+        """What `hfseg.load_dataset` takes of these, by keyword."""
+        names = (
+            "label_mode", "train_val_test_split", "split_seed", "split_by", "id2label",
+            "image_column", "label_column", "dataset_config", "streaming", "on_bad_sample",
+        )  # fmt: skip
+        return {name: getattr(self, name) for name in names}
 
 
 @dataclass

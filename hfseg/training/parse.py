@@ -47,7 +47,9 @@ class Arguments:
     """Name of the recipe, or of data set and model."""
 
 
-class _Parser(argparse.ArgumentParser):
+class Parser(argparse.ArgumentParser):
+    """An argument parser whose complaints are `UserError`s."""
+
     def error(self, message: str) -> NoReturn:
         raise UserError(f"{message[0].lower()}{message[1:]}; see --help")
 
@@ -78,7 +80,7 @@ def read_recipe(name_or_file: str) -> dict[str, Any]:
 
 def build_parser() -> argparse.ArgumentParser:
     """Our own flags; what is left over is for `TrainingArguments`."""
-    parser = _Parser(
+    parser = Parser(
         prog="finetune.py",
         description="Fine-tune a semantic segmentation model. Without flags it runs the "
         "quickstart: the built-in toyscapes and a small SegFormer, into runs/quickstart.",
@@ -91,19 +93,36 @@ def build_parser() -> argparse.ArgumentParser:
         help=f"a recipe: {', '.join(recipe_names())}, or a YAML file of flags",
     )
     for title, group in GROUPS.items():
-        section = parser.add_argument_group(title)
-        for item in dataclasses.fields(group):
-            options: dict[str, Any] = {"default": None, "help": _help(item)}
-            if item.type in (bool, "bool"):
-                options |= {"type": _boolean, "nargs": "?", "const": True, "metavar": "BOOL"}
-            elif "list" in str(item.type):
-                options |= {"nargs": "+", "metavar": "KEY=VALUE"}
-            elif "int" in str(item.type):
-                options |= {"type": int, "metavar": "N"}
-            elif "float" in str(item.type):
-                options |= {"type": float, "metavar": "X"}
-            section.add_argument(f"--{item.name}", **options)
+        add_flags(parser, title, group)
     return parser
+
+
+def add_flags(parser: argparse.ArgumentParser, title: str, group: type) -> None:
+    """A flag for every field of one of the groups in `arguments.py`."""
+    section = parser.add_argument_group(title)
+    for item in dataclasses.fields(group):
+        options: dict[str, Any] = {"default": None, "help": _help(item)}
+        if item.type in (bool, "bool"):
+            options |= {"type": _boolean, "nargs": "?", "const": True, "metavar": "BOOL"}
+        elif "list" in str(item.type):
+            options |= {"nargs": "+", "metavar": "KEY=VALUE"}
+        elif "int" in str(item.type):
+            options |= {"type": int, "metavar": "N"}
+        elif "float" in str(item.type):
+            options |= {"type": float, "metavar": "X"}
+        section.add_argument(f"--{item.name}", **options)
+
+
+def parse_data(
+    parser: argparse.ArgumentParser, argv: list[str]
+) -> tuple[DataArguments, argparse.Namespace]:
+    """The data flags of a script and its own, for scripts that read data without training."""
+    add_flags(parser, "data", DataArguments)
+    values = vars(parser.parse_args(argv))
+    names = {item.name for item in dataclasses.fields(DataArguments)}
+    said = {key: value for key, value in values.items() if key in names and value is not None}
+    rest = {key: value for key, value in values.items() if key not in names}
+    return _group(DataArguments, {}, said), argparse.Namespace(**rest)
 
 
 def _help(item: dataclasses.Field) -> str:
@@ -236,11 +255,11 @@ def _training_arguments(
 
     from hfseg.training.trainer_arguments import SegmentationTrainingArguments, schedule_options
 
-    class Parser(HfArgumentParser):
+    class TrainerParser(HfArgumentParser):
         def error(self, message: str) -> NoReturn:
             raise UserError(f"{message}; see --help")
 
-    parser = Parser(SegmentationTrainingArguments, allow_abbrev=False)
+    parser = TrainerParser(SegmentationTrainingArguments, allow_abbrev=False)
     defaults = {**TRAINING_DEFAULTS, "output_dir": f"runs/{name}", **recipe}
     parser.set_defaults(**defaults)
     values = parser.parse_known_args(argv)

@@ -1,0 +1,247 @@
+"""COCO JSON segmentation: polygons and run lengths -> ids.
+
+Layouts: Roboflow's `train/ valid/ test/`, each with `_annotations.coco.json` beside its images;
+COCO's own `annotations/instances_train2017.json` beside `train2017/`; or one JSON file, which is
+split. Class 0 is the background: what no annotation covers.
+
+Shapes are drawn by pycocotools, hence as in COCO's own evaluation: the parts of an object are
+united. Holes come as run lengths, as a ring joined to its hole by a cut, or as a ring of its own
+inside another; the last is told from a mere part by the annotation's `area`.
+"""
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hfseg.data.pairs import Pair, Reading
+from hfseg.data.splits import SPLIT_ALIASES, WHOLE
+from hfseg.errors import UserError
+from hfseg.labels import IGNORE_INDEX, LabelSet, default_palette
+
+BACKGROUND = "background"
+_ROBOFLOW_FILE = "_annotations.coco.json"
+
+
+@dataclass(frozen=True)
+class CocoObjects:
+    """The annotations of one image: the `mask` of a `Pair`."""
+
+    path: str
+    key: str
+    height: int
+    width: int
+    annotations: tuple[dict[str, Any], ...]
+
+
+@dataclass(frozen=True)
+class CocoDecoder:
+    """Draws `CocoObjects` into (H, W) uint8 ids.
+
+    Large objects are drawn first, so that small ones on top of them stay visible; regions that
+    are a crowd are ignored where no single object lies.
+
+    Args:
+        ids: pairs of category id and class id.
+    """
+
+    ids: tuple[tuple[int, int], ...]
+
+    def __call__(self, objects: CocoObjects) -> np.ndarray:
+        """Raises: UserError: a shape that can't be drawn, with the annotation's id."""
+        from pycocotools import mask as coco_mask
+
+        ids = dict(self.ids)
+        drawn = np.zeros((objects.height, objects.width), dtype=np.uint8)
+        shapes = []
+        for annotation in objects.annotations:
+            where = f"{objects.path}: annotation {annotation.get('id')} of {objects.key}"
+            if annotation.get("category_id") not in ids:
+                raise UserError(f"{where}: category {annotation.get('category_id')} is not listed")
+            rle = run_lengths(annotation, objects.height, objects.width, where)
+            crowd = bool(annotation.get("iscrowd"))
+            label = IGNORE_INDEX if crowd else ids[annotation["category_id"]]
+            shapes.append((not crowd, -float(coco_mask.area(rle)), len(shapes), label, rle))
+        for *_, label, rle in sorted(shapes, key=lambda shape: shape[:3]):
+            left, top, width, height = (int(side) for side in coco_mask.toBbox(rle))
+            box = np.s_[top : top + height, left : left + width]
+            drawn[box][coco_mask.decode(rle)[box] > 0] = label
+        return drawn
+
+
+def run_lengths(annotation: dict[str, Any], height: int, width: int, where: str) -> dict[str, Any]:
+    """The annotation's `segmentation` of any kind as one compressed run length encoding."""
+    from pycocotools import mask as coco_mask
+
+    shape = annotation.get("segmentation")
+    if isinstance(shape, dict):
+        if list(shape.get("size", ())) != [height, width]:
+            raise UserError(
+                f"{where}: its run lengths are for {shape.get('size')}, the image is listed as "
+                f"{[height, width]} (height, width)"
+            )
+        counts = shape.get("counts")
+        try:
+            if isinstance(counts, list):
+                if sum(counts) != height * width:
+                    raise ValueError(f"they cover {sum(counts)} of {height * width} pixels")
+                return coco_mask.frPyObjects(shape, height, width)
+            rle = {"size": [height, width], "counts": str(counts).encode("ascii")}
+            coco_mask.decode(rle)
+            return rle
+        except (ValueError, TypeError, UnicodeEncodeError) as error:
+            raise UserError(f"{where}: its run lengths can't be read ({error})") from error
+    if not isinstance(shape, list) or not shape:
+        raise UserError(
+            f"{where}: it has no segmentation; export the data with polygons or masks, not boxes"
+        )
+    rings = [shape] if not isinstance(shape[0], list) else shape
+    for ring in rings:
+        if len(ring) < 6 or len(ring) % 2 or not all(isinstance(v, int | float) for v in ring):
+            raise UserError(
+                f"{where}: a polygon needs at least three points x, y; this one is {str(ring)[:60]}"
+            )
+    parts = coco_mask.frPyObjects([[float(v) for v in ring] for ring in rings], height, width)
+    united = coco_mask.merge(parts)
+    return united if len(parts) == 1 else _with_holes(parts, united, annotation.get("area"))
+
+
+def _with_holes(parts: list[Any], united: Any, area: Any) -> Any:
+    """Rings inside others as holes, if that is nearer to the area that the annotation states."""
+    from pycocotools import mask as coco_mask
+
+    if not isinstance(area, int | float):
+        return united
+    odd = np.bitwise_xor.reduce(coco_mask.decode(parts), axis=2)
+    if abs(area - odd.sum()) < abs(area - float(coco_mask.area(united))):
+        return coco_mask.encode(np.asfortranarray(odd))
+    return united
+
+
+# ---- reading ----
+
+
+def read(folder: Path) -> Reading:
+    """The images and annotations of a folder, or of one JSON file.
+
+    Raises:
+        UserError: no annotations, JSON that isn't COCO's, or categories that differ between splits.
+    """
+    files = _annotation_files(folder)
+    contents = {split: _load(file) for split, file in files.items()}
+    labels, ids = _classes(files, contents)
+    root = folder if folder.is_dir() else folder.parent
+    finder = _ImageFinder(root)
+    splits = {
+        split: list(_pairs(files[split], content, finder)) for split, content in contents.items()
+    }
+    return Reading(splits, labels, CocoDecoder(tuple(sorted(ids.items()))))
+
+
+def _annotation_files(folder: Path) -> dict[str, Path]:
+    if folder.is_file():
+        return {WHOLE: folder}
+    found = {}
+    for split, aliases in SPLIT_ALIASES.items():
+        for alias in aliases:
+            if (folder / alias / _ROBOFLOW_FILE).is_file():
+                found[split] = folder / alias / _ROBOFLOW_FILE
+                break
+            # with the year: annotations/instances_train2017.json
+            files = sorted((folder / "annotations").glob(f"instances_{alias}*.json"))
+            if files:
+                found[split] = files[0]
+                break
+    if found:
+        return found
+    lone = sorted([*folder.glob("*.json"), *(folder / "annotations").glob("*.json")])
+    if len(lone) == 1:
+        return {WHOLE: lone[0]}
+    raise UserError(
+        f"{folder}: no COCO annotations found; expected train/{_ROBOFLOW_FILE} and "
+        f"valid/{_ROBOFLOW_FILE}, annotations/instances_train*.json, or one JSON file"
+    )
+
+
+def _load(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8-sig"))
+    except (ValueError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: not valid JSON ({error})") from error
+    needed = ("images", "annotations", "categories")
+    missing = [key for key in needed if not isinstance(content, dict) or key not in content]
+    if missing:
+        raise UserError(f"{path}: not COCO's JSON, {missing[0]!r} is missing")
+    return content
+
+
+def _classes(
+    files: dict[str, Path], contents: dict[str, dict[str, Any]]
+) -> tuple[LabelSet, dict[int, int]]:
+    """Class names, and class id by category id; categories of one name are one class."""
+    names: dict[int, str] = {}
+    used: set[int] = set()
+    supers = {}
+    for split, content in contents.items():
+        for category in content["categories"]:
+            number, name = category["id"], str(category["name"])
+            if names.setdefault(number, name) != name:
+                raise UserError(
+                    f"{files[split]}: category {number} is {name!r} here but {names[number]!r} in "
+                    "another split; export the splits together"
+                )
+            supers[number] = category.get("supercategory")
+        used.update(annotation["category_id"] for annotation in content["annotations"])
+    # Roboflow lists the name of the project as a category that nothing belongs to
+    dropped = {
+        number
+        for number, name in names.items()
+        if number not in used
+        and supers[number] in (None, "none")
+        and any(parent == name for other, parent in supers.items() if other != number)
+    }
+    kept = [name for number, name in sorted(names.items()) if number not in dropped]
+    classes = [BACKGROUND, *dict.fromkeys(name for name in kept if name != BACKGROUND)]
+    if len(classes) == 1:
+        raise UserError(f"{next(iter(files.values()))}: it lists no categories")
+    labels = LabelSet(tuple(classes), ((0, 0, 0), *default_palette(len(classes) - 1)))
+    return labels, {n: labels.label2id[names[n]] for n in names if n not in dropped}
+
+
+def _pairs(file: Path, content: dict[str, Any], finder: "_ImageFinder") -> Iterator[Pair]:
+    annotations: dict[Any, list[dict[str, Any]]] = {}
+    for annotation in content["annotations"]:
+        annotations.setdefault(annotation["image_id"], []).append(annotation)
+    for image in sorted(content["images"], key=lambda image: str(image["file_name"])):
+        name = str(image["file_name"])
+        found = tuple(
+            {k: a.get(k) for k in ("id", "category_id", "iscrowd", "area", "segmentation")}
+            for a in annotations.get(image["id"], ())
+        )
+        mask = CocoObjects(str(file), name, int(image["height"]), int(image["width"]), found)
+        yield Pair(str(finder(file, name)), mask)
+
+
+class _ImageFinder:
+    """Where the images that a JSON file names are: beside it, in COCO's folder, or anywhere."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._by_name: dict[str, Path] | None = None
+
+    def __call__(self, file: Path, name: str) -> Path:
+        folder = file.stem.removeprefix("instances_")
+        places: Sequence[Path] = (
+            file.parent / name,
+            file.parent.parent / folder / name,
+            file.parent.parent / "images" / folder / name,
+        )
+        for place in places:
+            if place.is_file():
+                return place
+        if self._by_name is None:
+            self._by_name = {path.name: path for path in sorted(self.root.rglob("*.*"))}
+        return self._by_name.get(Path(name).name, places[0])

@@ -1,0 +1,64 @@
+"""Facts about the built-in data sets: where they come from and what their licence says."""
+
+from dataclasses import dataclass
+from importlib import import_module
+
+BUILT_IN = ("toyscapes", "voc", "cityscapes", "pets", "camseq", "camvid", "ade20k")
+"""Names of the data sets that hfseg knows, each the module `hfseg.data.NAME`."""
+
+
+@dataclass(frozen=True)
+class HubSource:
+    """A copy of a data set on the Hub.
+
+    Attributes:
+        id: repository id.
+        image, label: the columns.
+        config: configuration name, or None for the default one.
+        revision, data_dir: as in `datasets.load_dataset`.
+    """
+
+    id: str
+    image: str = "image"
+    label: str = "label"
+    config: str | None = None
+    revision: str | None = None
+    data_dir: str | None = None
+
+
+@dataclass(frozen=True)
+class DatasetInfo:
+    """What a card says about a data set.
+
+    Attributes:
+        name: the `--dataset_name`.
+        title: its full name.
+        license: the Hub's licence key (`other` where none fits).
+        license_note: the terms in a sentence.
+        homepage: where the official copy and its terms are.
+        citation: authors, title and year of the paper.
+        label_modes: values of `--label_mode`, the default first; empty where there is no choice.
+        hub: copies on the Hub; the first is used when no `--dataset_path` is given.
+        splits: how the splits come about, in a sentence.
+    """
+
+    name: str
+    title: str
+    license: str
+    license_note: str
+    homepage: str
+    citation: str
+    label_modes: tuple[str, ...] = ()
+    hub: tuple[HubSource, ...] = ()
+    splits: str = ""
+
+    @property
+    def hub_id(self) -> str | None:
+        return self.hub[0].id if self.hub else None
+
+
+def dataset_info(name: str) -> DatasetInfo | None:
+    """The facts about a built-in data set, or None for any other name."""
+    if name not in BUILT_IN:
+        return None
+    return getattr(import_module(f"hfseg.data.{name}"), "INFO", None)

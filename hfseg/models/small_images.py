@@ -1,0 +1,44 @@
+"""Images smaller than the stride of a model of transformers."""
+
+from typing import Any
+
+import torch
+from torch.nn import functional as F
+from transformers import PreTrainedModel
+
+from hfseg.models.logits import resize_logits
+
+MINIMUM = 32
+"""Pixels a side; the last stage of the encoders has a stride of 32."""
+
+
+def accept_small_images(model: PreTrainedModel) -> None:
+    """Pad images below 32 x 32 at the bottom and right, and crop their logits again.
+
+    `SmpForSemanticSegmentation` pads by itself; SegFormer and UperNet fail on such images. With
+    labels the model is left as it is: its own loss would not fit.
+    """
+    model.register_forward_pre_hook(_pad, with_kwargs=True)
+    model.register_forward_hook(_crop, with_kwargs=True)
+
+
+def _pad(model: PreTrainedModel, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    images = kwargs.get("pixel_values")
+    if not isinstance(images, torch.Tensor) or kwargs.get("labels") is not None:
+        return None
+    height, width = images.shape[-2:]
+    model._small_image = None
+    if min(height, width) < MINIMUM:
+        model._small_image = height, width
+        right, bottom = max(MINIMUM - width, 0), max(MINIMUM - height, 0)
+        kwargs = {**kwargs, "pixel_values": F.pad(images, (0, right, 0, bottom))}
+    return args, kwargs
+
+
+def _crop(model: PreTrainedModel, args: Any, kwargs: dict[str, Any], output: Any) -> Any:
+    small = getattr(model, "_small_image", None)
+    if small is not None:
+        padded = kwargs["pixel_values"].shape[-2:]
+        output.logits = resize_logits(output.logits, padded)[..., : small[0], : small[1]]
+        model._small_image = None
+    return output

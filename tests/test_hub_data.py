@@ -1,0 +1,168 @@
+"""Data sets of the Hub: pushed by `push_dataset.py`, or in whatever form others store them."""
+
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import REPOSITORY, Hub
+from PIL import Image
+
+PUSH = REPOSITORY / "scripts" / "push_dataset.py"
+READ = """
+import hashlib, json, sys
+import numpy as np
+import hfseg
+def digest(rows):
+    return [
+        hashlib.sha256(np.asarray(row[c]).tobytes()).hexdigest()
+        for row in rows for c in ("image", "label")
+    ]
+for name, options in json.loads(sys.argv[1]):
+    data, labels = hfseg.load_dataset(name, **options)
+    print(json.dumps({
+        "names": labels.names,
+        "palette": labels.palette,
+        "splits": {split: digest(rows) for split, rows in data.items()},
+    }))
+"""
+
+
+def read(hub: Hub, *wanted: tuple[str, dict]) -> list[dict]:
+    """What a fresh process reads: names, palette and a hash of every image and label."""
+    lines = hub.run("-c", READ, json.dumps(wanted)).stdout.splitlines()
+    return [json.loads(line) for line in lines[-len(wanted) :]]
+
+
+def make_voc(root: Path, count: int = 6) -> Path:
+    """A VOCdevkit with a few random masks in the official palette."""
+    from hfseg.data.voc import voc_color
+
+    base = root / "VOCdevkit" / "VOC2012"
+    for part in ("JPEGImages", "SegmentationClass", "ImageSets/Segmentation"):
+        (base / part).mkdir(parents=True)
+    palette = [channel for index in range(256) for channel in voc_color(index)]
+    names = [f"2007_{index:06d}" for index in range(count)]
+    for index, name in enumerate(names):
+        rng = np.random.default_rng(index)
+        photo = rng.integers(0, 255, (20 + index, 30, 3), dtype=np.uint8)
+        Image.fromarray(photo).save(base / "JPEGImages" / f"{name}.jpg")
+        mask = Image.fromarray(random_ids(rng, (20 + index, 30), 21))
+        mask.putpalette(palette)
+        mask.save(base / "SegmentationClass" / f"{name}.png")
+    lists = base / "ImageSets" / "Segmentation"
+    (lists / "train.txt").write_text("\n".join(names[:4]) + "\n")
+    (lists / "val.txt").write_text("\n".join(names[4:]) + "\n")
+    return root / "VOCdevkit"
+
+
+def random_ids(rng: np.random.Generator, shape: tuple[int, int], classes: int) -> np.ndarray:
+    ids = rng.integers(0, classes, shape, dtype=np.uint8)
+    ids[0, :5] = 255
+    return ids
+
+
+def test_official_layout_pushed_and_loaded_by_id_has_the_same_pixels(
+    hub: Hub, tmp_path: Path
+) -> None:
+    source = str(make_voc(tmp_path / "official"))
+    flags = ("--dataset_name", "voc", "--dataset_path", source)
+    assert "train 4, validation 2" in hub.run(PUSH, *flags, "--repo_id", "me/voc").stdout
+    repo = hub.server.repos["dataset", "me/voc"]
+    assert repo.private
+    assert set(json.loads(repo.files["id2label.json"]).values()) >= {"background", "tvmonitor"}
+    assert "| 20 | tvmonitor | #004080 |" in repo.files["README.md"].decode()
+
+    hub.run(PUSH, *flags, "--output_dir", tmp_path / "local")
+    official, *copies = read(
+        hub,
+        ("voc", {"source": source}),
+        ("me/voc", {}),
+        ("voc", {"source": "me/voc"}),
+        (str(tmp_path / "local"), {}),
+    )
+    assert copies == [official] * 3
+
+
+def png(image: Image.Image) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, format="PNG")
+    return buffer.getvalue()
+
+
+@pytest.fixture
+def encodings(hub: Hub, tmp_path: Path) -> list[dict]:
+    """The same five masks, stored in four ways by four authors, as hfseg reads them."""
+    import datasets
+
+    rng = np.random.default_rng(0)
+    masks = [random_ids(rng, (12, 16), 3) for _ in range(5)]
+    photos = [
+        png(Image.fromarray(rng.integers(0, 255, (12, 16, 3), dtype=np.uint8))) for _ in "12345"
+    ]
+    colors = np.zeros((256, 3), dtype=np.uint8)
+    colors[:3] = [(200, 0, 0), (0, 200, 0), (0, 0, 200)]
+    colors[255] = (255, 255, 255)
+
+    def palette(mask: np.ndarray) -> Image.Image:
+        image = Image.fromarray(mask)
+        image.putpalette(colors.ravel().tolist())
+        return image
+
+    stored = {
+        "index": [png(Image.fromarray(mask)) for mask in masks],
+        "wide": [png(Image.fromarray(mask.astype(np.int32))) for mask in masks],
+        "palette": [png(palette(mask)) for mask in masks],
+        "grey": [png(Image.fromarray(np.repeat(mask[..., None], 3, -1))) for mask in masks],
+        "rgb": [png(Image.fromarray(colors[mask])) for mask in masks],
+        "list": [mask.tolist() for mask in masks],
+    }
+    table = {
+        "names": ["a", "b", "c"],
+        "palette": colors[:3].tolist(),
+        "ignore_index": 255,
+    }
+    (tmp_path / "labels.json").write_text(json.dumps(table))
+    for name, values in stored.items():
+        picture = datasets.Image()
+        column = (
+            datasets.List(datasets.List(datasets.Value("int32"))) if name == "list" else picture
+        )
+        if name == "rgb":  # void is white there, which the table can't say
+            values = [png(Image.fromarray(colors[np.where(m == 255, 0, m)])) for m in masks]
+        rows = datasets.Dataset.from_dict(
+            {"pixels": photos, "what": values},
+            features=datasets.Features({"pixels": picture, "what": column}),
+        )
+        buffer = io.BytesIO()
+        rows.to_parquet(buffer)
+        parquet = buffer.getvalue()
+        files = {"data/train-0.parquet": parquet, "data/validation-0.parquet": parquet}
+        hub.server.add("dataset", f"them/{name}", files)
+    options = {"id2label": str(tmp_path / "labels.json")}
+    answers = read(hub, *((f"them/{name}", options) for name in stored))
+    expected = read_expected(masks)
+    without_void = read_expected([np.where(m == 255, 0, m) for m in masks])
+    for name, answer in zip(stored, answers, strict=True):
+        answer["expected"] = without_void if name == "rgb" else expected
+    return answers
+
+
+def read_expected(masks: list[np.ndarray]) -> list[str]:
+    import hashlib
+
+    return [hashlib.sha256(mask.astype(np.uint8).tobytes()).hexdigest() for mask in masks]
+
+
+def test_every_encoding_of_the_same_masks_gives_the_same_ids(encodings: list[dict]) -> None:
+    for answer in encodings:
+        assert answer["names"] == ["a", "b", "c"]
+        for split in ("train", "validation"):
+            assert answer["splits"][split][1::2] == answer["expected"]
+
+
+def test_wrong_names_are_one_sentence(hub: Hub) -> None:
+    done = hub.run(PUSH, "--dataset_name", "me/none", "--output_dir", "x", check=False)
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr and "me/none" in done.stderr
