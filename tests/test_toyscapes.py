@@ -9,9 +9,9 @@ from hfseg.data.toyscapes import HEIGHT, LABELS, SPLITS, WIDTH, draw_scene
 from hfseg.errors import UserError
 
 PINNED = {
-    "train": "",
-    "validation": "",
-    "test": "",
+    "train": "3cfe63e4758a2107e4f3fe284b2c60a95819673811725c4b256e2ed224b14fd5",
+    "validation": "e825a5f346daa5a7991d7d6fc671b289b9ad7a46023d1611fd5603a992880364",
+    "test": "68e46ab65b17990cbacacd7c0969d39473c2157aa8fc3c4a58c22735bfdac895",
 }
 """sha256 of the images and masks of scenes 0 to 3. A new value means a new data set: say so."""
 

@@ -1,4 +1,4 @@
-"""A sample's augmentation is a function of (seed, epoch, index), in any worker, after any resume."""
+"""A sample's augmentation is a function of (seed, epoch, index), whichever worker draws it."""
 
 import numpy as np
 import pytest

@@ -82,6 +82,7 @@ def build_parser() -> argparse.ArgumentParser:
     """Our own flags; what is left over is for `TrainingArguments`."""
     parser = Parser(
         prog="finetune.py",
+        usage="%(prog)s [--config NAME_OR_FILE] [--flag VALUE ...]",
         description="Fine-tune a semantic segmentation model. Without flags it runs the "
         "quickstart: the built-in toyscapes and a small SegFormer, into runs/quickstart.",
         allow_abbrev=False,
