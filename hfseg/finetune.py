@@ -246,6 +246,7 @@ def make_trainer(
     from hfseg.metrics.streaming import StreamingScores
     from hfseg.training.checks import check_metric
     from hfseg.training.fitting import fit_training_to_model
+    from hfseg.training.pictures import TRACKERS, PredictionPictures
     from hfseg.training.preemption import SaveOnSigterm
     from hfseg.training.progress import ConcisePrinter, ConciseProgress
     from hfseg.training.trainer import SegmentationTrainer
@@ -277,6 +278,9 @@ def make_trainer(
     trainer.remove_callback(PrinterCallback)
     quiet = training.disable_tqdm or not sys.stderr.isatty()
     trainer.add_callback(ConcisePrinter if quiet else ConciseProgress)
+    if set(TRACKERS) & set(training.report_to):
+        callbacks = trainer.callback_handler.callbacks
+        trainer.add_callback(PredictionPictures(callbacks, data["validation"], processor, labels))
     trainer.add_callback(SaveOnSigterm)  # the last one: it stops the run after all others
     return trainer
 
@@ -369,7 +373,20 @@ def _train(trainer: "SegmentationTrainer", resume_from: Path | None) -> Any:
             )
         raise SystemExit(EXIT_CODE) from None
     trainer.remove_callback(EarlyStoppingCallback)  # it would look for its metric in every split
+    result.metrics["train_peak_memory_gib"] = _peak_memory_gib()
     return result
+
+
+def _peak_memory_gib() -> float:
+    """Of the first GPU, or of this process where there is none."""
+    import resource
+
+    import torch
+
+    if torch.cuda.is_available():
+        return torch.cuda.max_memory_allocated() / 2**30
+    unit = 1 if sys.platform == "darwin" else 2**10
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**30
 
 
 def _evaluate(trainer: "SegmentationTrainer", prefix: str, samples: Any = None) -> "Evaluation":
