@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hfseg.data.toyscapes import LABELS
 from PIL import Image
 from transformers import SegformerConfig, SegformerForSemanticSegmentation, SegformerImageProcessor
 
+from hfseg.data.toyscapes import LABELS
 from hfseg.inference import Segmenter
 
 APP = Path(__file__).parent.parent / "demo" / "app.py"
