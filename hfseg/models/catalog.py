@@ -66,7 +66,7 @@ NAMED_MODELS: dict[str, NamedModel] = {
             "hidden_sizes": [32, 64, 128, 192],
             "depths": [1, 1, 1, 1],
             "num_attention_heads": [1, 2, 4, 8],
-            "decoder_hidden_size": 96,
+            "decoder_hidden_size": 64,
             "drop_path_rate": 0.0,
             "classifier_dropout_prob": 0.0,
         },
