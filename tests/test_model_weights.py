@@ -329,9 +329,26 @@ def test_every_kind_of_model_loads_where_hfseg_is_not_installed(name: str, tmp_p
     load_elsewhere(name, tmp_path)
 
 
-def test_importing_models_registers_the_auto_classes() -> None:
-    from transformers import AutoConfig, AutoModelForSemanticSegmentation
+@pytest.mark.parametrize(
+    "imports",
+    [
+        "import hfseg\nfrom transformers import AutoModelForSemanticSegmentation as Auto",
+        "from transformers import AutoModelForSemanticSegmentation as Auto\nimport hfseg",
+    ],
+    ids=["hfseg first", "transformers first"],
+)
+def test_importing_hfseg_registers_the_auto_classes(imports: str) -> None:
+    code = f"""{imports}
+from transformers import AutoConfig
+model = Auto.from_config(AutoConfig.for_model("smp", encoder_name="resnet18"))
+assert type(model).__name__ == "SmpForSemanticSegmentation"
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment(), capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
 
-    config = AutoConfig.for_model("smp", architecture="unet", encoder_name="resnet18")
-    model = AutoModelForSemanticSegmentation.from_config(config)
-    assert type(model).__name__ == "SmpForSemanticSegmentation"
+
+def test_import_of_hfseg_alone_does_not_import_torch() -> None:
+    code = "import sys, hfseg; sys.exit('torch' in sys.modules or 'transformers' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], env=environment()).returncode == 0
