@@ -242,9 +242,10 @@ def _pair_rows(pairs: list[Pair], decoder: Decoder) -> Iterator[Callable[[], dic
 
 def read_pair(pair: Pair, decoder: Decoder) -> dict[str, Any]:
     """One row: the image's file (or its bytes, see `read_image`) and the ids as PNG bytes."""
-    for path, other in ((pair.image, pair.mask_path), (pair.mask_path, pair.image)):
-        if not os.path.isfile(path):
-            raise UserError(f"{path}: no such file, but it belongs to {other}; add it")
+    if not os.path.isfile(pair.image):
+        raise UserError(f"{pair.image}: no such image, but {pair.mask_path} is for it; add it")
+    if not os.path.isfile(pair.mask_path):
+        raise UserError(f"{pair.image}: no mask {pair.mask_path} for it; add it or leave both out")
     stored, size, orientation = read_image(pair.image, pair.image)
     ids = align(decoder(pair.mask), size, orientation, pair.mask_path, Path(pair.image).name)
     return {"image": stored, "label": {"bytes": encode_png(ids)}}

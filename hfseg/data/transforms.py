@@ -93,7 +93,7 @@ def _preset(name: str, crop: list[A.BasicTransform]) -> list[A.BasicTransform]:
             *crop,
             _rotate(15, p=0.5),
             flip,
-            _color(0.5, p=0.8),
+            _color(0.4, p=0.8),
             A.OneOf([A.GaussianBlur(sigma_limit=(0.1, 2.0)), A.GaussNoise((0.02, 0.1))], p=0.3),
             A.ToGray(p=0.1),
         ],

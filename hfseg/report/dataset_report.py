@@ -37,7 +37,7 @@ class ContactSheet:
             size = (max(1, round(scale * picture.width)), max(1, round(scale * picture.height)))
             method = Image.Resampling.BOX if scale < 1 else Image.Resampling.NEAREST
             tile.paste(picture.resize(size, method), (column * (_PANEL + _GAP), _CAPTION))
-        height = _CAPTION + min(_PANEL, round(_PANEL * image.height / max(image.size))) + 2
+        height = _CAPTION + min(_PANEL, round(_PANEL * image.height / max(image.size)))
         self.tiles.append(tile.crop((0, 0, tile.width, height)))
 
     def save(self, path: Path) -> None:
