@@ -243,7 +243,6 @@ def make_trainer(
     from transformers import EarlyStoppingCallback
     from transformers.trainer_callback import PrinterCallback, ProgressCallback
 
-    from hfseg.data.samples import TrainingSamples
     from hfseg.metrics.streaming import StreamingScores
     from hfseg.training.checks import check_metric
     from hfseg.training.fitting import fit_training_to_model
@@ -256,18 +255,16 @@ def make_trainer(
     crop_size = parse_size("--crop_size", arguments.data.crop_size)
     seed = training.data_seed if training.data_seed is not None else training.seed
     transform = TrainingTransform(arguments.data.augmentation, crop_size, seed)
-    if crop_size is None and not processor.do_resize and training.train_batch_size > 1:
-        _check_one_size(data["train"])
+    samples = _training_samples(arguments, data["train"], transform, processor)
     check_metric(training, labels, run.early_stopping_patience)
-    fit_training_to_model(training, model, len(data["train"]))
+    if hasattr(samples, "__len__"):
+        fit_training_to_model(training, model, len(samples))
     if run.sync_batch_norm:
         model = torch.nn.SyncBatchNorm.convert_sync_batchnorm(model)
     trainer = SegmentationTrainer(
         model=model,
         args=training,
-        train_dataset=TrainingSamples(
-            data["train"], transform, processor if processor.do_resize else None
-        ),
+        train_dataset=samples,
         eval_dataset=_evaluation_samples(arguments, data["validation"]),
         image_processor=processor,
         scores=StreamingScores(labels),
@@ -286,6 +283,36 @@ def make_trainer(
         trainer.add_callback(PredictionPictures(callbacks, data["validation"], processor, labels))
     trainer.add_callback(SaveOnSigterm)  # the last one: it stops the run after all others
     return trainer
+
+
+def _training_samples(
+    arguments: Arguments,
+    rows: "datasets.Dataset | datasets.IterableDataset",
+    transform: TrainingTransform,
+    processor: "SegformerImageProcessor",
+) -> Any:
+    from hfseg.data.resized import resized_dataset
+    from hfseg.data.samples import TrainingSamples
+    from hfseg.data.streaming import StreamedTrainingSamples
+
+    training, wanted = arguments.training, arguments.data
+    resize = processor if processor.do_resize else None
+    if wanted.cache_resized and (resize is None or wanted.streaming):
+        raise UserError("--cache_resized needs --image_size, and can't go with --streaming")
+    if not wanted.streaming:
+        if wanted.crop_size is None and resize is None and training.train_batch_size > 1:
+            _check_one_size(rows)
+        if wanted.cache_resized:
+            with training.main_process_first(local=False, desc="resizing the training images"):
+                rows, resize = resized_dataset(rows, resize), None
+        return TrainingSamples(rows, transform, resize)
+    if training.max_steps <= 0:
+        raise UserError("--streaming has no epochs to count: give --max_steps")
+    if wanted.crop_size is None and resize is None:
+        raise UserError("--streaming needs images of one size: give --crop_size or --image_size")
+    return StreamedTrainingSamples(
+        rows, transform, resize, rank=training.process_index, world_size=training.world_size
+    )
 
 
 def _evaluation_samples(arguments: Arguments, split: "datasets.Dataset") -> Any:
@@ -319,7 +346,10 @@ def _print_start(
 ) -> None:
     from hfseg.report.run import recipe_yaml
 
-    counts = ", ".join(f"{split} {len(rows)}" for split, rows in data.items())
+    counts = ", ".join(
+        f"{split} {len(rows) if hasattr(rows, '__len__') else '(streamed)'}"
+        for split, rows in data.items()
+    )
     parameters = sum(parameter.numel() for parameter in model.parameters()) / 1e6
     print(f"{arguments.data.dataset_name}: {counts}")
     print(f"{arguments.model.model_name_or_path}: {parameters:.2f} million parameters")

@@ -166,3 +166,79 @@ def test_wrong_names_are_one_sentence(hub: Hub) -> None:
     done = hub.run(PUSH, "--dataset_name", "me/none", "--output_dir", "x", check=False)
     assert done.returncode == 2
     assert "Traceback" not in done.stderr and "me/none" in done.stderr
+
+
+STREAM = """
+import json, sys, zlib
+import numpy as np
+from torch.utils.data import DataLoader
+import hfseg
+from hfseg.data.streaming import StreamedTrainingSamples
+from hfseg.data.transforms import TrainingTransform
+
+def pixels(rows):
+    return [np.asarray(row[c]).tobytes().hex() for row in rows for c in ("image", "label")]
+
+whole, _ = hfseg.load_dataset("them/shards")
+streamed, _ = hfseg.load_dataset("them/shards", streaming=True)
+assert not hasattr(streamed["train"], "__len__")
+assert pixels(streamed["validation"]) == pixels(whole["validation"])
+assert len(whole["validation"]) == 4
+
+transform = TrainingTransform("none", (8, 8), 0)
+seen = {}
+for workers in (0, 2):
+    keys = []
+    for rank in (0, 1):
+        part = StreamedTrainingSamples(
+            streamed["train"], transform, rank=rank, world_size=2, passes=1
+        )
+        loader = DataLoader(part, batch_size=None, num_workers=workers)
+        keys.append([(int(s["index"]), np.asarray(s["image"]).tobytes().hex()) for s in loader])
+        print("rank", rank, "workers", workers, "samples", len(keys[-1]))
+    seen[workers] = sorted(keys[0] + keys[1])
+    assert len(keys[0]) > 0 and len(keys[1]) > 0
+assert seen[0] == seen[2], "workers change what is seen"
+assert len(dict(seen[0])) == len(seen[0]) == len(whole["train"]) == 11
+print("done")
+"""
+
+
+def add_shards(hub: Hub, counts: tuple[int, ...] = (4, 4, 3)) -> None:
+    """`them/shards`: a training split in several files, a validation split of four."""
+    import datasets
+
+    features = datasets.Features({"image": datasets.Image(), "mask": datasets.Image()})
+
+    def parquet(start: int, count: int) -> bytes:
+        rows: dict[str, list[bytes]] = {"image": [], "mask": []}
+        for index in range(start, start + count):
+            rng = np.random.default_rng(index)
+            photo = rng.integers(0, 255, (8, 8, 3), dtype=np.uint8)
+            rows["image"].append(png(Image.fromarray(photo)))
+            rows["mask"].append(png(Image.fromarray(random_ids(rng, (8, 8), 2))))
+        buffer = io.BytesIO()
+        datasets.Dataset.from_dict(rows, features=features).to_parquet(buffer)
+        return buffer.getvalue()
+
+    files = {
+        f"data/train-{i:05d}-of-{len(counts):05d}.parquet": parquet(100 * i, count)
+        for i, count in enumerate(counts)
+    }
+    files["data/validation-00000-of-00001.parquet"] = parquet(1000, 4)
+    files["id2label.json"] = b'{"0": "ground", "1": "wall"}'
+    hub.server.add("dataset", "them/shards", files)
+
+
+@pytest.mark.parametrize(
+    "counts",
+    [
+        pytest.param((4, 4, 3), id="3 files: each process takes every other sample"),
+        pytest.param((6, 5), id="2 files: one for each process", marks=pytest.mark.slow),
+    ],
+)
+def test_streaming_sees_every_sample_once_and_the_whole_validation_set(
+    hub: Hub, counts: tuple[int, ...]
+) -> None:
+    add_shards(hub, counts)
+    assert hub.run("-c", STREAM).stdout.strip().endswith("done")

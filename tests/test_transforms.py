@@ -1,8 +1,12 @@
 """A sample's augmentation is a function of (seed, epoch, index), whichever worker draws it."""
 
+from pathlib import Path
+
+import albumentations as A
 import numpy as np
 import pytest
-from hypothesis import given
+import yaml
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.utils.data import DataLoader
 
@@ -24,6 +28,7 @@ class Rows:
         return {"image": IMAGE, "label": MASK}
 
 
+@settings(deadline=None)
 @given(st.integers(0, 2**32 - 1), st.integers(0, 500), st.integers(0, 10**6))
 def test_same_seed_epoch_and_index_give_the_same_sample(seed: int, epoch: int, index: int) -> None:
     first = TrainingTransform("standard", (32, 32), seed)(IMAGE, MASK, epoch, index)
@@ -110,3 +115,39 @@ def test_size_is_height_by_width_or_a_square() -> None:
     assert parse_size("--image_size", None) is None
     with pytest.raises(UserError, match="--crop_size"):
         parse_size("--crop_size", "0x3")
+
+
+@pytest.mark.parametrize("preset", ["strong", "roboflow"])
+def test_what_a_rotation_brings_in_is_black_and_ignored(preset: str) -> None:
+    image, mask = np.full((60, 60, 3), 200, np.uint8), np.ones((60, 60), np.uint8)
+    transform = TrainingTransform(preset, None, 0)
+    results = [transform(image, mask, 0, index) for index in range(20)]
+    assert all(set(np.unique(ids)) <= {1, 255} for _, ids in results)
+    brought_in = [picture[ids == 255].mean() for picture, ids in results if (ids == 255).any()]
+    assert len(brought_in) > 3 and np.median(brought_in) < 60  # its edge is blended
+
+
+def test_a_pipeline_of_ones_own_is_read_from_yaml(tmp_path: Path) -> None:
+    pipeline = A.Compose([A.Affine(rotate=(45, 45), p=1.0), A.RandomBrightnessContrast(p=1.0)])
+    file = tmp_path / "mine.yaml"
+    file.write_text(yaml.safe_dump(A.to_dict(pipeline)))
+    transform = TrainingTransform(str(file), (32, 48), seed=3)
+    image, _ = transform(IMAGE, MASK % 5, 1, 2)
+    assert image.shape == (32, 48, 3)
+    turned = TrainingTransform(str(file), None, seed=3)(IMAGE, MASK, 1, 2)[1]
+    assert (turned == 255).any()  # the library's default, 0, would be a class
+    again = TrainingTransform(str(file), (32, 48), seed=3)
+    again(IMAGE, MASK, 0, 0)
+    np.testing.assert_array_equal(again(IMAGE, MASK % 5, 1, 2)[0], image)
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [("transform: {__class_fullname__: Nope}", "Nope"), ("a: [", "no albumentations pipeline")],
+)
+def test_a_wrong_pipeline_is_told_before_training(
+    tmp_path: Path, text: str, complaint: str
+) -> None:
+    (tmp_path / "mine.yaml").write_text(text)
+    with pytest.raises(UserError, match=complaint):
+        TrainingTransform(str(tmp_path / "mine.yaml"), None, 0)

@@ -25,7 +25,14 @@ from hfseg.data.hub_rows import (
 )
 from hfseg.data.info import HubSource
 from hfseg.data.masks import MaskDecoder, encode_png
-from hfseg.data.pairs import align, cached_dataset, features, read_image, without_bad_rows
+from hfseg.data.pairs import (
+    OnBadSample,
+    align,
+    cached_dataset,
+    features,
+    read_image,
+    without_bad_rows,
+)
 from hfseg.data.splits import SPLIT_ALIASES, WHOLE
 from hfseg.errors import UserError
 from hfseg.labels import IGNORE_INDEX, LabelSet
@@ -246,7 +253,7 @@ def _repository_file(source: HubSource, name: str) -> Path | None:
 
 
 def downloaded_split(
-    data: HubDataset, split: str, on_bad_sample: str
+    data: HubDataset, split: str, on_bad_sample: OnBadSample
 ) -> "tuple[datasets.Dataset, list[int]]":
     """A downloaded split as `image` and `label`, and which of its rows these are.
 
@@ -257,7 +264,7 @@ def downloaded_split(
     from datasets.fingerprint import Hasher
 
     raw = data.splits[split]
-    skip = on_bad_sample == "skip"
+    skip = on_bad_sample != "stop"
 
     def decode(row: dict[str, Any], index: int) -> dict[str, Any]:
         try:
@@ -297,10 +304,10 @@ def downloaded_split(
         images = images.rename_column(data.image_column, "image")
     images = images.cast_column("image", features()["image"])
     together = datasets.concatenate_datasets([images, decoded.remove_columns("converted")], axis=1)
-    return without_bad_rows(split, together)
+    return without_bad_rows(split, together, on_bad_sample)
 
 
-def streamed_split(data: HubDataset, split: str, on_bad_sample: str) -> "datasets.Dataset":
+def streamed_split(data: HubDataset, split: str, on_bad_sample: OnBadSample) -> "datasets.Dataset":
     """A streamed split, read to its end and kept: for validation, which has to be complete."""
     identity = (data.name, split, data.decoder, data.image_column, data.label_column)
     return cached_dataset(split, data.rows, {"split": split}, identity, on_bad_sample)[0]

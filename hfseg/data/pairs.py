@@ -24,6 +24,10 @@ logger = logging.getLogger("hfseg")
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp")
 ON_BAD_SAMPLE = ("stop", "skip")
 
+OnBadSample = str | Callable[[str, list[str], int], None]
+"""`stop`; `skip`, which lists in the log what is left out; or a function that is told the split,
+the problems and the number of samples."""
+
 Decoder = Callable[[Any], np.ndarray]
 """Turns the mask of a `Pair` into ids, (H, W) uint8."""
 
@@ -114,7 +118,7 @@ def features() -> "datasets.Features":
 
 
 def build_split(
-    split: str, pairs: Sequence[Pair], decoder: Decoder, on_bad_sample: str = "stop"
+    split: str, pairs: Sequence[Pair], decoder: Decoder, on_bad_sample: OnBadSample = "stop"
 ) -> "tuple[datasets.Dataset, list[int]]":
     """Decode every mask of a split into ids, and every image once to see that it can be read.
 
@@ -122,8 +126,7 @@ def build_split(
     size, time) and the decoder, so that a second call reads it back.
 
     Args:
-        on_bad_sample: `stop` at the first sample that can't be used, or `skip` such samples and
-            list them in the log.
+        on_bad_sample: `stop` at the first sample that can't be used, or `skip` such samples.
 
     Returns:
         The columns `image` (RGB) and `label` (mode L), and which of the pairs the rows are.
@@ -151,7 +154,7 @@ def cached_dataset(
     rows: Callable[..., Iterator[Any]],
     arguments: dict[str, Any],
     identity: Any,
-    on_bad_sample: str = "stop",
+    on_bad_sample: OnBadSample = "stop",
 ) -> "tuple[datasets.Dataset, list[int]]":
     """`Dataset.from_generator(rows, arguments)`, found again in the cache by `identity`.
 
@@ -163,9 +166,9 @@ def cached_dataset(
     from datasets.exceptions import DatasetGenerationError
     from datasets.fingerprint import Hasher
 
-    if on_bad_sample not in ON_BAD_SAMPLE:
+    if on_bad_sample not in ON_BAD_SAMPLE and not callable(on_bad_sample):
         raise UserError(f"--on_bad_sample {on_bad_sample!r}: choose {' or '.join(ON_BAD_SAMPLE)}")
-    skip = on_bad_sample == "skip"
+    skip = on_bad_sample != "stop"
     columns = {**features(), "problem": datasets.Value("string")}
     shown = datasets.is_progress_bar_enabled()
     datasets.disable_progress_bars()
@@ -173,7 +176,7 @@ def cached_dataset(
         data = datasets.Dataset.from_generator(
             _checked_rows,
             features=datasets.Features(columns),
-            gen_kwargs={"rows": rows, "arguments": arguments, "skip": skip},
+            gen_kwargs={"rows": rows, "arguments": arguments, "skip": skip, "what": split},
             split=datasets.NamedSplit(split),
             fingerprint=Hasher.hash((split, identity, sorted(arguments), skip, _CACHE_VERSION)),
         )
@@ -187,13 +190,19 @@ def cached_dataset(
     finally:
         if shown:
             datasets.enable_progress_bars()
-    return without_bad_rows(split, data)
+    return without_bad_rows(split, data, on_bad_sample)
 
 
 def _checked_rows(
-    rows: Callable[..., Iterator[Any]], arguments: dict[str, Any], skip: bool
+    rows: Callable[..., Iterator[Any]], arguments: dict[str, Any], skip: bool, what: str
 ) -> Iterator[dict[str, Any]]:
-    for row in rows(**arguments):
+    from tqdm import tqdm
+
+    total = len(arguments["pairs"]) if "pairs" in arguments else None
+    bar = tqdm(
+        rows(**arguments), f"reading {what}", total, unit=" images", leave=False, disable=None
+    )
+    for row in bar:
         try:
             yield {"problem": None, **(row() if callable(row) else row)}
         except UserError as error:
@@ -202,22 +211,28 @@ def _checked_rows(
             yield {"image": None, "label": None, "problem": str(error)}
 
 
-def without_bad_rows(split: str, data: "datasets.Dataset") -> "tuple[datasets.Dataset, list[int]]":
-    """The rows without a `problem`, and which they are; the others are listed in the log."""
+def without_bad_rows(
+    split: str, data: "datasets.Dataset", on_bad_sample: OnBadSample
+) -> "tuple[datasets.Dataset, list[int]]":
+    """The rows without a `problem`, and which they are; the others are reported."""
     problems = data["problem"][:]
     good = [index for index, problem in enumerate(problems) if problem is None]
     data = data.remove_columns("problem")
     if len(good) == len(data):
         return data, good
     found = [problem for problem in problems if problem is not None]
+    report = on_bad_sample if callable(on_bad_sample) else _log_bad_samples
+    report(split, found, len(data))
     if not good:
-        raise UserError(
-            f"the {split} split has no sample that can be used; the first problem: {found[0]}"
-        )
-    lines = "".join(f"\n  {problem}" for problem in found)
-    what = "the data" if split == WHOLE else split
-    logger.warning("%s: left out %d of %d samples:%s", what, len(found), len(data), lines)
+        what = "data" if split == WHOLE else f"{split} split"
+        raise UserError(f"the {what} has no sample that can be used; the first problem: {found[0]}")
     return data.select(good), good
+
+
+def _log_bad_samples(split: str, problems: list[str], count: int) -> None:
+    what = "the data" if split == WHOLE else split
+    lines = "".join(f"\n  {problem}" for problem in problems)
+    logger.warning("%s: left out %d of %d samples:%s", what, len(problems), count, lines)
 
 
 def _pair_rows(pairs: list[Pair], decoder: Decoder) -> Iterator[Callable[[], dict[str, Any]]]:

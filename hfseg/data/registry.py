@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import datasets
 
     from hfseg.data.hub import Wishes
-    from hfseg.data.pairs import Reading
+    from hfseg.data.pairs import OnBadSample, Reading
 
 DATASETS = (*BUILT_IN, "coco", "folder")
 
@@ -36,7 +36,7 @@ def load_dataset(
     label_column: str | None = None,
     dataset_config: str | None = None,
     streaming: bool = False,
-    on_bad_sample: str = "stop",
+    on_bad_sample: "OnBadSample" = "stop",
 ) -> "tuple[datasets.DatasetDict, LabelSet]":
     """Read a data set into the columns `image` (RGB) and `label` (mode L: ids, 255 = ignored).
 
@@ -53,7 +53,8 @@ def load_dataset(
         image_column, label_column, dataset_config: of a Hub data set, where they can't be told.
         streaming: leave the training split of a Hub data set where it is: it becomes an
             `IterableDataset`; the other splits are read to their end.
-        on_bad_sample: `stop`, or `skip` and list what was left out in the log.
+        on_bad_sample: `stop`; `skip`, and list what was left out in the log; or a function that
+            gets the split, the problems and the number of samples.
 
     Returns:
         A `datasets.DatasetDict` with `train`, `validation` and perhaps `test`, and the `LabelSet`.
@@ -187,7 +188,7 @@ def _load_hub(
     label_mode: str | None,
     plan: SplitPlan,
     streaming: bool,
-    on_bad_sample: str,
+    on_bad_sample: "OnBadSample",
 ) -> "tuple[datasets.DatasetDict, LabelSet]":
     import datasets
 
@@ -207,7 +208,7 @@ def _load_hub(
         parts = list(data.splits) if split is None else [_known(split, data.splits, name)]
         return datasets.DatasetDict(
             {
-                part: training_stream(data, on_bad_sample)
+                part: training_stream(data, on_bad_sample, plan.seed)
                 if part == "train"
                 else streamed_split(data, part, on_bad_sample)
                 for part in parts

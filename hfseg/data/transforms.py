@@ -8,6 +8,8 @@ that two flips always agree. Here the randomness of a sample is a function of
 
 import os
 import random
+from collections.abc import Iterator
+from pathlib import Path
 
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
 
@@ -21,7 +23,8 @@ from hfseg.labels import IGNORE_INDEX
 cv2.setNumThreads(0)  # OpenCV's own threads fight with DataLoader workers
 
 Size = tuple[int, int]
-AUGMENTATIONS = ("none", "light", "standard")
+AUGMENTATIONS = ("none", "light", "standard", "strong", "roboflow")
+_SCALED = ("standard", "strong")
 
 
 def parse_size(flag: str, text: str | int | None) -> Size | None:
@@ -37,16 +40,26 @@ def parse_size(flag: str, text: str | int | None) -> Size | None:
     return sides[0], sides[-1]
 
 
-def _photometric() -> list[A.BasicTransform]:
-    return [
-        A.ColorJitter(
-            brightness=(0.7, 1.3),
-            contrast=(0.7, 1.3),
-            saturation=(0.7, 1.3),
-            hue=(-0.05, 0.05),
-            p=0.8,
-        )
-    ]
+def _color(strength: float, p: float) -> A.BasicTransform:
+    around_one = (1 - strength, 1 + strength)
+    return A.ColorJitter(
+        brightness=around_one,
+        contrast=around_one,
+        saturation=around_one,
+        hue=(-strength / 6, strength / 6),
+        p=p,
+    )
+
+
+def _rotate(degrees: float, p: float) -> A.BasicTransform:
+    """What turns into the picture from outside is black and ignored."""
+    return A.Rotate(
+        limit=(-degrees, degrees),
+        border_mode=cv2.BORDER_CONSTANT,
+        fill=0,
+        fill_mask=IGNORE_INDEX,
+        p=p,
+    )
 
 
 def _crop(size: Size | None) -> list[A.BasicTransform]:
@@ -59,30 +72,93 @@ def _crop(size: Size | None) -> list[A.BasicTransform]:
     ]
 
 
-def _pipeline(augmentation: str, crop_size: Size | None) -> list[A.BasicTransform]:
-    scale = A.RandomScale(
-        scale_limit=(0.5 - 1, 2.0 - 1),
+def _scale(low: float, high: float) -> A.BasicTransform:
+    return A.RandomScale(
+        scale_limit=(low - 1, high - 1),
         interpolation=cv2.INTER_LINEAR,
         area_for_downscale="image",
         p=1.0,
     )
+
+
+def _preset(name: str, crop: list[A.BasicTransform]) -> list[A.BasicTransform]:
+    """The transforms of a preset, `crop` (possibly none) at its place."""
+    flip = A.HorizontalFlip(p=0.5)
     presets: dict[str, list[A.BasicTransform]] = {
-        "none": _crop(crop_size),
-        "light": [*_crop(crop_size), A.HorizontalFlip(p=0.5)],
-        "standard": [scale, *_crop(crop_size), A.HorizontalFlip(p=0.5), *_photometric()],
+        "none": crop,
+        "light": [*crop, flip],
+        "standard": [_scale(0.5, 2.0), *crop, flip, _color(0.3, p=0.8)],
+        "strong": [
+            _scale(0.5, 2.0),
+            *crop,
+            _rotate(15, p=0.5),
+            flip,
+            _color(0.5, p=0.8),
+            A.OneOf([A.GaussianBlur(sigma_limit=(0.1, 2.0)), A.GaussNoise((0.02, 0.1))], p=0.3),
+            A.ToGray(p=0.1),
+        ],
+        # the augmentation that Roboflow's export offers and the field's course projects use
+        "roboflow": [
+            _rotate(15, p=1.0),
+            flip,
+            A.RandomBrightnessContrast(brightness_limit=0.15, contrast_limit=0.15, p=1.0),
+            A.GaussNoise(std_range=(0.0, 0.05), p=1.0),
+            *crop,
+        ],
     }
-    if augmentation not in presets:
-        raise UserError(f"--augmentation {augmentation!r}: choose from {', '.join(AUGMENTATIONS)}")
-    return presets[augmentation]
+    return presets[name]
+
+
+def _read_pipeline(path: Path) -> A.BaseCompose:
+    """An albumentations pipeline from YAML, in the form of `A.to_dict`; masks are filled with 255.
+
+    Raises:
+        UserError: a file that isn't there, no YAML, or a transform that albumentations refuses.
+    """
+    import yaml
+
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        pipeline = A.from_dict(content if "transform" in content else {"transform": content})
+    except OSError as error:
+        raise UserError(f"--augmentation {path}: can't be read ({error.strerror})") from error
+    except Exception as error:  # albumentations raises whatever its transforms raise
+        raise UserError(
+            f"--augmentation {path}: no albumentations pipeline as A.to_dict writes it "
+            f"({' '.join(str(error).split())[:200] or type(error).__name__})"
+        ) from error
+    if not isinstance(pipeline, A.BaseCompose):
+        pipeline = A.Compose([pipeline])
+    for transform in _leaves(pipeline):
+        # albumentations fills masks with 0 by default, which is a class
+        if getattr(transform, "fill_mask", None) == 0:
+            transform.fill_mask = IGNORE_INDEX
+        if getattr(transform, "mask_interpolation", cv2.INTER_NEAREST) != cv2.INTER_NEAREST:
+            raise UserError(
+                f"--augmentation {path}: {type(transform).__name__} blends the ids of masks; "
+                "leave mask_interpolation at 0 (nearest)"
+            )
+    return pipeline
+
+
+def _leaves(pipeline: A.BaseCompose) -> Iterator[A.BasicTransform]:
+    for transform in pipeline.transforms:
+        if isinstance(transform, A.BaseCompose):
+            yield from _leaves(transform)
+        else:
+            yield transform
 
 
 class TrainingTransform:
     """Augments one image and mask: random scale, crop, pad, flip and colour as the preset says.
 
     Args:
-        augmentation: `none`, `light` (flip) or `standard` (scale 0.5-2, crop, flip, photometric).
+        augmentation: `none`, `light` (flip), `standard` (scale 0.5-2, crop, flip, photometric),
+            `strong` (`standard` with rotation, blur or noise, and grey), `roboflow` (rotation of
+            up to 15 degrees, flip, brightness and contrast, noise), or a YAML file with an
+            albumentations pipeline as `A.to_dict` writes it.
         crop_size: (height, width) of what comes out; images are padded with 0, masks with 255.
-            Without it `standard` crops back to each image's own size.
+            Without it `standard` and `strong` crop back to each image's own size.
         seed: with the epoch and the index, what decides a sample's randomness.
     """
 
@@ -91,18 +167,27 @@ class TrainingTransform:
         self.crop_size = crop_size
         self.seed = seed
         self._compose: dict[Size | None, A.Compose] = {}
-        _pipeline(augmentation, crop_size)  # a wrong name is told now, not in a worker
+        self._own = None
+        if augmentation not in AUGMENTATIONS:
+            if Path(augmentation).suffix not in (".yaml", ".yml"):
+                raise UserError(
+                    f"--augmentation {augmentation!r}: choose from {', '.join(AUGMENTATIONS)}, "
+                    "or give a YAML file"
+                )
+            self._own = _read_pipeline(Path(augmentation))
 
     def __call__(
         self, image: np.ndarray, mask: np.ndarray, epoch: int, index: int
     ) -> tuple[np.ndarray, np.ndarray]:
         """(H, W, 3) uint8 and (H, W) uint8 -> the same, at the crop's size."""
         size = self.crop_size
-        if size is None and self.augmentation == "standard":
+        if size is None and self.augmentation in _SCALED:
             size = image.shape[:2]
         compose = self._compose.get(size)
         if compose is None:
-            compose = self._compose[size] = A.Compose(_pipeline(self.augmentation, size))
+            own = [self._own] if self._own is not None else None
+            steps = [*own, *_crop(size)] if own else _preset(self.augmentation, _crop(size))
+            compose = self._compose[size] = A.Compose(steps)
         # one pair of generators for the whole pipeline: no two transforms share a draw
         entropy = np.random.SeedSequence((self.seed, epoch, index))
         words = entropy.generate_state(2)

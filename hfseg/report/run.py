@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import yaml
 
+from hfseg.data import dataset_info
 from hfseg.labels import LabelSet
 from hfseg.report.redaction import redacted_values
 from hfseg.training.parse import Arguments
@@ -198,6 +199,7 @@ def _write_card(
     config = trainer.model.config
     processor = trainer.processing_class
     size = (processor.size["height"], processor.size["width"]) if processor.do_resize else None
+    info = dataset_info(str(wanted.dataset_name))
     write_model_card(
         Path(arguments.training.output_dir),
         CardInputs(
@@ -210,7 +212,9 @@ def _write_card(
             license=named.license if named and from_hub else None,
             dataset_name=str(wanted.dataset_name),
             label_set=labels,
-            split_sizes={split: len(rows) for split, rows in data.items()},
+            dataset_id=_dataset_id(wanted.dataset_name, wanted.dataset_path),
+            dataset_license=info.license_note if info else None,
+            split_sizes={s: len(rows) for s, rows in data.items() if hasattr(rows, "__len__")},
             eval_split="validation",
             metrics=validation.scores,
             protocol=protocol(wanted.image_size, wanted.eval_at_image_size),
@@ -227,6 +231,16 @@ def _write_card(
             needs_remote_code=bool(getattr(config, "auto_map", None)),
         ),
     )
+
+
+def _dataset_id(name: str | None, path: str | None) -> str | None:
+    """The Hub id of the data, where it came from the Hub."""
+    if path is not None:
+        return None if os.path.exists(path) else path
+    info = dataset_info(str(name))
+    if info is not None:
+        return info.hub_id
+    return name if name and "/" in name and not os.path.exists(name) else None
 
 
 def protocol(image_size: str | None, eval_at_image_size: bool) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, IterableDataset
 from transformers import Trainer, TrainerCallback
 from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_utils import rotate_checkpoints
@@ -84,7 +84,7 @@ class SegmentationTrainer(Trainer):
         # Trainer must neither pass its count of items on nor divide by the accumulation steps.
         self.model_accepts_loss_kwargs = False
         self.loss_is_scaled_for_ga = True
-        if self.train_dataset is not None:
+        if self.train_dataset is not None and not isinstance(self.train_dataset, IterableDataset):
             seed = self.args.data_seed if self.args.data_seed is not None else self.args.seed
             self._sampler = EpochSampler(len(self.train_dataset), seed)
             self.add_callback(_TellEpoch(self._sampler))
@@ -98,6 +98,8 @@ class SegmentationTrainer(Trainer):
         self, dataset: Any, description: str, *args: Any, **kwargs: Any
     ) -> DataLoader:
         training = kwargs.get("is_training", False)
+        if training and isinstance(dataset, IterableDataset):
+            return self._stream_loader(dataset)
         collator = self.data_collator
         self.data_collator = collator if training else self._evaluation_collator
         try:
@@ -108,6 +110,19 @@ class SegmentationTrainer(Trainer):
         # can't shift the dropout of a resumed run.
         getattr(loader, "base_dataloader", loader).generator = torch.Generator().manual_seed(0)
         return loader
+
+    def _stream_loader(self, dataset: IterableDataset) -> DataLoader:
+        """Not through accelerate, which would read the whole stream in every process."""
+        workers = self.args.dataloader_num_workers
+        return DataLoader(
+            dataset,
+            batch_size=self._train_batch_size,
+            collate_fn=self.data_collator,
+            num_workers=workers,
+            prefetch_factor=self.args.dataloader_prefetch_factor if workers else None,
+            drop_last=True,
+            generator=torch.Generator().manual_seed(0),
+        )
 
     # ---- loss ----
 

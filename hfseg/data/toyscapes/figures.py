@@ -215,14 +215,16 @@ def draw_tree(view: View, dice: Dice, x: float, z: float, leaves: np.ndarray) ->
 
 def draw_pole(view: View, dice: Dice, x: float, z: float, kind: str) -> None:
     """A street lamp, a traffic light or a sign on its pole; all of it is the class pole."""
-    metal = dice.pick(((60, 64, 70), (74, 80, 84), (52, 74, 66), (168, 170, 168)))
+    metal = dice.pick(((66, 70, 76), (78, 84, 88), (54, 84, 74), (116, 120, 122)))
     tall = {"lamp": dice.uniform(4.6, 6.2), "signal": 3.1, "sign": 2.4}[kind]
-    half = min(max(view.size(0.11, z), 4), 8)  # thin things would be lost in the mask
+    half = min(max(view.size(0.13, z), 5), 8)  # thin things would be lost in the mask
     foot, head = view.point(x, 0, z), view.point(x, tall, z)
     dark = mix(metal, BLACK, 35)
     paint = view.canvas.rectangle
     paint(foot[0] - half, head[1], foot[0] + half, foot[1], view.seen(metal, z), POLE)
     paint(foot[0] + half // 2, head[1], foot[0] + half, foot[1], view.seen(dark, z), POLE)
+    shine = view.seen(mix(metal, WHITE, 60), z)
+    paint(foot[0] - half // 2, head[1], foot[0], foot[1], shine, POLE)
     paint(foot[0] - half - 2, foot[1] - view.size(0.3, z), foot[0] + half + 2, foot[1],
           view.seen(dark, z), POLE)  # fmt: skip
     unit = max(view.size(0.11, z), 3)

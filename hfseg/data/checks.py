@@ -1,0 +1,172 @@
+"""One pass over a data set: what is in it, and what is wrong with it."""
+
+import hashlib
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from PIL import Image
+
+from hfseg.labels import LabelSet
+
+if TYPE_CHECKING:
+    import datasets
+
+_SHOWN = 12
+_THUMBNAIL = 512
+
+
+@dataclass
+class SplitSummary:
+    """What one split holds.
+
+    Attributes:
+        images: number of samples.
+        pixels: pixels of each class, in id order.
+        in_images: number of images in which each class occurs.
+        ignored: pixels that are ignored.
+        sizes: (width, height) as "WxH" -> number of images.
+    """
+
+    images: int = 0
+    pixels: list[int] = field(default_factory=list)
+    in_images: list[int] = field(default_factory=list)
+    ignored: int = 0
+    sizes: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass
+class Inspection:
+    """The findings over all splits.
+
+    Attributes:
+        splits: by name.
+        problems: samples that can't be used: a sentence with file and value each.
+        warnings: what can be trained on but looks wrong, or will mislead.
+        weights: suggested class weights, N / (K n_c) over the training pixels as scikit-learn's
+            `balanced`; 0 for a class that doesn't occur.
+        seconds_per_image: of the pass.
+    """
+
+    labels: LabelSet
+    splits: dict[str, SplitSummary]
+    problems: list[str]
+    warnings: list[str]
+    weights: list[float]
+    seconds_per_image: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return {
+            "labels": self.labels.to_dict(),
+            "splits": {name: asdict(summary) for name, summary in self.splits.items()},
+            "problems": self.problems,
+            "warnings": self.warnings,
+            "class_weights": dict(zip(self.labels.names, self.weights, strict=True)),
+            "seconds_per_image": self.seconds_per_image,
+        }
+
+
+def inspect(
+    data: "datasets.DatasetDict",
+    labels: LabelSet,
+    problems: Iterable[str] = (),
+    show: Callable[[str, Image.Image, np.ndarray], None] | None = None,
+    shown: int = _SHOWN,
+) -> Inspection:
+    """Look at every sample once; memory stays flat.
+
+    Args:
+        data: columns `image` and `label`.
+        problems: what was found wrong while reading.
+        show: called with caption, image and ids of `shown` samples spread over the splits.
+    """
+    started = time.perf_counter()
+    summaries: dict[str, SplitSummary] = {}
+    warnings: list[str] = []
+    seen: dict[bytes, str] = {}
+    for split, rows in data.items():
+        pixels = np.zeros(256, dtype=np.int64)
+        occurs = np.zeros(256, dtype=np.int64)
+        sizes: Counter[str] = Counter()
+        step = max(1, -(-len(rows) * len(data) // shown))
+        for index, row in enumerate(_with_progress(rows, f"inspecting {split}")):
+            ids = np.asarray(row["label"])
+            found = np.bincount(ids.ravel(), minlength=256)
+            pixels += found
+            occurs += found > 0
+            sizes[f"{ids.shape[1]}x{ids.shape[0]}"] += 1
+            if not found[: len(labels)].any():
+                warnings.append(f"{split} sample {index}: every pixel is ignored")
+            name = f"{split} sample {index}"
+            first = seen.setdefault(_digest(row["image"]), name)
+            if first != name:
+                leak = first.split()[0] != split
+                warnings.append(
+                    f"{name} is the same picture as {first}"
+                    + (": the splits share it, so scores are too good" if leak else "")
+                )
+            if show is not None and index % step == 0:
+                show(name, *_thumbnail(row["image"], ids))
+        summaries[split] = SplitSummary(
+            images=len(rows),
+            pixels=pixels[: len(labels)].tolist(),
+            in_images=occurs[: len(labels)].tolist(),
+            ignored=int(pixels[labels.ignore_index]),
+            sizes=dict(sizes.most_common()),
+        )
+    count = sum(summary.images for summary in summaries.values())
+    return Inspection(
+        labels=labels,
+        splits=summaries,
+        problems=list(problems),
+        warnings=[*_class_warnings(summaries, labels), *warnings],
+        weights=_balanced(summaries, len(labels)),
+        seconds_per_image=(time.perf_counter() - started) / max(count, 1),
+    )
+
+
+def _with_progress(rows: "datasets.Dataset", what: str) -> Iterator[dict[str, Any]]:
+    from tqdm import tqdm
+
+    yield from tqdm(rows, desc=what, unit=" images", leave=False, disable=None)
+
+
+def _digest(image: Image.Image) -> bytes:
+    return hashlib.blake2b(image.tobytes(), digest_size=12).digest()
+
+
+def _thumbnail(image: Image.Image, ids: np.ndarray) -> tuple[Image.Image, np.ndarray]:
+    scale = min(1.0, _THUMBNAIL / max(image.size))
+    size = (max(1, round(scale * image.width)), max(1, round(scale * image.height)))
+    small = Image.fromarray(ids).resize(size, Image.Resampling.NEAREST)
+    return image.resize(size, Image.Resampling.BILINEAR), np.asarray(small)
+
+
+def _class_warnings(summaries: dict[str, SplitSummary], labels: LabelSet) -> list[str]:
+    warnings = []
+    trained = summaries.get("train")
+    for index, name in enumerate(labels.names):
+        where = [split for split, s in summaries.items() if s.pixels[index]]
+        if not where:
+            warnings.append(f"class {name!r} ({index}) never occurs")
+        elif trained is not None and "train" not in where:
+            warnings.append(
+                f"class {name!r} ({index}) occurs in {', '.join(where)} only, not in train"
+            )
+    if "validation" not in summaries:
+        warnings.append("there is no validation split")
+    return warnings
+
+
+def _balanced(summaries: dict[str, SplitSummary], num_labels: int) -> list[float]:
+    summary = summaries.get("train") or next(iter(summaries.values()))
+    pixels = np.array(summary.pixels, dtype=np.float64)
+    present = pixels > 0
+    weights = np.zeros(num_labels)
+    if present.any():
+        weights[present] = pixels.sum() / (present.sum() * pixels[present])
+    return weights.round(6).tolist()

@@ -1,0 +1,101 @@
+"""Training on a Hub data set as it comes, without downloading it first."""
+
+import itertools
+import zlib
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from torch.utils.data import IterableDataset
+
+from hfseg.data.hub import HubDataset
+from hfseg.data.pairs import OnBadSample, features
+from hfseg.data.samples import resize_pair
+from hfseg.data.transforms import TrainingTransform
+from hfseg.errors import UserError
+
+if TYPE_CHECKING:
+    import datasets
+    from transformers import SegformerImageProcessor
+
+SHUFFLE_BUFFER = 128
+"""Encoded samples among which the next one is drawn; each worker holds as many."""
+
+
+def training_stream(
+    data: HubDataset, on_bad_sample: OnBadSample, seed: int = 0
+) -> "datasets.IterableDataset":
+    """The training split as a shuffled stream with the columns `image`, `label` and `key`.
+
+    `key` is a checksum of the stored image: what takes the place of an index, since a stream
+    that is dealt to processes and workers has no positions.
+    """
+    import datasets
+
+    skip = on_bad_sample != "stop"
+
+    def read(row: dict[str, Any]) -> dict[str, Any]:
+        try:
+            sample = data.read_row(row, f"{data.name}, train")
+        except UserError:
+            if not skip:
+                raise
+            return {"image": None, "label": None, "key": None}
+        stored = sample["image"]["bytes"] or str(sample["image"]["path"]).encode()
+        pictures = {name: column.decode_example(sample[name]) for name, column in shown.items()}
+        return {**pictures, "key": zlib.crc32(stored)}
+
+    shown = features()
+    columns = datasets.Features({**shown, "key": datasets.Value("int64")})
+    # shuffled before anything is decoded, so that the buffer holds files and not pixels
+    raw = data.splits["train"].shuffle(seed=seed, buffer_size=SHUFFLE_BUFFER)
+    stream = raw.map(read, remove_columns=[data.image_column, data.label_column], features=columns)
+    return stream.filter(lambda key: key is not None, input_columns=["key"]) if skip else stream
+
+
+class StreamedTrainingSamples(IterableDataset[dict[str, Any]]):
+    """Augmented samples of a stream, without end: pass after pass over it.
+
+    Every process gets its own part of the stream, and every worker of it its part of that; in one
+    pass each sample is seen once by one of them. The randomness of a sample is a function of
+    (seed, pass, key).
+
+    Args:
+        stream: from `training_stream`.
+        transform: the augmentation.
+        resize: a processor with a fixed `size`, to bring image and mask to it first, or None.
+        rank, world_size: of this process.
+        passes: how often the stream is read; None for ever.
+    """
+
+    def __init__(
+        self,
+        stream: "datasets.IterableDataset",
+        transform: TrainingTransform,
+        resize: "SegformerImageProcessor | None" = None,
+        *,
+        rank: int = 0,
+        world_size: int = 1,
+        passes: int | None = None,
+    ) -> None:
+        from datasets.distributed import split_dataset_by_node
+
+        self.stream = split_dataset_by_node(stream, rank=rank, world_size=world_size)
+        self.transform = transform
+        self.resize = resize
+        self.passes = passes
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        epochs = itertools.count() if self.passes is None else range(self.passes)
+        for epoch in epochs:
+            self.stream.set_epoch(epoch)
+            empty = True
+            for row in self.stream:
+                empty = False
+                image, label = np.array(row["image"]), np.array(row["label"])
+                if self.resize is not None:
+                    image, label = resize_pair(image, label, self.resize)
+                image, label = self.transform(image, label, epoch, row["key"])
+                yield {"index": row["key"], "image": image, "label": label}
+            if empty:  # more workers than files: this one has nothing to do
+                return
