@@ -377,14 +377,16 @@ def _train(trainer: "SegmentationTrainer", resume_from: Path | None) -> Any:
     return result
 
 
-def _peak_memory_gib() -> float:
-    """Of the first GPU, or of this process where there is none."""
-    import resource
-
+def _peak_memory_gib() -> float | None:
+    """Of the first GPU, or of this process where there is none; None where it isn't counted."""
     import torch
 
     if torch.cuda.is_available():
         return torch.cuda.max_memory_allocated() / 2**30
+    try:
+        import resource
+    except ImportError:  # Windows
+        return None
     unit = 1 if sys.platform == "darwin" else 2**10
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**30
 
