@@ -291,7 +291,7 @@ def _training_samples(
     transform: TrainingTransform,
     processor: "SegformerImageProcessor",
 ) -> Any:
-    from hfseg.data.resized import resized_dataset
+    from hfseg.data.resized import resized_rows
     from hfseg.data.samples import TrainingSamples
     from hfseg.data.streaming import StreamedTrainingSamples
 
@@ -304,7 +304,7 @@ def _training_samples(
             _check_one_size(rows)
         if wanted.cache_resized:
             with training.main_process_first(local=False, desc="resizing the training images"):
-                rows, resize = resized_dataset(rows, resize), None
+                rows, resize = resized_rows(rows, resize), None
         return TrainingSamples(rows, transform, resize)
     if training.max_steps <= 0:
         raise UserError("--streaming has no epochs to count: give --max_steps")

@@ -1,8 +1,8 @@
 """`--cache_resized`: the deterministic part of training, done once and kept."""
 
 import logging
+import os
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,55 +17,73 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("hfseg")
 
-_ROWS_AT_ONCE = 16
+
+class ResizedRows:
+    """Samples as raw pixels in one file, mapped into memory: nothing is decoded again.
+
+    A row holds `image`, (H, W, 3) uint8, and `label`, (H, W) uint8.
+    """
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+        self._pixels: np.ndarray | None = None
+
+    @property
+    def pixels(self) -> np.ndarray:
+        """(N, H, W, 4) uint8, opened by each process for itself."""
+        if self._pixels is None:
+            self._pixels = np.load(self.file, mmap_mode="r")
+        return self._pixels
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"file": self.file, "_pixels": None}
+
+    def __len__(self) -> int:
+        return len(self.pixels)
+
+    def __getitem__(self, index: int) -> dict[str, np.ndarray]:
+        pixels = self.pixels[index]
+        return {"image": pixels[..., :3], "label": pixels[..., 3]}
 
 
-def resized_dataset(
-    rows: "datasets.Dataset", processor: "SegformerImageProcessor"
-) -> "datasets.Dataset":
-    """The samples at the processor's size as raw pixels, memory-mapped: nothing is decoded again.
+def resized_rows(rows: "datasets.Dataset", processor: "SegformerImageProcessor") -> ResizedRows:
+    """The samples at the processor's size, from the cache or put there.
 
-    The columns `image` and `label` hold (H, W, 3) and (H, W) uint8. What is stored is what
-    `resize_pair` makes of each sample, so a run trains on the same pixels with and without it.
+    What is stored is what `resize_pair` makes of each sample, so a run trains on the same pixels
+    with and without it. The need, 4 bytes a pixel, is told beforehand.
 
     Raises:
         UserError: not enough room on the disk, told before anything is written.
     """
     import datasets
     from datasets.fingerprint import Hasher
+    from tqdm import tqdm
 
     height, width = int(processor.size["height"]), int(processor.size["width"])
-    fingerprint = Hasher.hash((rows._fingerprint, height, width, processor.resample, "resized", 1))
     folder = Path(datasets.config.HF_DATASETS_CACHE) / "hfseg-resized"
-    target = folder / f"{fingerprint}.arrow"
-    if not target.exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        need = len(rows) * height * width * 4
-        free = shutil.disk_usage(folder).free
-        told = f"{len(rows)} images at {height} x {width} need {need / 1e9:.2f} GB"
-        if need > 0.95 * free:
-            raise UserError(
-                f"--cache_resized: {told}, but {folder} has {free / 1e9:.2f} GB free; leave the "
-                "flag out, or set HF_HOME to a larger disk"
-            )
-        logger.info("--cache_resized: %s on disk (%.2f GB free)", told, free / 1e9)
-    columns = datasets.Features(
-        {
-            "image": datasets.Array3D((height, width, 3), "uint8"),
-            "label": datasets.Array2D((height, width), "uint8"),
-        }
-    )
-    stored = datasets.Dataset.from_generator(
-        _rows,
-        features=columns,
-        gen_kwargs={"rows": rows, "processor": processor},
-        fingerprint=fingerprint,
-        writer_batch_size=_ROWS_AT_ONCE,
-    )
-    return stored.with_format("numpy")
-
-
-def _rows(rows: Any, processor: Any) -> Iterator[dict[str, np.ndarray]]:
-    for index in range(len(rows)):
-        image, label = resize_pair(*read_example(rows, index), processor)
-        yield {"image": image, "label": label}
+    name = Hasher.hash((rows._fingerprint, height, width, int(processor.resample)))
+    file = folder / f"{name}.npy"
+    if file.is_file():
+        return ResizedRows(file)
+    folder.mkdir(parents=True, exist_ok=True)
+    need, free = len(rows) * height * width * 4, shutil.disk_usage(folder).free
+    told = f"{len(rows)} images at {height} x {width} need {need / 1e9:.2f} GB on disk"
+    if need > 0.95 * free:
+        raise UserError(
+            f"--cache_resized: {told}, but {folder} has {free / 1e9:.2f} GB free; leave the flag "
+            "out, or set HF_HOME to a larger disk"
+        )
+    logger.info("--cache_resized: %s (%.2f GB free)", told, free / 1e9)
+    partial = file.with_suffix(f".{os.getpid()}")
+    try:
+        pixels = np.lib.format.open_memmap(
+            partial, mode="w+", dtype=np.uint8, shape=(len(rows), height, width, 4)
+        )
+        for index in tqdm(range(len(rows)), "resizing", unit=" images", leave=False, disable=None):
+            image, label = resize_pair(*read_example(rows, index), processor)
+            pixels[index, ..., :3], pixels[index, ..., 3] = image, label
+        pixels.flush()
+        partial.replace(file)
+    finally:
+        partial.unlink(missing_ok=True)
+    return ResizedRows(file)

@@ -1,0 +1,88 @@
+"""`inspect_dataset.py` and the cache of resized samples."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import REPOSITORY, make_folder
+from PIL import Image
+from transformers import SegformerImageProcessor
+
+from hfseg import load_dataset
+from hfseg.data.checks import inspect
+from hfseg.data.resized import resized_rows
+from hfseg.data.samples import TrainingSamples
+from hfseg.data.transforms import TrainingTransform
+from hfseg.errors import UserError
+
+
+def test_inspection_counts_pixels_images_and_sizes(tmp_path: Path) -> None:
+    source = make_folder(tmp_path / "data", count=10)
+    data, labels = load_dataset("folder", str(source))
+    found = inspect(data, labels)
+    masks = [np.array(Image.open(file)) for file in (source / "masks").iterdir()]
+    for index in range(3):
+        pixels = sum(summary.pixels[index] for summary in found.splits.values())
+        images = sum(summary.in_images[index] for summary in found.splits.values())
+        assert pixels == sum(int((mask == index).sum()) for mask in masks)
+        assert images == sum(bool((mask == index).any()) for mask in masks)
+    assert found.splits["train"].sizes == {"64x48": 8}
+    train = np.array(found.splits["train"].pixels)
+    np.testing.assert_allclose(np.array(found.weights) * train, train.sum() / 3, rtol=1e-3)
+
+
+def test_inspection_warns_of_shared_pictures_and_absent_classes(tmp_path: Path) -> None:
+    source = tmp_path / "data"
+    for split in ("train", "val"):
+        make_folder(source / split, count=2)
+    (source / "classes.txt").write_text("ground\nwall\nroof\ndoor\n")
+    data, labels = load_dataset("folder", str(source))
+    warnings = " | ".join(inspect(data, labels).warnings)
+    assert "validation sample 0 is the same picture as train sample 0: the splits" in warnings
+    assert "class 'door' (3) never occurs" in warnings
+
+
+def test_inspect_dataset_leaves_a_page_with_every_problem(
+    tmp_path: Path, monkeypatch, capsys
+) -> None:
+    import runpy
+
+    source = make_folder(tmp_path / "data", count=8)
+    Image.new("L", (9, 9)).save(source / "masks" / "003.png")
+    script = runpy.run_path(str(REPOSITORY / "scripts" / "inspect_dataset.py"))
+    folder = tmp_path / "report"
+    flags = ["--dataset_name", "folder", "--dataset_path", str(source), "--preview"]
+    script["main"]([*flags, "--output_dir", str(folder), "--augmentation", "roboflow"])
+    printed = capsys.readouterr().out
+    report = json.loads((folder / "report.json").read_text())
+    assert len(report["problems"]) == 1 and "003.png" in report["problems"][0]
+    assert "003.png" in printed and "1 problems" in printed and "ms an image" in printed
+    assert "003.png" in (folder / "report.html").read_text()
+    for sheet in ("contact_sheet.png", "preview.png"):
+        assert Image.open(folder / sheet).width > 600
+
+
+def test_cached_pixels_are_those_that_training_resizes_to(tmp_path: Path, caplog) -> None:
+    caplog.set_level("INFO")
+    data, _ = load_dataset("folder", str(make_folder(tmp_path / "data", count=5)))
+    processor = SegformerImageProcessor(do_resize=True, size={"height": 24, "width": 40})
+    cached = resized_rows(data["train"], processor)
+    assert "4 images at 24 x 40 need 0.00 GB" in caplog.text
+    assert cached.file.stat().st_size == 4 * 24 * 40 * 4 + 128
+    transform = TrainingTransform("standard", (16, 16), 0)
+    plain = TrainingSamples(data["train"], transform, processor)
+    quick = TrainingSamples(resized_rows(data["train"], processor), transform)
+    for index in range(4):
+        for key in ("image", "label"):
+            np.testing.assert_array_equal(plain[(2, index)][key], quick[(2, index)][key])
+
+
+def test_a_cache_that_does_not_fit_is_told_before_it_is_written(
+    tmp_path: Path, monkeypatch
+) -> None:
+    data, _ = load_dataset("folder", str(make_folder(tmp_path / "data", count=5)))
+    processor = SegformerImageProcessor(do_resize=True, size={"height": 32, "width": 32})
+    monkeypatch.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": 1000})())
+    with pytest.raises(UserError, match=r"need 0\.00 GB on disk, but"):
+        resized_rows(data["train"], processor)
