@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import datasets
     from transformers import PreTrainedModel, SegformerImageProcessor
 
+    from hfseg.hub.training import Destination
     from hfseg.report.run import Evaluation
     from hfseg.training.losses import SegmentationLoss
     from hfseg.training.trainer import SegmentationTrainer
@@ -50,12 +51,17 @@ def finetune(arguments: Arguments) -> dict[str, float]:
     check_device(training, arguments.run.sync_batch_norm)
     resume_from = _checkpoint_to_resume(arguments)
     _check_output_dir(arguments, resuming=resume_from is not None)
+    hub = _hub_destination(arguments)
     with training.main_process_first(local=False, desc="reading the data"):
         data, labels = load_data(arguments)
         loss = make_loss(arguments, data["train"], labels)
     set_seed(training.seed)
     model, processor = make_model(arguments, labels)
     trainer = make_trainer(arguments, model, processor, data, labels, loss)
+    if hub is not None and hub.strategy != "end":
+        from hfseg.hub.training import PushCheckpoints
+
+        trainer.add_callback(PushCheckpoints(hub))
     if trainer.is_world_process_zero():
         _print_start(arguments, data, model)
         if resume_from is None:
@@ -72,10 +78,15 @@ def finetune(arguments: Arguments) -> dict[str, float]:
     if trainer.is_world_process_zero():
         from hfseg.report.run import write_run
 
-        write_run(arguments, trainer, data, labels, result.metrics, evaluations)
+        repo_id = hub.repo_id if hub is not None else None
+        write_run(arguments, trainer, data, labels, result.metrics, evaluations, repo_id)
     scores = evaluations["validation"].scores
     if trainer.is_world_process_zero():
-        print(f"eval_mean_iou {scores['eval_mean_iou']:.4f}  {training.output_dir}", flush=True)
+        try:
+            if hub is not None:
+                print(f"pushed to {hub.push(training.output_dir)}")
+        finally:
+            print(f"eval_mean_iou {scores['eval_mean_iou']:.4f}  {training.output_dir}", flush=True)
     return scores
 
 
@@ -128,6 +139,14 @@ def _check_output_dir(arguments: Arguments, resuming: bool) -> None:
             f"--output_dir {folder} already holds a run; go on with it (--resume_from_checkpoint "
             "true), replace it (--overwrite_output_dir), or give another folder"
         )
+
+
+def _hub_destination(arguments: Arguments) -> "Destination | None":
+    if not arguments.training.push_to_hub:
+        return None
+    from hfseg.hub.training import destination
+
+    return destination(arguments.training)
 
 
 def _clear(folder: Path) -> None:
