@@ -1,10 +1,13 @@
 """hfseg: fine-tune, measure and share semantic segmentation models on the Hugging Face stack.
 
-The public names are imported on first use, so that `import hfseg` stays quick.
+The public names are imported on first use, so that `import hfseg` stays quick. After it, models
+trained with hfseg load through transformers' Auto classes.
 """
 
 from importlib import import_module
 from typing import Any
+
+from hfseg.registration import register_with_transformers
 
 __version__ = "0.1.0"
 
@@ -29,3 +32,6 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted(__all__)
+
+
+register_with_transformers()

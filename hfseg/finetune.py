@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import datasets
     from transformers import PreTrainedModel, SegformerImageProcessor
 
+    from hfseg.hub.training import Destination
     from hfseg.report.run import Evaluation
     from hfseg.training.losses import SegmentationLoss
     from hfseg.training.trainer import SegmentationTrainer
@@ -50,12 +51,17 @@ def finetune(arguments: Arguments) -> dict[str, float]:
     check_device(training, arguments.run.sync_batch_norm)
     resume_from = _checkpoint_to_resume(arguments)
     _check_output_dir(arguments, resuming=resume_from is not None)
+    hub = _hub_destination(arguments)
     with training.main_process_first(local=False, desc="reading the data"):
         data, labels = load_data(arguments)
         loss = make_loss(arguments, data["train"], labels)
     set_seed(training.seed)
     model, processor = make_model(arguments, labels)
     trainer = make_trainer(arguments, model, processor, data, labels, loss)
+    if hub is not None and hub.strategy != "end":
+        from hfseg.hub.training import PushCheckpoints
+
+        trainer.add_callback(PushCheckpoints(hub))
     if trainer.is_world_process_zero():
         _print_start(arguments, data, model)
         if resume_from is None:
@@ -72,10 +78,15 @@ def finetune(arguments: Arguments) -> dict[str, float]:
     if trainer.is_world_process_zero():
         from hfseg.report.run import write_run
 
-        write_run(arguments, trainer, data, labels, result.metrics, evaluations)
+        repo_id = hub.repo_id if hub is not None else None
+        write_run(arguments, trainer, data, labels, result.metrics, evaluations, repo_id)
     scores = evaluations["validation"].scores
     if trainer.is_world_process_zero():
-        print(f"eval_mean_iou {scores['eval_mean_iou']:.4f}  {training.output_dir}", flush=True)
+        try:
+            if hub is not None:
+                print(f"pushed to {hub.push(training.output_dir)}")
+        finally:
+            print(f"eval_mean_iou {scores['eval_mean_iou']:.4f}  {training.output_dir}", flush=True)
     return scores
 
 
@@ -128,6 +139,14 @@ def _check_output_dir(arguments: Arguments, resuming: bool) -> None:
             f"--output_dir {folder} already holds a run; go on with it (--resume_from_checkpoint "
             "true), replace it (--overwrite_output_dir), or give another folder"
         )
+
+
+def _hub_destination(arguments: Arguments) -> "Destination | None":
+    if not arguments.training.push_to_hub:
+        return None
+    from hfseg.hub.training import destination
+
+    return destination(arguments.training)
 
 
 def _clear(folder: Path) -> None:
@@ -246,6 +265,7 @@ def make_trainer(
     from hfseg.metrics.streaming import StreamingScores
     from hfseg.training.checks import check_metric
     from hfseg.training.fitting import fit_training_to_model
+    from hfseg.training.pictures import TRACKERS, PredictionPictures
     from hfseg.training.preemption import SaveOnSigterm
     from hfseg.training.progress import ConcisePrinter, ConciseProgress
     from hfseg.training.trainer import SegmentationTrainer
@@ -277,6 +297,9 @@ def make_trainer(
     trainer.remove_callback(PrinterCallback)
     quiet = training.disable_tqdm or not sys.stderr.isatty()
     trainer.add_callback(ConcisePrinter if quiet else ConciseProgress)
+    if set(TRACKERS) & set(training.report_to):
+        callbacks = trainer.callback_handler.callbacks
+        trainer.add_callback(PredictionPictures(callbacks, data["validation"], processor, labels))
     trainer.add_callback(SaveOnSigterm)  # the last one: it stops the run after all others
     return trainer
 
@@ -369,7 +392,22 @@ def _train(trainer: "SegmentationTrainer", resume_from: Path | None) -> Any:
             )
         raise SystemExit(EXIT_CODE) from None
     trainer.remove_callback(EarlyStoppingCallback)  # it would look for its metric in every split
+    result.metrics["train_peak_memory_gib"] = _peak_memory_gib()
     return result
+
+
+def _peak_memory_gib() -> float | None:
+    """Of the first GPU, or of this process where there is none; None where it isn't counted."""
+    import torch
+
+    if torch.cuda.is_available():
+        return torch.cuda.max_memory_allocated() / 2**30
+    try:
+        import resource
+    except ImportError:  # Windows
+        return None
+    unit = 1 if sys.platform == "darwin" else 2**10
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**30
 
 
 def _evaluate(trainer: "SegmentationTrainer", prefix: str, samples: Any = None) -> "Evaluation":

@@ -142,7 +142,7 @@ class _Search:
         self.trainer: SegmentationTrainer = make_trainer(
             arguments, model, self.processor, self.data, self.labels, loss
         )
-        self.trainer.remove_callback(SaveOnSigterm)
+        self.trainer.remove_callback(SaveOnSigterm)  # a trial is not resumed but run again
         self.trainer.model_init = self.model_of_trial
         metric = str(training.metric_for_best_model)
         self.metric = metric if metric.startswith("eval_") else f"eval_{metric}"
@@ -176,6 +176,8 @@ class _Search:
 
     def begin_trial(self, trial: Any) -> dict[str, Any]:
         """Give the trainer what this trial's flags say; `Trainer` has nothing left to set."""
+        from transformers import EarlyStoppingCallback
+
         from hfseg.data.transforms import TrainingTransform, parse_size
         from hfseg.finetune import make_loss
 
@@ -187,6 +189,9 @@ class _Search:
         for key in (*chosen, "lr_scheduler_kwargs"):
             if hasattr(trainer.args, key):
                 setattr(trainer.args, key, getattr(arguments.training, key))
+        trainer.remove_callback(EarlyStoppingCallback)  # the last trial's, which has counted
+        if run.early_stopping_patience:
+            trainer.add_callback(EarlyStoppingCallback(run.early_stopping_patience))
         trainer.loss = make_loss(arguments, self.data["train"], self.labels)
         trainer.backbone_lr_multiplier = run.backbone_lr_multiplier
         trainer.head_lr_multiplier = run.head_lr_multiplier

@@ -80,12 +80,12 @@ class Hub:
         }
 
     def run(
-        self, *command: object, check: bool = True, timeout: float = 300
+        self, *command: object, check: bool = True, timeout: float = 300, **environment: str
     ) -> subprocess.CompletedProcess:
         """Run `python COMMAND...`, output captured as text; `-c CODE` works too."""
         done = subprocess.run(
             [sys.executable, *map(str, command)],
-            env=self.env,
+            env={**self.env, **environment},
             capture_output=True,
             text=True,
             timeout=timeout,

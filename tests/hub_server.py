@@ -1,17 +1,24 @@
 """The Hub's HTTP interface on loopback, in memory: what `huggingface_hub`'s real client needs.
 
     with HubServer() as hub:
+        hub.fail("POST", "/commit/", status=503, times=2)
         subprocess.run([...], env={**os.environ, **hub.environment(tmp_path)})
+
+By hand, `python tests/hub_server.py` serves until Ctrl-C and prints what to export.
 
 Repositories of all three types, commits with regular and LFS files, branches and tags, private and
 gated repositories, Range requests. Written against huggingface_hub 2.4.
 """
 
 import base64
+import contextlib
 import hashlib
 import json
 import re
+import socket
+import tempfile
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from email.utils import formatdate
@@ -21,6 +28,8 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 TOKEN = "hf_loopback"
 USER = "me"
+STRANGER = "hf_stranger"
+"""A valid token of somebody without access to private and gated repositories, or to write."""
 LFS_SUFFIXES = (".parquet", ".safetensors", ".bin", ".arrow", ".onnx", ".zip", ".pt")
 TYPES = {"models": "model", "datasets": "dataset", "spaces": "space"}
 
@@ -31,6 +40,30 @@ class HubError(Exception):
     def __init__(self, status: int, code: str, message: str, **body: Any) -> None:
         super().__init__(message)
         self.status, self.code, self.message, self.body = status, code, message, body
+
+
+@dataclass
+class Fault:
+    """What goes wrong with the next requests that fit.
+
+    Attributes:
+        method: of the requests.
+        path: a regular expression that is found in their path.
+        times: how many of them.
+        status: answer with this instead.
+        headers: of that answer, such as Retry-After.
+        cut: break the connection: `upload` after half of the request's body, `download` after
+            half of the answer's, `answer` when the request was carried out.
+        delay: wait for this many seconds first.
+    """
+
+    method: str
+    path: str
+    times: int = 1
+    status: int | None = None
+    headers: dict[str, str] = field(default_factory=dict)
+    cut: str | None = None
+    delay: float = 0.0
 
 
 @dataclass
@@ -109,6 +142,7 @@ class HubServer:
         self.lock = threading.RLock()
         self.requests: list[tuple[str, str]] = []
         """(method, path) of every request, in order."""
+        self.faults: list[Fault] = []
         hub = self
 
         class Handler(_Handler):
@@ -140,6 +174,19 @@ class HubServer:
         repo.commit("add", {path: File(data, _is_lfs(path)) for path, data in files.items()})
         return repo
 
+    def fail(self, method: str, path: str, **what: Any) -> Fault:
+        """Let something go wrong (see `Fault`)."""
+        self.faults.append(Fault(method, path, **what))
+        return self.faults[-1]
+
+    def next_fault(self, method: str, path: str) -> Fault | None:
+        with self.lock:
+            for fault in self.faults:
+                if fault.times > 0 and fault.method == method and re.search(fault.path, path):
+                    fault.times -= 1
+                    return fault
+        return None
+
     def __enter__(self) -> "HubServer":
         self._thread.start()
         return self
@@ -149,12 +196,15 @@ class HubServer:
         self._server.server_close()
 
     def find(self, type: str, id: str, token: str | None) -> Repo:
+        if token not in (None, TOKEN, STRANGER):
+            raise HubError(401, "Unauthorized", "Invalid credentials in Authorization header")
         repo = self.repos.get((type, id))
         if repo is None or (repo.private and token != TOKEN):
-            status = 404 if token == TOKEN else 401
+            status = 401 if token is None else 404
             raise HubError(status, "RepoNotFound", "Repository not found")
         if repo.gated and token != TOKEN:
-            raise HubError(401, "GatedRepo", f"Access to {type} {id} is restricted.")
+            status = 401 if token is None else 403
+            raise HubError(status, "GatedRepo", f"Access to {type} {id} is restricted.")
         return repo
 
 
@@ -211,11 +261,21 @@ class _Handler(BaseHTTPRequestHandler):
         self._answer("DELETE")
 
     def _answer(self, method: str) -> None:
+        self.server_hub.requests.append((self.command, self.path))
+        self.fault = self.server_hub.next_fault(self.command, self.path)
+        if self.fault is not None:
+            time.sleep(self.fault.delay)
+            if self.fault.cut == "upload":
+                self.rfile.read(int(self.headers.get("Content-Length") or 0) // 2)
+                self._hang_up()
+                return
         self.body = self._read_body()
         parts = urlsplit(self.path)
         self.query = {key: values[-1] for key, values in parse_qs(parts.query).items()}
-        self.server_hub.requests.append((self.command, self.path))
         try:
+            if self.fault is not None and self.fault.status is not None:
+                self._send(self.fault.status, b"{}", self.fault.headers)
+                return
             for wanted, pattern, name in _ROUTES:
                 match = re.fullmatch(pattern, parts.path) if wanted == method else None
                 if match:
@@ -246,13 +306,25 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _send(self, status: int, content: bytes, headers: dict[str, str] | None = None) -> None:
         headers = {"Content-Type": "application/json", **(headers or {})}
+        cut = self.fault.cut if self.fault is not None else None
+        if cut == "answer":
+            self._hang_up()
+            return
         self.send_response(status)
         for key, value in headers.items():
             self.send_header(key, value)
         self.send_header("Content-Length", str(len(content)))
         self.end_headers()
-        if self.command != "HEAD":
+        if cut == "download":
+            self.wfile.write(content[: len(content) // 2])
+            self._hang_up()
+        elif self.command != "HEAD":
             self.wfile.write(content)
+
+    def _hang_up(self) -> None:
+        self.wfile.flush()
+        self.close_connection = True
+        self.connection.shutdown(socket.SHUT_RDWR)
 
     @property
     def token(self) -> str | None:
@@ -261,7 +333,9 @@ class _Handler(BaseHTTPRequestHandler):
     def _repo(self, id: str, kind: str = "models") -> Repo:
         return self.server_hub.find(TYPES[kind], id, self.token)
 
-    def _writable(self, id: str, kind: str) -> Repo:
+    def _writable(self, id: str, kind: str = "models") -> Repo:
+        if self.token == STRANGER:
+            raise HubError(403, "Forbidden", "You don't have the rights to write there")
         if self.token != TOKEN:
             raise HubError(401, "Unauthorized", "Invalid username or password.")
         return self._repo(id, kind)
@@ -281,6 +355,8 @@ class _Handler(BaseHTTPRequestHandler):
         return {"errors": [], "warnings": []}
 
     def create(self) -> dict[str, Any]:
+        if self.token == STRANGER:
+            raise HubError(403, "Forbidden", "You don't have the rights to create it there")
         if self.token != TOKEN:
             raise HubError(401, "Unauthorized", "Invalid username or password.")
         wish = json.loads(self.body)
@@ -497,3 +573,11 @@ def _entry(path: str, file: File) -> dict[str, Any]:
     if file.lfs:
         entry["lfs"] = {"oid": file.sha256, "size": len(file.content), "pointerSize": 134}
     return entry
+
+
+if __name__ == "__main__":
+    with HubServer() as hub, tempfile.TemporaryDirectory() as home:
+        for key, value in hub.environment(home).items():
+            print(f"export {key}={value}", flush=True)
+        with contextlib.suppress(KeyboardInterrupt):
+            threading.Event().wait()

@@ -25,7 +25,7 @@ def flags(data: Path, output: Path) -> list[str]:
         "--dataset_name", "folder", "--dataset_path", str(data), "--output_dir", str(output),
         "--model_name_or_path", "segformer-tiny", "--from_scratch",
         "--model_config", "drop_path_rate=0.1", "classifier_dropout_prob=0.1",
-        "--augmentation", "standard", "--crop_size", "32x48", "--num_train_epochs", "50",
+        "--augmentation", "standard", "--crop_size", "32x48", "--num_train_epochs", "30",
         "--per_device_train_batch_size", "2", "--dataloader_num_workers", "0",
         "--save_strategy", "steps", "--save_steps", "2", "--save_total_limit", "3",
         "--eval_strategy", "steps", "--eval_steps", "2", "--logging_steps", "1",

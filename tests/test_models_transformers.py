@@ -69,3 +69,43 @@ def test_auxiliary_head_of_upernet_reads_the_third_stage(name: str, channels: in
     with torch.device("meta"):
         model, _ = load_model(name, LABELS, pretrained=False)
     assert model.auxiliary_head.in_channels == channels == model.backbone.channels[2]
+
+
+def tiny_config(kind: str):
+    from transformers import BeitConfig, DPTConfig, MobileViTConfig
+
+    small = {"hidden_size": 32, "num_hidden_layers": 4, "num_attention_heads": 2}
+    small |= {"intermediate_size": 64, "image_size": 64, "patch_size": 16}
+    if kind == "beit":
+        return BeitConfig(**small, out_indices=[1, 2, 3, 4], auxiliary_channels=16)
+    if kind == "dpt":
+        return DPTConfig(
+            **small, backbone_out_indices=[0, 1, 2, 3], neck_hidden_sizes=[8, 16, 24, 32],
+            fusion_hidden_size=16, is_hybrid=False,
+        )  # fmt: skip
+    return MobileViTConfig(
+        hidden_sizes=[16, 24, 32], neck_hidden_sizes=[8, 8, 16, 24, 32, 32, 48],
+        aspp_out_channels=16, num_attention_heads=2, image_size=64, output_stride=16,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", ["beit", "dpt", "mobilevit"])
+def test_other_semantic_models_train_through_the_same_call(kind: str, tmp_path) -> None:
+    from transformers import AutoModelForSemanticSegmentation
+
+    from hfseg.models.auxiliary import expose_auxiliary_logits
+    from hfseg.models.freezing import Probe
+
+    AutoModelForSemanticSegmentation.from_config(tiny_config(kind)).save_pretrained(tmp_path)
+    model, processor = load_model(str(tmp_path), LABELS)
+    assert model.config.semantic_loss_ignore_index == model.config.loss_ignore_index == 255
+    assert processor.do_resize is False
+    for name in Probe(model).unused:
+        model.get_parameter(name).requires_grad_(False)
+    expose_auxiliary_logits(model)
+    output = model.train()(pixel_values=torch.randn(2, 3, 64, 64))
+    assert output.logits.shape[1] == 3
+    assert ("auxiliary_logits" in output) == hasattr(model, "auxiliary_head")
+    sum(value.mean() for value in output.values()).backward()
+    trained = [p for p in model.parameters() if p.requires_grad]
+    assert all(p.grad is not None for p in trained)

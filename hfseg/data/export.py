@@ -10,6 +10,7 @@ import yaml
 from hfseg.data.hub import ID2LABEL_FILE, LABELS_FILE, id2label_json
 from hfseg.data.info import DatasetInfo
 from hfseg.errors import UserError
+from hfseg.hub_errors import explain_hub_error
 from hfseg.labels import LabelSet
 
 if TYPE_CHECKING:
@@ -85,9 +86,10 @@ def push_dataset(
             delete_patterns="data/*.parquet",
         )
     except (HfHubHTTPError, HFValidationError, OSError) as error:
+        cause = explain_hub_error(error, repo_id, "dataset", writing=True)
         raise UserError(
-            f"the data set can't be pushed to {repo_id!r} ({' '.join(str(error).split())[:300]}); "
-            "check the name, the network and HF_TOKEN"
+            f"the data set can't be pushed to {repo_id!r}: "
+            f"{cause or ' '.join(str(error).split())[:300]}"
         ) from error
     finally:
         shutil.rmtree(folder, ignore_errors=True)

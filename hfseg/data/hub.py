@@ -35,6 +35,7 @@ from hfseg.data.pairs import (
 )
 from hfseg.data.splits import SPLIT_ALIASES, WHOLE
 from hfseg.errors import UserError
+from hfseg.hub_errors import explain_hub_error
 from hfseg.labels import IGNORE_INDEX, LabelSet
 
 if TYPE_CHECKING:
@@ -150,6 +151,12 @@ def _one_sentence(source: HubSource) -> Iterator[None]:
     except UserError:
         raise
     except Exception as error:  # the Hub's errors, requests', pyarrow's: no common base
+        cause = explain_hub_error(error, source.id, "dataset")
+        if cause is not None:
+            raise UserError(
+                f"the data set {source.id!r} can't be loaded: {cause}, or give a local copy with "
+                "--dataset_path"
+            ) from error
         cause = " ".join(str(error).split())[:300] or type(error).__name__
         raise UserError(
             f"the data set {source.id!r} can't be loaded ({cause}); check the name, the network "

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from hfseg.errors import UserError
+from hfseg.hub_errors import explain_hub_error
 
 # this import also registers our own architectures with the Auto classes (hfseg/models/__init__)
 from hfseg.models.loading import first_line, quiet_transformers
@@ -102,6 +103,9 @@ def _why_not(name_or_path: str, may_be_absent: bool, error: Exception) -> str:
             "AutoModelForSemanticSegmentation can load"
         )
     if may_be_absent:
+        cause = explain_hub_error(error, name_or_path)
+        if cause is not None:
+            return f"there is no folder {name_or_path}, and from the Hugging Face Hub: {cause}"
         return (
             f"there is no folder {name_or_path}, and no such model could be loaded from the "
             "Hugging Face Hub: check the name, the network, and your access (a token) if it is "

@@ -202,11 +202,9 @@ def load_backbone(model: "PreTrainedModel", source: str, **hub: Any) -> None:
     Raises:
         UserError: weights that can't be had, or that lack tensors of the backbone.
     """
-    from transformers import AutoBackbone
-
     try:
         with quiet_transformers():
-            backbone, info = AutoBackbone.from_pretrained(
+            backbone, info = type(model.backbone).from_pretrained(
                 source, config=model.backbone.config, output_loading_info=True, **hub
             )
     except (OSError, ValueError, RuntimeError) as error:

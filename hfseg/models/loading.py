@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hfseg.errors import UserError
+from hfseg.hub_errors import explain_hub_error
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel
@@ -37,7 +38,8 @@ def unreachable(name: str, error: Exception, remedy: str) -> UserError:
     if Path(name).is_dir():
         reason = f"the folder {name} holds no checkpoint that can be read ({first_line(error)})"
     else:
-        reason = f"{name!r} is no local folder and can't be had from the Hub ({first_line(error)})"
+        cause = explain_hub_error(error, name) or first_line(error)
+        reason = f"{name!r} is no local folder and can't be had from the Hub: {cause}"
     return UserError(f"{reason}; {remedy}")
 
 

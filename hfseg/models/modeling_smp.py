@@ -281,6 +281,10 @@ def _dilate_as_torchvision(encoder: nn.Module) -> None:
         if second.dilation[0] > dilation:
             first.dilation = first.padding = (dilation, dilation)
             dilation = second.dilation[0]
+        for module in stage.modules():
+            # the same values, computed by the same kernel
+            if isinstance(module, nn.Conv2d) and module.kernel_size == (1, 1):
+                module.dilation = (1, 1)
 
 
 def _resize(logits: torch.Tensor, size: torch.Size | tuple[int, int]) -> torch.Tensor:

@@ -70,6 +70,8 @@ class CardInputs:
         license: of the trained weights, None if unknown.
         dataset_id: Hub id of the data set.
         dataset_license: None if unknown.
+        dataset_citation: authors, title and year, None if unknown.
+        dataset_homepage: address of the official copy and its terms, None if unknown.
         image_size: (height, width) that images are resized to, None for their own size.
         needs_remote_code: loading it without hfseg needs `trust_remote_code=True`.
         repo_id: Hub id that it is pushed to, None if it isn't.
@@ -100,6 +102,8 @@ class CardInputs:
     license: str | None = None
     dataset_id: str | None = None
     dataset_license: str | None = None
+    dataset_citation: str | None = None
+    dataset_homepage: str | None = None
     image_size: tuple[int, int] | None = None
     needs_remote_code: bool = False
     repo_id: str | None = None
@@ -144,6 +148,19 @@ def write_model_card(output_dir: str | Path, run: CardInputs) -> Path:
     path = output_dir / "README.md"
     card.save(path)
     return path
+
+
+def for_repository(card: str, repo_id: str) -> str:
+    """The text of a card with a usage that loads `repo_id`, wherever it loaded from before."""
+    used = re.search(r'pipeline\("image-segmentation", model="([^"]+)"', card)
+    if used is None:
+        return card
+
+    def renamed(block: re.Match[str]) -> str:
+        return block[0].replace(f'"{used[1]}"', f'"{repo_id}"')
+
+    card = re.sub(r"```python\n.*?```", renamed, card, flags=re.DOTALL)
+    return re.sub(rf"\n`{re.escape(used[1])}` is this folder: [^\n]*\n", "", card)
 
 
 def _metadata(run: CardInputs) -> ModelCardData:

@@ -36,7 +36,10 @@ RUN_FILES = (
     "test_results.json",
 )
 _PACKAGES = ("torch", "transformers", "datasets", "accelerate", "albumentations", "evaluate")
-_NOT_IN_RECIPE = ("output_dir", "resume_from_checkpoint", "overwrite_output_dir")
+_NOT_IN_RECIPE = (
+    "output_dir", "resume_from_checkpoint", "overwrite_output_dir", "push_to_hub", "hub_model_id",
+    "hub_private_repo", "hub_strategy", "hub_revision", "hub_always_push",
+)  # fmt: skip
 _PICTURES = 3
 
 
@@ -64,8 +67,12 @@ def write_run(
     labels: LabelSet,
     train_scores: dict[str, float],
     evaluations: dict[str, Evaluation],
+    repo_id: str | None = None,
 ) -> None:
-    """Write results, `recipe.yaml`, `report/*.png` and the card; print the per-class table."""
+    """Write results, `recipe.yaml`, `report/*.png` and the card; print the per-class table.
+
+    With `repo_id`, where the run is pushed to, the card's usage names that.
+    """
     folder = Path(arguments.training.output_dir)
     validation = evaluations["validation"]
     _write_json(folder / "train_results.json", train_scores)
@@ -74,7 +81,7 @@ def write_run(
         _write_json(folder / "test_results.json", evaluations["test"].scores)
     (folder / "recipe.yaml").write_text(recipe_yaml(arguments), encoding="utf-8")
     _write_figures(folder / "report", trainer, data, labels, validation)
-    _write_card(arguments, trainer, data, labels, train_scores, validation)
+    _write_card(arguments, trainer, data, labels, train_scores, validation, repo_id)
     print(class_table(labels, evaluations))
 
 
@@ -188,6 +195,7 @@ def _write_card(
     labels: LabelSet,
     train_scores: dict[str, float],
     validation: Evaluation,
+    repo_id: str | None,
 ) -> None:
     from hfseg.models import NAMED_MODELS
     from hfseg.report.model_card import CardInputs, write_model_card
@@ -214,6 +222,8 @@ def _write_card(
             label_set=labels,
             dataset_id=_dataset_id(wanted.dataset_name, wanted.dataset_path),
             dataset_license=info.license_note if info else None,
+            dataset_citation=info.citation if info else None,
+            dataset_homepage=info.homepage if info else None,
             split_sizes={s: len(rows) for s, rows in data.items() if hasattr(rows, "__len__")},
             eval_split="validation",
             metrics=validation.scores,
@@ -229,6 +239,7 @@ def _write_card(
             num_parameters=sum(p.numel() for p in trainer.model.parameters()),
             image_size=size,
             needs_remote_code=bool(getattr(config, "auto_map", None)),
+            repo_id=repo_id,
         ),
     )
 

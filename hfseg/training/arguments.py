@@ -139,6 +139,7 @@ TRAINING_DEFAULTS: dict[str, object] = {
     "save_total_limit": 2,
     "logging_steps": 10,
     "report_to": "none",
+    "hub_strategy": "end",
     "seed": 42,
 }
 

@@ -53,6 +53,11 @@ def class_weights(
         return None
     if wish not in SCHEMES:
         return _from_file(wish, labels)
+    if not hasattr(data, "__len__"):
+        raise UserError(
+            f"--class_weights {wish} counts all training masks, which --streaming leaves where "
+            "they are; give a file of weights"
+        )
     counts = count_classes(data, len(labels))
     pixels = counts.pixels.astype(np.float64)
     present = pixels > 0

@@ -55,8 +55,10 @@ class SaveOnSigterm(TrainerCallback):
             signal.signal(signal.SIGTERM, self._previous)
 
     def _stop_if_received(self, args: Any, control: Any) -> None:
-        received = torch.tensor(int(self.received), device=args.device)
+        received = self.received
         if args.world_size > 1:
-            torch.distributed.all_reduce(received, op=torch.distributed.ReduceOp.MAX)
+            flag = torch.tensor(int(received), device=args.device)
+            torch.distributed.all_reduce(flag, op=torch.distributed.ReduceOp.MAX)
+            received = bool(flag)
         if received:
             self._stopping = control.should_save = True

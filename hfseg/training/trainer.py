@@ -248,6 +248,13 @@ class SegmentationTrainer(Trainer):
         else:
             restore_weights(self.model, self.state.best_model_checkpoint)
 
+    # ---- model card ----
+
+    def create_model_card(self, *args: Any, **kwargs: Any) -> None:
+        """`Trainer`'s, unless the folder has a card: that of `hfseg.report` says more."""
+        if not Path(self.args.output_dir, "README.md").exists():
+            super().create_model_card(*args, **kwargs)
+
     # ---- evaluation ----
 
     def evaluation_loop(self, *args: Any, **kwargs: Any) -> Any:

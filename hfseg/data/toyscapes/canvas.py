@@ -173,7 +173,7 @@ class Light:
     haze: int  # metres at which half of a thing's colour is haze
     shade: int = 100  # percent of the light that is left in a shadow
     lit: int = 0  # how many of 16 windows are lit
-    noise: int = 5  # strength of the sensor's noise
+    noise: int = 4  # strength of the sensor's noise
     rain: bool = False
 
 

@@ -22,8 +22,8 @@ CAR_PAINTS = (
     (226, 178, 48), (60, 132, 96), (150, 94, 66), (176, 186, 194), (108, 60, 120),
 )  # fmt: skip
 CLOTHES = (
-    (198, 60, 60), (52, 88, 160), (46, 50, 60), (226, 190, 70), (92, 140, 92), (150, 150, 156),
-    (222, 220, 214), (124, 74, 110), (206, 122, 64), (96, 116, 150), (80, 66, 56),
+    (208, 52, 56), (44, 88, 180), (46, 50, 60), (232, 192, 60), (84, 150, 96), (196, 84, 140),
+    (226, 224, 218), (124, 64, 130), (222, 122, 52), (60, 150, 168), (94, 66, 50),
 )  # fmt: skip
 SKINS = ((236, 196, 164), (206, 154, 118), (150, 102, 74), (98, 66, 50))
 HAIRS = ((34, 28, 26), (86, 58, 38), (190, 150, 90), (140, 140, 140))
@@ -175,23 +175,23 @@ def draw_tree(view: View, dice: Dice, x: float, z: float, leaves: np.ndarray) ->
     tall, wide = dice.uniform(4.5, 8.5), dice.uniform(1.2, 2.2)
     trunk = dice.uniform(0.14, 0.22)
     crown = dice.uniform(1.9, 2.7)
-    view.quad(
-        [(x - trunk * 1.3, 0, z), (x + trunk * 1.3, 0, z), (x + trunk, crown + 1, z),
-         (x - trunk, crown + 1, z)], z, bark, TREE,
-    )  # fmt: skip
-    view.quad(
-        [(x, 0, z), (x + trunk * 1.3, 0, z), (x + trunk, crown + 1, z), (x, crown + 1, z)],
-        z, mix(bark, BLACK, 35), TREE,
-    )  # fmt: skip
-    # the crown is a union of balls: `depth` says how deep inside it a pixel is, in canvas pixels
-    balls = [(0.0, (crown + tall) / 2, 1.0)]
-    for _ in range(dice.between(4, 7)):
-        balls.append(
-            (dice.uniform(-0.62, 0.62) * wide, dice.uniform(crown + 0.5, tall - 0.4),
-             dice.uniform(0.5, 0.85))
+    middle = (crown + tall) / 2
+    for left, color in (
+        (x - trunk, bark),
+        (x, mix(bark, BLACK, 35)),
+    ):  # its right half lies in shade
+        foot = left - trunk * 0.3 if left < x else x
+        view.quad(
+            [(foot, 0, z), (x + trunk * 1.3, 0, z), (x + trunk, middle, z), (left, middle, z)],
+            z, color, TREE,
         )  # fmt: skip
-    left, top = view.point(x - 1.75 * wide, tall + 1.8, z)
-    right, bottom = view.point(x + 1.75 * wide, crown - 1.7, z)
+    # the crown is a union of balls: `depth` says how deep inside it a pixel is, in canvas pixels
+    balls = [(0.0, middle, 1.0)]
+    for _ in range(dice.between(4, 7)):
+        u, v = dice.uniform(-0.62, 0.62) * wide, middle + dice.uniform(-0.8, 1.0) * wide
+        balls.append((u, v, dice.uniform(0.5, 0.85)))
+    left, top = view.point(x - 1.75 * wide, middle + 2.2 * wide, z)
+    right, bottom = view.point(x + 1.75 * wide, middle - 2 * wide, z)
     window = view.canvas.window(left, top, right, bottom)
     if not window:
         return
@@ -215,17 +215,19 @@ def draw_tree(view: View, dice: Dice, x: float, z: float, leaves: np.ndarray) ->
 
 def draw_pole(view: View, dice: Dice, x: float, z: float, kind: str) -> None:
     """A street lamp, a traffic light or a sign on its pole; all of it is the class pole."""
-    metal = dice.pick(((120, 124, 128), (70, 76, 80), (150, 150, 146), (58, 84, 74)))
+    metal = dice.pick(((66, 70, 76), (78, 84, 88), (54, 84, 74), (116, 120, 122)))
     tall = {"lamp": dice.uniform(4.6, 6.2), "signal": 3.1, "sign": 2.4}[kind]
-    half = min(max(view.size(0.09, z), 3), 6)  # thin things would be lost in the mask
+    half = min(max(view.size(0.13, z), 5), 8)  # thin things would be lost in the mask
     foot, head = view.point(x, 0, z), view.point(x, tall, z)
     dark = mix(metal, BLACK, 35)
     paint = view.canvas.rectangle
     paint(foot[0] - half, head[1], foot[0] + half, foot[1], view.seen(metal, z), POLE)
     paint(foot[0] + half // 2, head[1], foot[0] + half, foot[1], view.seen(dark, z), POLE)
+    shine = view.seen(mix(metal, WHITE, 60), z)
+    paint(foot[0] - half // 2, head[1], foot[0], foot[1], shine, POLE)
     paint(foot[0] - half - 2, foot[1] - view.size(0.3, z), foot[0] + half + 2, foot[1],
           view.seen(dark, z), POLE)  # fmt: skip
-    unit = max(view.size(0.1, z), 2)
+    unit = max(view.size(0.11, z), 3)
     if kind == "lamp":
         way = -1 if x > 0 else 1  # the arm reaches over the road
         ends = sorted((head[0], head[0] + way * 13 * unit))

@@ -35,9 +35,9 @@ LIGHTS = (
     Light((88, 148, 214), (196, 218, 236), (100, 100, 98), haze=260, shade=58),  # noon
     Light((110, 160, 214), (226, 222, 206), (102, 97, 88), haze=160, shade=62),  # morning
     Light((92, 96, 146), (246, 176, 116), (98, 80, 70), haze=180, shade=64, lit=4),  # evening
-    Light((30, 36, 74), (122, 92, 118), (46, 46, 60), haze=200, lit=9, noise=10),  # dusk
+    Light((30, 36, 74), (122, 92, 118), (60, 60, 76), haze=200, lit=9, noise=7),  # dusk
     Light((168, 174, 182), (206, 208, 210), (88, 90, 93), haze=150, lit=1),  # overcast
-    Light((186, 190, 192), (198, 202, 204), (86, 88, 90), haze=32, lit=3, noise=6),  # fog
+    Light((186, 190, 192), (198, 202, 204), (86, 88, 90), haze=42, lit=3, noise=6),  # fog
     Light((116, 124, 136), (164, 172, 180), (68, 72, 78), haze=70, lit=6, noise=7, rain=True),
 )
 ASPHALTS = ((86, 86, 92), (102, 100, 100), (72, 74, 80), (110, 107, 102))
@@ -77,7 +77,7 @@ class Scene:
         near, far = keep, max(width - keep, 2.4)
         self.left, self.right = (far, near) if dice.chance(75) else (near, far)
         self.walk = dice.uniform(1.8, 4.6)  # width of the pavement
-        self.crossing = dice.uniform(11, 26) if dice.chance(45) else None  # where a street crosses
+        self.crossing = dice.uniform(10, 20) if dice.chance(45) else None  # where a street crosses
         self.sun = dice.pick((-1, 1))  # the side whose houses throw their shadow on the street
         self.taken: list[tuple[float, float, float]] = []  # z, x, half width
         self.things: list[tuple[float, Callable[[], None]]] = []  # z, how to draw it
@@ -217,18 +217,18 @@ class Scene:
 
     def _traffic(self) -> None:
         dice, view = self.dice, self.view
-        busy = dice.pick((10, 35, 60, 85))
+        busy = dice.pick((15, 40, 65, 85))
         parked = dice.pick((0, 0, 30, 75))
         for side, edge in ((-1, self.left), (1, self.right)):
             z = dice.uniform(4.5, 9)
-            while z < 38:
+            while z < 22:
                 x = side * (edge - 1.0)
                 if abs(x) > 1.9 and edge > 0 and dice.chance(parked) and self._free(z, z + 5):
                     self._add(z, x, 1.0, lambda x=x, z=z, s=side: draw_car(view, dice, x, z, s < 0))
                 z += dice.uniform(5.5, 8)
         for lane in (-1, 1):
             z = dice.uniform(6, 14)
-            while z < 45:
+            while z < 24:
                 x = (self.right - 1.7 if lane > 0 else 1.7 - self.left) + dice.uniform(-0.3, 0.3)
                 if dice.chance(busy):
                     self._add(z, x, 1.0, lambda x=x, z=z, s=lane: draw_car(view, dice, x, z, s < 0))
@@ -254,7 +254,7 @@ class Scene:
                         self._add(
                             z, x, 0.6, lambda x=x, z=z: draw_tree(view, dice, x, z, self.leaves)
                         )
-                    elif dice.chance(60) and z < 22:
+                    elif dice.chance(65) and z < 15:
                         kind = dice.pick(("lamp", "lamp", "sign"))
                         self._add(
                             z, x, 0.3, lambda x=x, z=z, k=kind: draw_pole(view, dice, x, z, k)
@@ -266,10 +266,10 @@ class Scene:
 
     def _people(self) -> None:
         dice, view = self.dice, self.view
-        for _ in range(dice.pick((1, 3, 5, 8, 14))):
+        for _ in range(dice.pick((2, 4, 6, 8, 12))):
             side = dice.pick((-1, 1))
             edge = self.right if side > 0 else self.left
-            z = dice.uniform(6, 17)
+            z = dice.uniform(5.5, 11)
             x = side * (edge + dice.uniform(0.9, max(self.walk - 0.3, 1.2)))
             if dice.chance(15):  # crosses the road
                 x = dice.uniform(-self.left, self.right)
@@ -280,7 +280,7 @@ class Scene:
         horizon, rgb = self.view.horizon, self.canvas.rgb
         rows = np.arange(horizon + 1, min(2 * horizon, ROWS))
         wet = self.canvas.ids[rows] == ROAD
-        share = np.where(wet, 60 + (self.blobs[rows] >> 1), 0).astype(np.uint16)
+        share = np.where(wet, 45 + (self.blobs[rows] >> 2), 0).astype(np.uint16)
         fading = (2 * horizon - rows) * 256 // horizon  # towards our feet the road reflects less
         share = (share * fading[:, None].astype(np.uint16) >> 8)[..., None]
         mirrored = rgb[2 * horizon - rows] * share
@@ -306,7 +306,7 @@ class Scene:
         """What the sensor makes of it: exposure and noise."""
         image, mask = self.canvas.develop()
         image = image * self.dice.between(110, 128) >> 7
-        strength = self.light.noise + self.dice.between(0, 6)
+        strength = self.light.noise + self.dice.between(0, 4)
         noise = self.dice.grain(image.shape).astype(np.int16) + self.dice.grain(image.shape)
         image += (noise - 255) * strength >> 8
         return np.clip(image, 0, 255).astype(np.uint8), mask

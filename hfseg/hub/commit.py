@@ -1,0 +1,148 @@
+"""Repositories and commits: all of a push in one commit, so that nobody sees half of it."""
+
+import fnmatch
+import logging
+import os
+import re
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from hfseg.errors import UserError
+from hfseg.hub_errors import explain_hub_error, seconds_to_wait
+
+logger = logging.getLogger("hfseg")
+
+Result = TypeVar("Result")
+
+_WAITS = (1.0, 5.0)  # seconds between tries
+_LONGEST_WAIT = 120.0  # that the Hub may ask for
+
+_TEXT = (".md", ".json", ".yaml", ".yml", ".py", ".txt", ".css")
+_TOKEN = re.compile(r"\bhf_[A-Za-z0-9]{16,}")
+
+
+def prepare_repository(
+    repo_id: str,
+    *,
+    repo_type: str = "model",
+    private: bool | None = None,
+    token: str | None = None,
+    space_sdk: str | None = None,
+) -> str:
+    """Make the repository if it isn't there; finds a wrong name or token before the work is done.
+
+    Args:
+        repo_id: `OWNER/NAME`, or `NAME` for one of your own.
+        private: of a new repository; None leaves it to the account's settings.
+        token: instead of the one that is logged in.
+        space_sdk: for a space.
+
+    Returns:
+        The id with its owner.
+
+    Raises:
+        UserError: a repository that can't be made or written to.
+    """
+    from huggingface_hub import create_repo
+
+    def create() -> Any:
+        return create_repo(
+            repo_id,
+            repo_type=repo_type,
+            private=private,
+            token=token,
+            space_sdk=space_sdk,
+            exist_ok=True,
+        )
+
+    return asked(create, repo_id, repo_type).repo_id
+
+
+def commit_files(
+    repo_id: str,
+    files: Mapping[str, Path | bytes],
+    *,
+    message: str,
+    repo_type: str = "model",
+    delete: Sequence[str] = (),
+    token: str | None = None,
+    revision: str | None = None,
+) -> str:
+    """Put files into a repository, in one commit, and return the commit's page.
+
+    Files that are there already in the same form are not sent again, so a push that failed is
+    repeated by doing the same once more.
+
+    Args:
+        files: path in the repository -> local file or content.
+        delete: patterns of what an earlier push left; goes in the same commit, unless it is in
+            `files`.
+
+    Raises:
+        UserError: a file that tells of this machine or holds a token, or a Hub that refuses.
+    """
+    from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
+
+    _check_content(files)
+    api = HfApi(token=token)
+
+    def commit() -> Any:
+        there = api.list_repo_files(repo_id, repo_type=repo_type, revision=revision)
+        stale = [
+            path
+            for path in there
+            if path not in files and any(fnmatch.fnmatchcase(path, each) for each in delete)
+        ]
+        return api.create_commit(
+            repo_id,
+            [
+                *(CommitOperationDelete(path) for path in stale),
+                *(CommitOperationAdd(path, content) for path, content in sorted(files.items())),
+            ],
+            commit_message=message,
+            repo_type=repo_type,
+            revision=revision,
+        )
+
+    return asked(commit, repo_id, repo_type).commit_url
+
+
+def asked(action: Callable[[], Result], repo_id: str, repo_type: str) -> Result:
+    """The result of a call to the Hub; what it raises as one sentence.
+
+    The client repeats by itself what uploads a file, but neither the making of a repository nor
+    the commit. Doing those again does no harm: what is there already is left as it is.
+    """
+    waits = list(_WAITS)
+    while True:
+        try:
+            return action()
+        except Exception as error:  # of the Hub's client and of the HTTP library under it
+            if waits and (asked_wait := seconds_to_wait(error)) is not None:
+                time.sleep(max(waits.pop(0), min(asked_wait, _LONGEST_WAIT)))
+                continue
+            reason = explain_hub_error(error, repo_id, repo_type, writing=True)
+            if reason is None:
+                raise
+            raise UserError(f"{repo_id} can't be pushed to: {reason}") from error
+
+
+def _check_content(files: Mapping[str, Path | bytes]) -> None:
+    """The last guard before anything is published; what hfseg writes is clean already."""
+    from huggingface_hub import get_token
+
+    private = [str(Path.home()) + os.sep] if len(Path.home().parts) > 1 else []
+    private += [secret] if (secret := get_token()) else []
+    for path, content in files.items():
+        if not path.endswith(_TEXT):
+            continue
+        if isinstance(content, Path):
+            content = content.read_bytes()
+        text = content.decode("utf-8", errors="replace")
+        if _TOKEN.search(text) or any(each in text for each in private):
+            raise UserError(
+                f"{path} holds a token or a path in your home directory, so nothing was pushed; "
+                "take it out and push again"
+            )

@@ -1,0 +1,98 @@
+"""`--push_to_hub`: the flags are `TrainingArguments`' own, the push is ours.
+
+`Trainer`'s would also push `training_args.bin`, and replace the card by one without numbers.
+"""
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from transformers import TrainerCallback, TrainingArguments
+
+from hfseg.errors import UserError
+from hfseg.hub.commit import prepare_repository
+from hfseg.hub.model import push_checkpoint, push_run
+
+logger = logging.getLogger("hfseg")
+
+
+@dataclass
+class Destination:
+    """Where a run is pushed to.
+
+    Attributes:
+        repo_id: with its owner; on processes other than the first as it was given.
+        strategy: `--hub_strategy`: end, every_save, checkpoint or all_checkpoints.
+        token, revision: as in `TrainingArguments`.
+    """
+
+    repo_id: str
+    strategy: str
+    token: str | None
+    revision: str | None
+
+    def push(self, folder: str | Path) -> str:
+        """Push the finished run and return the commit's page.
+
+        Raises:
+            UserError: it failed; the sentence says how to repeat it.
+        """
+        try:
+            return push_run(folder, self.repo_id, token=self.token, revision=self.revision)
+        except UserError as error:
+            revision = f" --revision {self.revision}" if self.revision else ""
+            raise UserError(
+                f"{error}; the run is whole in {folder}, and this pushes it: "
+                f"python scripts/push_model.py {folder} --repo_id {self.repo_id}{revision}"
+            ) from error
+
+
+def destination(training: TrainingArguments) -> Destination | None:
+    """Where `--push_to_hub` wants the run, its repository made; None without that flag.
+
+    Takes the push out of `Trainer`'s hands, and the token out of what it saves.
+
+    Raises:
+        UserError: a repository that can't be made or written to.
+    """
+    if not training.push_to_hub:
+        return None
+    wanted = Destination(
+        training.hub_model_id or Path(training.output_dir).resolve().name,
+        str(getattr(training.hub_strategy, "value", training.hub_strategy)),
+        training.hub_token,
+        training.hub_revision,
+    )
+    training.push_to_hub, training.hub_token = False, None
+    if training.process_index == 0:
+        wanted.repo_id = prepare_repository(
+            wanted.repo_id, private=training.hub_private_repo, token=wanted.token
+        )
+    return wanted
+
+
+class PushCheckpoints(TrainerCallback):
+    """Pushes while the run goes on, for the strategies other than `end`.
+
+    A push that fails is told and made up for by the next one; the run goes on.
+    """
+
+    def __init__(self, destination: Destination) -> None:
+        self.destination = destination
+
+    def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if not state.is_world_process_zero:
+            return
+        checkpoint = Path(args.output_dir) / f"checkpoint-{state.global_step}"
+        folders = {"checkpoint": "last-checkpoint", "all_checkpoints": checkpoint.name}
+        try:
+            push_checkpoint(
+                checkpoint,
+                self.destination.repo_id,
+                folder_in_repo=folders.get(self.destination.strategy),
+                token=self.destination.token,
+                revision=self.destination.revision,
+            )
+        except (UserError, OSError) as error:
+            logger.warning("%s was not pushed: %s", checkpoint.name, error)

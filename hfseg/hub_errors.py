@@ -1,0 +1,136 @@
+"""What can go wrong between here and the Hub, each as one sentence that says what to do."""
+
+from collections.abc import Iterator
+
+_PREFIX = {"model": "", "dataset": "datasets/", "space": "spaces/"}
+
+
+def explain_hub_error(
+    error: BaseException, repo_id: str, repo_type: str = "model", writing: bool = False
+) -> str | None:
+    """The reason and the remedy, without a full stop, or None where the Hub is not the cause.
+
+    Libraries wrap the Hub's errors in their own, so the causes of `error` are looked at too.
+
+    Args:
+        error: what was caught.
+        repo_id: the repository that was meant.
+        repo_type: model, dataset or space.
+        writing: it was to be changed, not read.
+    """
+    for cause in _causes(error):
+        sentence = _sentence(cause, repo_id, repo_type, writing)
+        if sentence:
+            return sentence
+    return None
+
+
+def seconds_to_wait(error: BaseException) -> float | None:
+    """How long to wait before the same may succeed (0: the Hub names no time), None for never."""
+    from huggingface_hub.errors import HfHubHTTPError
+
+    for cause in _causes(error):
+        if isinstance(cause, HfHubHTTPError):
+            status = cause.response.status_code
+            if status not in (408, 429) and status < 500:
+                return None
+            named = cause.response.headers.get("Retry-After", "")
+            return float(named) if named.isdigit() else 0.0
+        if _is_no_connection(cause):
+            return 0.0
+    return None
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def _sentence(error: BaseException, repo_id: str, repo_type: str, writing: bool) -> str | None:
+    from huggingface_hub import constants
+    from huggingface_hub.errors import (
+        GatedRepoError,
+        HfHubHTTPError,
+        HFValidationError,
+        LocalTokenNotFoundError,
+        OfflineModeIsEnabled,
+        RepositoryNotFoundError,
+        RevisionNotFoundError,
+    )
+
+    page = f"{constants.ENDPOINT}/{_PREFIX[repo_type]}{repo_id}"
+    if isinstance(error, HFValidationError):
+        return f"{repo_id!r} is no name of a repository; write OWNER/NAME"
+    if isinstance(error, LocalTokenNotFoundError):
+        return "you are not logged in; run `hf auth login`, or set HF_TOKEN"
+    if isinstance(error, OfflineModeIsEnabled):
+        if writing:
+            return "HF_HUB_OFFLINE forbids to send anything; unset it"
+        return (
+            f"{repo_id} is not (wholly) in this machine's cache, and HF_HUB_OFFLINE forbids to "
+            "fetch it; unset HF_HUB_OFFLINE, or give a local folder"
+        )
+    if isinstance(error, GatedRepoError):
+        return (
+            f"{repo_id} is gated; ask for access on {page}, then log in with `hf auth login` or "
+            "HF_TOKEN"
+        )
+    if _is_wrong_token(error):
+        return (
+            "the Hub does not accept the token, which is wrong or expired; make one at "
+            f"{constants.ENDPOINT}/settings/tokens and log in with `hf auth login` or HF_TOKEN"
+        )
+    if isinstance(error, RepositoryNotFoundError):
+        return (
+            f"the Hub shows no {repo_type} {repo_id!r} to you; check the spelling, and if it is "
+            "private, log in with `hf auth login` or HF_TOKEN"
+        )
+    if isinstance(error, RevisionNotFoundError):
+        return f"{repo_id} has no such branch, tag or commit; {page}/tree/main lists them"
+    if isinstance(error, HfHubHTTPError):
+        status = error.response.status_code
+        if status == 403:
+            return (
+                f"your token may not {'write to' if writing else 'read'} {repo_id}; use one that "
+                "may, and check the owner in the name"
+            )
+        if status == 429:
+            return "the Hub asks to slow down (429); wait some minutes and try again"
+        if status >= 500:
+            return f"the Hub has a fault of its own ({status}); try again later"
+        if status == 412:
+            return f"somebody else changed {repo_id} at the same time; try again"
+        return f"the Hub refuses ({' '.join(str(error).split())[:200]})"
+    if _is_no_connection(error):
+        return (
+            f"the Hub at {constants.ENDPOINT} can't be reached or the connection broke; check the "
+            "network and try again"
+        )
+    return None
+
+
+def _is_wrong_token(error: BaseException) -> bool:
+    """401 with a token; without one it means that the repository is private or missing."""
+    from huggingface_hub import get_token
+    from huggingface_hub.errors import HfHubHTTPError
+
+    if not isinstance(error, HfHubHTTPError) or error.response.status_code != 401:
+        return False
+    code = error.response.headers.get("X-Error-Code")
+    return code not in ("RepoNotFound", "GatedRepo") or get_token() is not None
+
+
+def _is_no_connection(error: BaseException) -> bool:
+    """By module, since each version of huggingface_hub brings another HTTP library."""
+    from huggingface_hub.errors import OfflineModeIsEnabled
+
+    library = type(error).__module__.split(".")[0]
+    names = {kind.__name__ for kind in type(error).__mro__}
+    if isinstance(error, OfflineModeIsEnabled):
+        return False  # a setting
+    if library in ("httpx", "httpx2", "httpcore", "requests", "urllib3"):
+        return bool({"TransportError", "RequestException", "NetworkError"} & names)
+    return isinstance(error, ConnectionError)

@@ -1,0 +1,136 @@
+"""`SplitScores`: a whole split, image by image, in memory that hardly grows with it."""
+
+from typing import Any
+
+import numpy as np
+import torch
+
+from hfseg.labels import LabelSet
+from hfseg.metrics.boundary import (
+    boundary_f_counts,
+    boundary_f_score,
+    boundary_iou,
+    boundary_iou_counts,
+)
+from hfseg.metrics.confusion import confusion_matrix
+from hfseg.metrics.region import region_scores
+
+RESAMPLES = 1000
+_RESAMPLES_AT_ONCE = 50
+
+
+class SplitScores:
+    """Adds up the counts of images; what several processes added can be merged.
+
+    Of each image only its true positives, true and predicted pixels per class are kept (24 bytes
+    a class), for the ranking and for the confidence interval.
+
+    Args:
+        labels: the classes that are scored. A prediction may also be `len(labels)`, which stands
+            for a class that is none of them and is always wrong.
+        boundaries: also measure Boundary IoU and the boundary F-score.
+
+    Attributes:
+        confusion: (K, K + 1) int64, rows truth; the last column is for the other classes.
+        per_image: sample index -> (3, K) int64: pixels that are right, true, predicted.
+    """
+
+    def __init__(self, labels: LabelSet, boundaries: bool = True) -> None:
+        self.labels = labels
+        self.boundaries = boundaries
+        count = len(labels)
+        self.confusion = np.zeros((count, count + 1), dtype=np.int64)
+        self.boundary_iou_counts = np.zeros((3, count), dtype=np.int64)
+        self.boundary_f_counts = np.zeros((4, count), dtype=np.int64)
+        self.per_image: dict[int, np.ndarray] = {}
+
+    def __len__(self) -> int:
+        return len(self.per_image)
+
+    def add(self, index: int, prediction: torch.Tensor, label: torch.Tensor) -> None:
+        """Count one image: (H, W) integer ids on any device, and the sample's index.
+
+        Raises:
+            UserError: ids out of range, or two shapes.
+        """
+        count, ignored = len(self.labels), self.labels.ignore_index
+        # K + 1 classes, so that a prediction may be "another one"; a label may not
+        wrong = label.where(label != count, -1) if ignored != count else label
+        confusion = confusion_matrix(prediction, wrong, count + 1, ignored).cpu().numpy()[:count]
+        self.confusion += confusion
+        hits = np.diagonal(confusion)
+        self.per_image[index] = np.stack([hits, confusion.sum(1), confusion.sum(0)[:count]])
+        if self.boundaries:
+            ids = (prediction, label, count, ignored)
+            self.boundary_iou_counts += boundary_iou_counts(*ids).cpu().numpy()
+            self.boundary_f_counts += boundary_f_counts(*ids).cpu().numpy()
+
+    def merge(self, other: "SplitScores") -> None:
+        """Take in what another process counted; an image that both have counts once."""
+        repeated = self.per_image.keys() & other.per_image.keys()
+        if repeated:
+            raise ValueError(f"sample {min(repeated)} was counted by two processes")
+        self.confusion += other.confusion
+        self.boundary_iou_counts += other.boundary_iou_counts
+        self.boundary_f_counts += other.boundary_f_counts
+        self.per_image |= other.per_image
+
+    def compute(self) -> dict[str, Any]:
+        """`region_scores`, and with boundaries `mean_boundary_iou`, `mean_boundary_f` and
+        `per_category_boundary_iou`, `per_category_boundary_f`."""
+        result = region_scores(self.confusion)
+        if self.boundaries:
+            for name, values in (
+                ("boundary_iou", boundary_iou(self.boundary_iou_counts)),
+                ("boundary_f", boundary_f_score(self.boundary_f_counts)),
+            ):
+                known = values[~np.isnan(values)]
+                result[f"mean_{name}"] = float(known.mean()) if len(known) else float("nan")
+                result[f"per_category_{name}"] = values
+        return result
+
+    def image_scores(self) -> dict[int, float]:
+        """Sample index -> mIoU of that image alone (NaN without a labelled pixel), by index."""
+        return {
+            index: float(_mean_iou(self.per_image[index][None])[0])
+            for index in sorted(self.per_image)
+        }
+
+    def interval(self, level: float = 0.95, seed: int = 0) -> tuple[float, float]:
+        """Percentile bootstrap interval of the mean IoU over images (Efron 1979).
+
+        Draws as many images as there are, with replacement, 1000 times. The order in which the
+        images were counted, and by which process, makes no difference.
+        """
+        if not self.per_image:
+            return float("nan"), float("nan")
+        counts = np.stack([self.per_image[index] for index in sorted(self.per_image)])
+        number = len(counts)
+        generator = np.random.default_rng(seed)
+        flat = counts.reshape(number, -1).astype(np.float64)
+        means = []
+        for _ in range(0, RESAMPLES, _RESAMPLES_AT_ONCE):
+            times = generator.multinomial(number, np.full(number, 1 / number), _RESAMPLES_AT_ONCE)
+            means.append(_mean_iou((times @ flat).reshape(-1, *counts.shape[1:])))
+        values = np.concatenate(means)
+        values = values[~np.isnan(values)]
+        if not len(values):
+            return float("nan"), float("nan")
+        low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2])
+        return float(low), float(high)
+
+    @property
+    def absent(self) -> list[str]:
+        """Classes in neither the labels nor the predictions."""
+        seen = self.confusion.sum(1) + self.confusion.sum(0)[:-1]
+        return [name for name, count in zip(self.labels.names, seen, strict=True) if count == 0]
+
+
+def _mean_iou(counts: np.ndarray) -> np.ndarray:
+    """(N, 3, K) right, true and predicted pixels -> (N,) mean IoU over classes that occur."""
+    hits, truth, predicted = np.moveaxis(counts.astype(np.float64), 1, 0)
+    union = truth + predicted - hits
+    occurs = union > 0
+    iou = np.divide(hits, union, out=np.zeros_like(hits), where=occurs)
+    number = occurs.sum(1)
+    return np.divide(iou.sum(1), number, out=np.full(len(iou), np.nan), where=number > 0)

@@ -1,0 +1,93 @@
+"""List the models: `python -m hfseg.models`, or with names for those only.
+
+A table of parameters, multiply-accumulates at 512 x 512 (counted by
+`torch.utils.flop_counter`, two operations each), weights and their licence. No weights are read.
+"""
+
+import logging
+import warnings
+from dataclasses import dataclass
+
+from hfseg.cli import run_main
+
+# one of each architecture of segmentation_models_pytorch, on the encoders users ask for
+EXAMPLES = (
+    "deeplabv3-resnet50", "deeplabv3-resnet101", "deeplabv3plus-resnet50",
+    "deeplabv3plus-resnet101", "fcn-resnet50", "fcn-resnet101", "unet-resnet34",
+    "unet-resnet50", "unet-efficientnet-b0", "unet-mit_b0", "unetplusplus-resnet34",
+    "pspnet-resnet50", "fpn-resnet50", "linknet-resnet34", "manet-resnet34", "pan-resnet50",
+    "segformer-resnet50", "dpt-tu-vit_base_patch16_224.augreg_in21k",
+)  # fmt: skip
+SIZE = 512
+
+
+@dataclass(frozen=True)
+class ModelCost:
+    """Size and cost of a model.
+
+    Attributes:
+        parameters: how many.
+        macs: multiply-accumulates of one forward pass on a 512 x 512 image.
+    """
+
+    parameters: int
+    macs: int
+
+
+def measure(name: str) -> ModelCost:
+    """Count on the `meta` device, where nothing is computed; 19 classes, as Cityscapes has."""
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
+
+    from hfseg.labels import LabelSet
+    from hfseg.models.registry import load_model
+
+    labels = LabelSet(tuple(f"class {index}" for index in range(19)))
+    with torch.device("meta"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        model, _ = load_model(name, labels, pretrained=False)
+    model = model.to("meta").eval()
+    image = torch.zeros(1, 3, SIZE, SIZE, device="meta")
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        model(pixel_values=image)
+    return ModelCost(
+        sum(each.numel() for each in model.parameters()), counter.get_total_flops() // 2
+    )
+
+
+def main(names: list[str]) -> None:
+    if {"-h", "--help"} & set(names):
+        print(__doc__)
+        return
+    from hfseg.models.catalog import NAMED_MODELS, encoder_names, find_model, unknown_model
+    from hfseg.models.configuration_smp import ARCHITECTURES
+
+    logging.disable(logging.WARNING)
+    rows = []
+    for name in names or [*NAMED_MODELS, *EXAMPLES]:
+        named = find_model(name)
+        if named is None:
+            raise unknown_model(name)
+        rows.append((name, named.weights or "none", named.license or "see its page"))
+    width = max(len(name) for name, _, _ in rows)
+    print(f"{'name':{width}}  {'million':>8}  {'GMACs':>7}  weights of the encoder (licence)")
+    for name, weights, license in rows:
+        cost = measure(name)
+        licence = "" if weights == "none" else f" ({license})"
+        print(
+            f"{name:{width}}  {cost.parameters / 1e6:8.2f}  {cost.macs / 1e9:7.1f}  "
+            f"{weights}{licence}",
+            flush=True,
+        )
+    if not names:
+        print(
+            f"\nand <architecture>-<encoder>: {', '.join(ARCHITECTURES)}; "
+            f"{len(encoder_names())} encoders of segmentation_models_pytorch, and any of timm's "
+            "as tu-NAME"
+        )
+
+
+if __name__ == "__main__":
+    run_main(
+        lambda argv: main(argv) if "-h" not in argv and "--help" not in argv else print(__doc__)
+    )

@@ -1,0 +1,72 @@
+"""`scripts/compare.py`: recipes are run, finished runs are read, one table and one figure."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import make_folder
+from launch import REPOSITORY, environment
+
+from hfseg.labels import LabelSet
+from hfseg.report.comparison import RunResult, comparison_table
+
+RECIPE = """\
+dataset_name: folder
+model_name_or_path: {model}
+from_scratch: true
+crop_size: 32x64
+augmentation: light
+max_steps: 2
+eval_strategy: "no"
+save_strategy: "no"
+per_device_train_batch_size: 2
+mixed_precision: "no"
+"""
+
+
+def run_compare(*words: str) -> subprocess.CompletedProcess:
+    script = REPOSITORY / "scripts" / "compare.py"
+    return subprocess.run(
+        [sys.executable, str(script), *words], env=environment(), capture_output=True, text=True
+    )
+
+
+def test_table_has_a_column_a_run_and_names_absent_classes() -> None:
+    scores = {"eval_mean_iou": 0.5, "eval_mean_accuracy": 0.6, "eval_overall_accuracy": 0.7}
+    scores |= {"eval_iou_sky": 0.25, "eval_iou_tall_tree": None}
+    results = [RunResult(name, scores, 1.5, 60, 2.25, 12.3) for name in ("first", "second")]
+    table = comparison_table(results, LabelSet(("sky", "tall tree")))
+    assert "| | first | second |" in table
+    assert "| mean IoU (%) | 50.0 | 50.0 |" in table
+    assert "| parameters (million) | 1.50 | 1.50 |" in table
+    assert "| peak memory (GiB) | 2.25 | 2.25 |" in table
+    assert "| IoU tall tree (%) | absent | absent |" in table
+
+
+@pytest.mark.slow
+def test_recipes_and_finished_runs_are_compared(tmp_path: Path) -> None:
+    data = make_folder(tmp_path / "data", count=13)
+    for name, model in (("one", "segformer-tiny"), ("two", "unet-resnet18")):
+        (tmp_path / f"{name}.yaml").write_text(RECIPE.format(model=model))
+    output = tmp_path / "comparison"
+    shared = ("--dataset_path", str(data), "--output_dir", str(output))
+    done = run_compare(str(tmp_path / "one.yaml"), str(tmp_path / "two.yaml"), *shared)
+    assert done.returncode == 0, done.stderr[-4000:]
+    table = (output / "comparison.md").read_text()
+    assert "| | one | two |" in table and table in done.stdout
+    for name in ("one", "two"):
+        scores = json.loads((output / name / "eval_results.json").read_text())
+        assert f"{100 * scores['eval_mean_iou']:.1f}" in table
+    assert (output / "comparison.png").stat().st_size > 10_000
+
+    again = run_compare(str(output / "one"), str(tmp_path / "two.yaml"), *shared)
+    assert again.returncode == 0, again.stderr[-4000:]
+    assert "train_runtime" not in again.stdout  # finished runs are not run again
+
+
+def test_one_run_is_no_comparison(tmp_path: Path) -> None:
+    done = run_compare("quickstart")
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: give at least two recipes")

@@ -1,0 +1,115 @@
+"""The metric and the demo on the Hub, and what is said where the Hub gives nothing."""
+
+import json
+from pathlib import Path
+
+import pytest
+from conftest import REPOSITORY, Hub
+from hub_server import STRANGER
+from huggingface_hub import RepoCard
+
+SCRIPTS = REPOSITORY / "scripts"
+
+USE_METRIC = """
+import evaluate, numpy as np, sys
+metric = evaluate.load("me/mean_iou")
+metric.add_batch(
+    predictions=[np.array([[0, 1], [1, 1]])], references=[np.array([[0, 0], [1, 255]])]
+)
+assert metric.compute(num_labels=2)["mean_iou"] == 0.5
+assert "hfseg" not in sys.modules
+print("done")
+"""
+
+
+def test_anyone_can_load_the_pushed_metric(hub: Hub) -> None:
+    hub.run(SCRIPTS / "push_metric.py", "--repo_id", "me/mean_iou")
+    repo = hub.server.repos["space", "me/mean_iou"]
+    assert set(repo.files) == {"mean_iou.py", "README.md", "app.py", "requirements.txt"}
+    assert len(repo.commits) == 2
+    card = RepoCard(repo.files["README.md"].decode())
+    assert {"evaluate", "metric"} <= set(card.data.tags)
+    assert card.data.to_dict()["sdk"] == "gradio"
+    assert hub.run("-c", USE_METRIC, PYTHONPATH="").stdout.strip() == "done"
+
+
+def test_the_demo_becomes_a_space_that_shows_the_model(hub: Hub, tmp_path: Path) -> None:
+    hub.server.add("model", "me/roofs", {"config.json": b"{}"})
+    script = SCRIPTS / "push_space.py"
+    hub.run(script, "--repo_id", "me/roof-demo", "--model", "me/roofs")
+    repo = hub.server.repos["space", "me/roof-demo"]
+    header = RepoCard(repo.files["README.md"].decode()).data.to_dict()
+    assert header["app_file"] == "app.py" and header["models"] == ["me/roofs"]
+    assert {"demo/app.py", "hfseg/__init__.py", "hfseg/report/model_card_template.md"} <= set(
+        repo.files
+    )
+    assert not any("__pycache__" in path for path in repo.files)
+    requirements = repo.files["requirements.txt"].decode().split()
+    assert any(each.startswith("gradio") for each in requirements)
+
+    # it starts: the page's own help is answered by the pushed files alone
+    for path, content in repo.files.items():
+        (tmp_path / "space" / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "space" / path).write_bytes(content)
+    start = (
+        "import os, runpy, sys; os.chdir(sys.argv[1]); sys.path.insert(0, ''); "
+        "source = open('app.py').read().replace('\"--host\"', '\"--help\", \"--host\"'); "
+        "exec(compile(source, 'app.py', 'exec'))"
+    )
+    shown = hub.run("-c", start, tmp_path / "space", PYTHONPATH="")
+    assert "--model" in shown.stdout
+
+
+def test_a_space_for_a_model_that_is_not_on_the_hub_is_one_sentence(hub: Hub) -> None:
+    flags = ("--repo_id", "me/demo", "--model", "me/rofs")
+    failed = hub.run(SCRIPTS / "push_space.py", *flags, check=False)
+    assert failed.returncode == 2
+    assert failed.stderr.count("\n") == 1 and "check the spelling" in failed.stderr
+    assert not hub.server.repos
+
+
+LOAD = """
+import json, sys
+from hfseg.errors import UserError
+from hfseg.labels import LabelSet
+import hfseg
+loaders = {
+    "model": lambda name: hfseg.load_model(name, LabelSet(("a", "b"))),
+    "segmenter": lambda name: hfseg.Segmenter.from_pretrained(name),
+    "data": lambda name: hfseg.load_dataset(name),
+}
+said = {}
+for kind, load in loaders.items():
+    for name in sys.argv[1:]:
+        try:
+            load(name)
+        except UserError as error:
+            said[f"{kind} {name}"] = str(error)
+print(json.dumps(said))
+"""
+
+
+@pytest.mark.parametrize(
+    ("environment", "said"),
+    [
+        ({"HF_TOKEN": STRANGER}, {"private": "check the spelling", "gated": "ask for access"}),
+        ({"HF_TOKEN": "hf_expired"}, {"gated": "does not accept the token"}),
+        ({"HF_TOKEN": "", "HF_HUB_OFFLINE": "1"}, {"missing": "HF_HUB_OFFLINE"}),
+        ({"HF_ENDPOINT": "http://127.0.0.1:9"}, {"missing": "can't be reached"}),
+    ],
+    ids=["no access", "expired token", "offline", "no network"],
+)
+def test_what_cannot_be_read_is_one_sentence_that_says_what_to_do(
+    hub: Hub, environment: dict[str, str], said: dict[str, str]
+) -> None:
+    config = {"config.json": b'{"model_type": "segformer"}'}
+    for type in ("model", "dataset"):
+        hub.server.add(type, "me/private", config, private=True)
+        hub.server.add(type, "me/gated", config, gated=True)
+    names = [f"me/{name}" for name in said]
+    answers = json.loads(hub.run("-c", LOAD, *names, **environment).stdout.splitlines()[-1])
+    for kind in ("model", "segmenter", "data"):
+        for name, words in said.items():
+            sentence = answers[f"{kind} me/{name}"]
+            assert words in sentence, (kind, name, sentence)
+            assert "\n" not in sentence

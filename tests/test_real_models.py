@@ -1,0 +1,61 @@
+"""Trained weights on real images; run where the sample data lies beside the repository."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from hfseg.data.masks import MaskDecoder
+from hfseg.data.pairs import Pair, build_split
+from hfseg.data.samples import EvaluationSamples
+from hfseg.labels import LabelSet
+from hfseg.metrics.streaming import StreamingScores
+from hfseg.models import load_model
+from hfseg.training.parse import make_training_arguments
+from hfseg.training.trainer import SegmentationTrainer
+
+REPOSITORY = Path(__file__).parent.parent
+DATA = Path(os.environ.get("HFSEG_REAL_DATA", REPOSITORY.parent / "shared" / "data"))
+WEIGHTS = DATA.parent / "weights"
+
+
+def real(path: Path) -> Path:
+    if not path.exists():
+        pytest.skip(f"{path.name} is not there; name its folder in HFSEG_REAL_DATA")
+    return path
+
+
+@pytest.mark.slow
+def test_deeplabv3plus_of_the_hub_scores_on_voc_what_a_plain_loop_measured(tmp_path: Path) -> None:
+    """0.709 was measured on other images of VOC 2012 val; these are 100 of them."""
+    from transformers import AutoConfig
+
+    voc = real(DATA / "VOCdevkit" / "VOC2012")
+    weights = real(WEIGHTS / "deeplabv3_mnv2_voc")
+    labels = LabelSet.from_config(AutoConfig.from_pretrained(weights))
+    names = (voc / "ImageSets" / "Segmentation" / "val.txt").read_text().split()
+    pairs = [
+        Pair(
+            str(voc / "JPEGImages" / f"{name}.jpg"), str(voc / "SegmentationClass" / f"{name}.png")
+        )
+        for name in names
+    ]
+    split = build_split("validation", pairs, MaskDecoder(len(labels)))
+    model, processor = load_model(str(weights), labels)
+    trainer = SegmentationTrainer(
+        model=model,
+        args=make_training_arguments(
+            {
+                "output_dir": str(tmp_path), "report_to": "none", "disable_tqdm": True,
+                "per_device_eval_batch_size": 4, "dataloader_pin_memory": False,
+            },
+            mixed_precision="no",
+        ),
+        eval_dataset=EvaluationSamples(split),
+        image_processor=processor,
+        scores=StreamingScores(labels),
+    )  # fmt: skip
+    scores = trainer.evaluate()
+    print(f"\n{len(names)} VOC images: mean_iou {scores['eval_mean_iou']:.4f}")
+    assert len(names) == 100
+    assert 0.65 < scores["eval_mean_iou"] < 0.80
