@@ -165,6 +165,7 @@ class HubServer:
             "HF_TOKEN": TOKEN,
             "HF_HOME": str(home),
             "DISABLE_TELEMETRY": "1",
+            "HF_UPDATE_DOWNLOAD_COUNTS": "0",  # `evaluate` would ask an address elsewhere
             "no_proxy": "127.0.0.1",
         }
 

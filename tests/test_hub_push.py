@@ -18,7 +18,8 @@ from launch import finetune_command
 from PIL import Image
 
 FLAGS = (
-    "--from_scratch", "--max_steps", "1", "--per_device_train_batch_size", "2", "--image_size",
+    "--from_scratch", "--max_steps", "1", "--lr_scheduler_type", "constant", "--warmup_steps", "0",
+    "--crop_size", "32", "--dataloader_num_workers", "0", "--per_device_train_batch_size", "2", "--image_size",
     "32", "--max_train_samples", "2", "--max_eval_samples", "2", "--disable_tqdm", "true",
     "--eval_strategy", "no", "--save_strategy", "no", "--seed", "3",
 )  # fmt: skip
@@ -104,7 +105,7 @@ class Pushed:
 def pushed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pushed]:
     """The smallest SegFormer after one step of two processes."""
     root = tmp_path_factory.mktemp("private-folder")
-    data = make_folder(root / "data", count=5)
+    data = make_folder(root / "data", count=12)
     with HubServer() as server:
         hub = Hub(server, root / "hf-home")
         done = train(
@@ -193,7 +194,7 @@ def test_strangers_get_the_masks_of_the_trainer(pushed: Pushed, tmp_path: Path) 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", MODELS)
 def test_strangers_get_the_masks_of_every_architecture(hub: Hub, tmp_path: Path, name: str) -> None:
-    data, run = make_folder(tmp_path / "data", count=5), tmp_path / "run"
+    data, run = make_folder(tmp_path / "data", count=12), tmp_path / "run"
     train(
         hub, "--dataset_name", "folder", "--dataset_path", str(data), *FLAGS, *MODELS[name],
         "--model_name_or_path", name, "--output_dir", str(run),
@@ -217,7 +218,7 @@ def test_a_wrong_token_stops_the_run_before_it_starts(hub: Hub, tmp_path: Path) 
 def test_a_push_that_fails_loses_nothing_and_says_how_to_repeat_it(
     hub: Hub, tmp_path: Path
 ) -> None:
-    data, run = make_folder(tmp_path / "data", count=5), tmp_path / "run"
+    data, run = make_folder(tmp_path / "data", count=12), tmp_path / "run"
     hub.server.fail("POST", "/commit/", status=403, times=100)
     failed = train(
         hub, "--dataset_name", "folder", "--dataset_path", str(data), *FLAGS, "--output_dir",
@@ -237,7 +238,7 @@ def test_a_push_that_fails_loses_nothing_and_says_how_to_repeat_it(
 
 @pytest.mark.slow
 def test_with_every_save_the_last_commit_is_the_finished_run(hub: Hub, tmp_path: Path) -> None:
-    data, run = make_folder(tmp_path / "data", count=5), tmp_path / "run"
+    data, run = make_folder(tmp_path / "data", count=12), tmp_path / "run"
     train(
         hub, "--dataset_name", "folder", "--dataset_path", str(data), *FLAGS, "--output_dir",
         str(run), "--model_name_or_path", "segformer-tiny", "--push_to_hub", "--hub_model_id",
@@ -254,7 +255,7 @@ def test_with_every_save_the_last_commit_is_the_finished_run(hub: Hub, tmp_path:
 @pytest.mark.slow
 def test_data_encoder_and_result_all_live_on_the_hub(hub: Hub, tmp_path: Path) -> None:
     """`finetune.py --dataset_name me/mini-camseq --push_to_hub`."""
-    data = make_folder(tmp_path / "data", count=8)
+    data = make_folder(tmp_path / "data", count=12)
     encoder = tmp_path / "encoder"
     hub.run("-c", SAVE_ENCODER, encoder)
     hub.server.add(
