@@ -186,3 +186,21 @@ def test_pictures_need_no_pyplot_and_overlays_no_matplotlib():
         "import hfseg.report.figures; assert 'matplotlib.pyplot' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_an_error_sheet_is_red_where_the_prediction_is_wrong(tmp_path):
+    truth = np.zeros((40, 60), np.uint8)
+    prediction = truth.copy()
+    prediction[:, 30:] = 1
+    row = {
+        "image": np.zeros((40, 60, 3), np.uint8), "truth": truth, "prediction": prediction,
+        "caption": "half",
+    }  # fmt: skip
+    figure = plot_predictions([row], LABELS, tmp_path / "errors.png", errors=True)
+    assert len(figure.axes) == 4
+    drawn = np.asarray(figure.axes[3].images[0].get_array())
+    height, width = drawn.shape[:2]
+    assert tuple(drawn[height // 2, width // 4]) == (70, 70, 70)
+    assert tuple(drawn[height // 2, 3 * width // 4]) == (235, 40, 50)
+    legend = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert legend[-2:] == ["right", "wrong"]

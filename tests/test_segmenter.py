@@ -272,3 +272,153 @@ def test_a_missing_image_processor_is_told(tmp_path, folder):
     shutil.copytree(folder, tmp_path / "copy")
     (tmp_path / "copy" / "preprocessor_config.json").unlink()
     refuse(tmp_path / "copy", "has no usable image processor")
+
+
+# many images, tiles and views
+
+
+def test_a_batch_of_one_size_gets_the_answers_of_its_images(segmenter):
+    images = [photo(48, 64, 1), photo(33, 47, 2), photo(48, 64, 3), photo(48, 64, 4)]
+    results = segmenter(images, batch_size=3, return_confidence=True)
+    for image, result in zip(images, results, strict=True):
+        alone = segmenter(image, return_confidence=True)
+        np.testing.assert_array_equal(result.mask, alone.mask)
+        np.testing.assert_allclose(result.confidence, alone.confidence, atol=1e-4)
+        np.testing.assert_array_equal(np.asarray(result.image), image)
+
+
+def test_a_folder_is_read_as_it_goes_in_the_order_of_names(tmp_path, segmenter):
+    (tmp_path / "inner").mkdir()
+    for name in ("b.png", "a.jpg", "inner/c.png"):
+        Image.fromarray(photo(40, 48)).save(tmp_path / name)
+    (tmp_path / "notes.txt").write_text("no image")
+    results = segmenter(tmp_path)
+    assert not isinstance(results, list)
+    names = [Path(result.source).relative_to(tmp_path).as_posix() for result in results]
+    assert names == ["a.jpg", "b.png", "inner/c.png"]
+
+
+def test_a_generator_is_not_read_to_its_end_before_the_first_answer(segmenter):
+    read = []
+
+    def endless():
+        while True:
+            read.append(1)
+            yield photo(32, 32)
+
+    results = segmenter(endless())
+    assert next(results).mask.shape == (32, 32)
+    assert len(read) < 6
+
+
+def test_an_address_is_downloaded(tmp_path, segmenter):
+    import functools
+    import http.server
+    import threading
+
+    class Quiet(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, *args):
+            pass
+
+    Image.fromarray(photo(40, 48)).save(tmp_path / "a.png")
+    handler = functools.partial(Quiet, directory=str(tmp_path))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        address = f"http://127.0.0.1:{server.server_address[1]}"
+        np.testing.assert_array_equal(
+            segmenter(f"{address}/a.png").mask, segmenter(photo(40, 48)).mask
+        )
+        with pytest.raises(UserError, match=r"cannot be downloaded: .*404"):
+            segmenter(f"{address}/b.png")
+        server.shutdown()
+
+
+def test_confidence_is_the_probability_of_the_class_chosen(segmenter):
+    result = segmenter(photo(40, 56), return_probabilities=True, return_confidence=True)
+    chosen = np.take_along_axis(result.probabilities, result.mask[None].astype(int), 0)[0]
+    np.testing.assert_array_equal(result.confidence, chosen)
+    np.testing.assert_allclose(result.confidence, result.probabilities.max(0))
+
+
+def test_a_window_as_large_as_the_image_changes_nothing(segmenter):
+    image = photo(50, 70)
+    np.testing.assert_array_equal(
+        segmenter(image, sliding_window=(64, 80)).mask, segmenter(image).mask
+    )
+
+
+def test_flipped_views_make_the_answer_symmetric(segmenter):
+    image = photo(48, 64)
+    mirrored = np.ascontiguousarray(image[:, ::-1])
+    ours = segmenter(image, tta="flip,0.5,1.0", return_probabilities=True).probabilities
+    theirs = segmenter(mirrored, tta="flip,0.5,1.0", return_probabilities=True).probabilities
+    np.testing.assert_allclose(ours, theirs[..., ::-1], atol=1e-5)
+    np.testing.assert_allclose(ours.sum(0), 1, atol=1e-5)
+    plain = segmenter(image, return_probabilities=True).probabilities
+    one_view = segmenter(image, tta="1.0", return_probabilities=True).probabilities
+    np.testing.assert_allclose(one_view, plain, atol=1e-6)
+    assert np.abs(ours - plain).max() > 1e-3
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"tta": "flop"}, "'flop' must be flip or a scale"),
+        ({"tta": "1.0,1.0"}, "each once"),
+        ({"sliding_window": 0}, "at least 1"),
+        ({"sliding_window": 32, "stride": 40}, "lest there be gaps"),
+        ({"stride": 40}, "needs a sliding window"),
+        ({"batch_size": 0}, "at least 1"),
+    ],
+)
+def test_options_without_sense_are_told(segmenter, options, words):
+    with pytest.raises(UserError, match=words):
+        segmenter(photo(32, 32), **options)
+
+
+def test_half_precision_answers_nearly_the_same(folder, segmenter):
+    half = Segmenter.from_pretrained(folder, device="cpu", dtype="bf16")
+    image = photo(48, 64)
+    assert (half(image).mask == segmenter(image).mask).mean() > 0.9
+    with pytest.raises(UserError, match="dtype 'int4': choose from fp32"):
+        Segmenter.from_pretrained(folder, dtype="int4")
+
+
+def test_an_image_smaller_than_the_models_stride_is_segmented(segmenter):
+    assert segmenter(photo(5, 9)).mask.shape == (5, 9)
+
+
+def test_a_universal_checkpoint_answers_through_its_processor(tmp_path):
+    from transformers import (
+        Mask2FormerConfig,
+        Mask2FormerForUniversalSegmentation,
+        Mask2FormerImageProcessor,
+        SwinConfig,
+    )
+
+    torch.manual_seed(0)
+    backbone = SwinConfig(
+        image_size=64, embed_dim=8, depths=[1, 1, 1, 1], num_heads=[1, 1, 2, 2], window_size=4,
+        out_features=["stage1", "stage2", "stage3", "stage4"],
+    )  # fmt: skip
+    config = Mask2FormerConfig(
+        backbone_config=backbone, hidden_dim=32, mask_feature_size=32, feature_size=32,
+        encoder_feedforward_dim=32, dim_feedforward=32, encoder_layers=1, decoder_layers=2,
+        num_attention_heads=2, num_queries=6, id2label=dict(enumerate(NAMES)),
+        label2id={name: index for index, name in enumerate(NAMES)},
+    )  # fmt: skip
+    Mask2FormerForUniversalSegmentation(config).save_pretrained(tmp_path)
+    Mask2FormerImageProcessor(size={"height": 64, "width": 64}).save_pretrained(tmp_path)
+    universal = Segmenter.from_pretrained(tmp_path, device="cpu")
+    image = Image.fromarray(photo(50, 70))
+    result = universal(image, return_probabilities=True)
+
+    inputs = universal.image_processor(image, return_tensors="pt")
+    with torch.no_grad():
+        outputs = universal.model(**inputs)
+    theirs = universal.image_processor.post_process_semantic_segmentation(
+        outputs, target_sizes=[(50, 70)]
+    )[0]
+    np.testing.assert_array_equal(result.mask, theirs.numpy())
+    np.testing.assert_allclose(result.probabilities.sum(0), 1, rtol=1e-4)
+    assert universal([image, image], batch_size=2, tta="flip")[1].mask.shape == (50, 70)

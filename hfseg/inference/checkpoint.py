@@ -29,7 +29,7 @@ def load_trained(
         UserError: nothing there, not a semantic-segmentation checkpoint, weights missing or
             damaged, custom code that was not allowed, or no image processor.
     """
-    from transformers import AutoImageProcessor, AutoModelForSemanticSegmentation
+    from transformers import AutoImageProcessor, AutoProcessor
 
     folder = Path(name_or_path).expanduser()
     if folder.is_dir():
@@ -49,7 +49,7 @@ def load_trained(
     options["trust_remote_code"] = trust_remote_code
     try:
         with quiet_transformers():
-            model, loading = AutoModelForSemanticSegmentation.from_pretrained(
+            model, loading = _auto_class(name_or_path, options).from_pretrained(
                 name_or_path, output_loading_info=True, **options
             )
     except Exception as error:  # each library below has its own; all mean: not loadable
@@ -64,13 +64,28 @@ def load_trained(
             "first, or give another model"
         )
     try:
-        image_processor = AutoImageProcessor.from_pretrained(name_or_path, **options)
+        # OneFormer is told its task as text, so its processor is more than one of images
+        reader = AutoProcessor if model.config.model_type == "oneformer" else AutoImageProcessor
+        image_processor = reader.from_pretrained(name_or_path, **options)
     except (OSError, ValueError) as error:
         raise UserError(
             f"{name_or_path} has no usable image processor (preprocessor_config.json): save the "
             "one it was trained with into it"
         ) from error
     return model, image_processor
+
+
+def _auto_class(name_or_path: str, options: dict[str, Any]) -> Any:
+    """By the config: universal (Mask2Former, OneFormer, EoMT ...) or semantic."""
+    from transformers import (
+        AutoConfig,
+        AutoModelForSemanticSegmentation,
+        AutoModelForUniversalSegmentation,
+    )
+
+    config = AutoConfig.from_pretrained(name_or_path, **options)
+    universal = type(config) in AutoModelForUniversalSegmentation._model_mapping
+    return AutoModelForUniversalSegmentation if universal else AutoModelForSemanticSegmentation
 
 
 def _can_only_be_a_folder(name_or_path: str) -> bool:

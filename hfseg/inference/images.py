@@ -1,7 +1,13 @@
 """Whatever a user calls an image -> an upright 8-bit RGB picture."""
 
+import io
+import os
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
@@ -9,25 +15,36 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from hfseg.errors import UserError
 
 ImageLike = Image.Image | np.ndarray | str | Path
+SUFFIXES = frozenset((".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"))
+"""What counts as an image in a folder."""
+
+_URL_PREFIXES = ("http://", "https://")
+_URL_SECONDS = 30
+_URL_BYTES = 1 << 28
+_T = TypeVar("_T")
+_R = TypeVar("_R")
 
 
 def to_rgb(image: ImageLike) -> Image.Image:
     """Read one image as people see it.
 
     Args:
-        image: a PIL image of any mode, a (H, W, 3) uint8 RGB array, or the path of an image file.
-            The EXIF orientation is applied. Grey, palette, CMYK and alpha become RGB (alpha is
-            dropped, as `transformers` and `datasets` do); 16-bit grey is scaled to 8 bits.
+        image: a PIL image of any mode, a (H, W, 3) uint8 RGB array, the path of an image file, or
+            a string that begins with http:// or https://. The EXIF orientation is applied. Grey,
+            palette, CMYK and alpha become RGB (alpha is dropped, as `transformers` and `datasets`
+            do); 16-bit grey is scaled to 8 bits.
 
     Returns:
         A PIL image of mode RGB, at the image's own (upright) size.
 
     Raises:
-        UserError: a file that is missing or is not an image, an array of another shape or dtype,
-            or a mode without a defined conversion (floating point).
+        UserError: a file or address that is missing or is not an image, an array of another shape
+            or dtype, or a mode without a defined conversion (floating point).
     """
+    if isinstance(image, str) and image.startswith(_URL_PREFIXES):
+        return _opened(io.BytesIO(_download(image)), image)
     if isinstance(image, (str, Path)):
-        return _read_file(Path(image))
+        return _opened(Path(image), str(image))
     if isinstance(image, np.ndarray):
         return _from_array(image)
     if isinstance(image, Image.Image):
@@ -37,18 +54,68 @@ def to_rgb(image: ImageLike) -> Image.Image:
     )
 
 
-def _read_file(path: Path) -> Image.Image:
+def image_files(folder: str | Path) -> list[Path]:
+    """The images in a folder and the folders in it, by name; hidden ones are left out.
+
+    Raises:
+        UserError: there is no image.
+    """
+    found = []
+    for root, folders, files in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        found += [
+            Path(root, name)
+            for name in files
+            if Path(name).suffix.lower() in SUFFIXES and not name.startswith(".")
+        ]
+    if not found:
+        raise UserError(f"the folder {folder} holds no image ({', '.join(sorted(SUFFIXES))})")
+    return sorted(found)
+
+
+def read_ahead(
+    items: Iterable[_T], read: Callable[[_T], _R], ahead: int = 2
+) -> Iterator[tuple[_T, Callable[[], _R]]]:
+    """Read the next items in a thread while this one is worked on.
+
+    Yields:
+        each item, and a function that gives what `read` made of it, or raises what it raised.
+    """
+    with ThreadPoolExecutor(1) as thread:
+        waiting: list[tuple[_T, Future[_R]]] = []
+        for item in items:
+            waiting.append((item, thread.submit(read, item)))
+            if len(waiting) > ahead:
+                first, future = waiting.pop(0)
+                yield first, future.result
+        for first, future in waiting:
+            yield first, future.result
+
+
+def _download(url: str) -> bytes:
+    request = urllib.request.Request(url, headers={"User-Agent": "hfseg"})
     try:
-        with Image.open(path) as image:
-            return _convert(image, str(path))
+        with urllib.request.urlopen(request, timeout=_URL_SECONDS) as answer:
+            data = answer.read(_URL_BYTES + 1)
+    except (urllib.error.URLError, OSError, ValueError) as error:
+        raise UserError(f"{url} cannot be downloaded: {error}") from None
+    if len(data) > _URL_BYTES:
+        raise UserError(f"{url} is larger than {_URL_BYTES >> 20} MiB: download it first")
+    return data
+
+
+def _opened(file: Path | io.BytesIO, name: str) -> Image.Image:
+    try:
+        with Image.open(file) as image:
+            return _convert(image, name)
     except FileNotFoundError:
-        raise UserError(f"there is no image file {path}") from None
+        raise UserError(f"there is no image file {name}") from None
     except UnidentifiedImageError:
-        raise UserError(f"{path} is not an image that Pillow can read") from None
+        raise UserError(f"{name} is not an image that Pillow can read") from None
     except Image.DecompressionBombError:
-        raise UserError(f"{path} has too many pixels to be opened safely: scale it down") from None
+        raise UserError(f"{name} has too many pixels to be opened safely: scale it down") from None
     except (OSError, SyntaxError) as error:  # Pillow raises SyntaxError for some broken PNGs
-        raise UserError(f"{path} cannot be read as an image: {error}") from None
+        raise UserError(f"{name} cannot be read as an image: {error}") from None
 
 
 def _from_array(array: np.ndarray) -> Image.Image:

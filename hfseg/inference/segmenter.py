@@ -1,7 +1,8 @@
 """`Segmenter`: a trained model and its image processor, from images to masks."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any, overload
 
@@ -9,13 +10,21 @@ import numpy as np
 import torch
 from PIL import Image
 
+from hfseg.errors import UserError
 from hfseg.inference.checkpoint import load_trained
-from hfseg.inference.images import ImageLike, to_rgb
+from hfseg.inference.images import ImageLike, image_files, read_ahead, to_rgb
+from hfseg.inference.network import network_of, whole_image_pixel_values
+from hfseg.inference.sliding_window import Size, parse_window, sliding_window
+from hfseg.inference.views import Views, parse_views
 from hfseg.labels import LabelSet
 from hfseg.models.logits import resize_logits
+from hfseg.models.small_images import accept_small_images
+
+__all__ = ["Options", "Segmentation", "Segmenter", "resized_argmax", "whole_image_pixel_values"]
 
 # Upper bound on the resized logits held at once. 150 classes of a 12-megapixel photo would be 7 GB.
 _RESIZED_VALUES_AT_ONCE = 2**26
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,13 +35,17 @@ class Segmentation:
         mask: (H, W) uint8 class ids, at the image's own size.
         labels: what the ids mean, and their colours.
         image: the upright RGB image the mask belongs to.
-        probabilities: (C, H, W) float32, softmax over the classes; None unless asked for.
+        probabilities: (C, H, W) float32, sums to 1 over the classes; None unless asked for.
+        confidence: (H, W) float32, the probability of the class in `mask`; None unless asked for.
+        source: the path or URL the image was read from, if it was.
     """
 
     mask: np.ndarray
     labels: LabelSet
     image: Image.Image
     probabilities: np.ndarray | None = None
+    confidence: np.ndarray | None = None
+    source: str | None = None
 
     def overlay(self, opacity: float = 0.55, legend: bool = True) -> Image.Image:
         """The image under its coloured mask, RGB, with the names of the classes that occur.
@@ -46,29 +59,64 @@ class Segmentation:
         return overlay(self.image, self.mask, self.labels, opacity=opacity, legend=legend)
 
 
+@dataclass(frozen=True)
+class Options:
+    """How to predict; see `Segmenter.__call__`."""
+
+    window: Size | None = None
+    stride: Size | None = None
+    views: Views | None = None
+    probabilities: bool = False
+    confidence: bool = False
+
+    @classmethod
+    def make(
+        cls,
+        sliding_window: int | Size | None = None,
+        stride: int | Size | None = None,
+        tta: str | Views | None = None,
+        return_probabilities: bool = False,
+        return_confidence: bool = False,
+    ) -> "Options":
+        """Check what was asked for.
+
+        Raises:
+            UserError: a window, stride or view that makes no sense.
+        """
+        window = None
+        if sliding_window is not None:
+            window, stride = parse_window(sliding_window, stride)
+        elif stride is not None:
+            raise UserError("a stride needs a sliding window: give sliding_window too")
+        return cls(window, stride, parse_views(tta), return_probabilities, return_confidence)  # type: ignore[arg-type]
+
+
 class Segmenter:
-    """Segments images with a semantic-segmentation model of `transformers`.
+    """Segments images with a segmentation model of `transformers`.
 
     The rule for pixels, the same one that evaluation follows: the model's own image processor
     makes `pixel_values` from the whole image, the logits are resized bilinearly
     (`align_corners=False`) to the image's own size, and every pixel takes the class of its
-    largest logit. Each image passes through the model alone, so that a list gets exactly the
+    largest logit. Images of different sizes are never padded together, so that a list gets the
     answers that its images get one at a time.
 
     Args:
-        model: a model that returns `logits` of shape (N, C, h, w). It is put into eval mode and
-            stays on the device where it is.
+        model: a model that returns `logits` of shape (N, C, h, w), or a universal one
+            (Mask2Former, OneFormer, EoMT). It is put into eval mode and stays on its device.
         image_processor: the image processor saved with it.
 
     Example:
         >>> segmenter = Segmenter.from_pretrained("runs/quickstart")
         >>> segmenter("street.jpg").overlay().save("overlay.png")
+        >>> for result in segmenter("photos/"):
+        ...     print(result.source, result.mask.shape)
     """
 
     def __init__(self, model: Any, image_processor: Any) -> None:
         self.model = model.eval()
         self.image_processor = image_processor
         self.labels = LabelSet.from_config(model.config)
+        self._network = network_of(model, image_processor)
 
     @classmethod
     def from_pretrained(
@@ -79,85 +127,223 @@ class Segmenter:
         token: str | bool | None = None,
         trust_remote_code: bool = False,
         device: str | torch.device | None = None,
+        dtype: str | torch.dtype | None = None,
+        compile: bool = False,
     ) -> "Segmenter":
         """Load a model folder or a model of the Hub, and move it to `device` (a GPU if any).
 
+        Args:
+            dtype: `bf16` or `fp16` for weights and activations of half the size; worth it on
+                GPUs, and bf16 on CPUs that compute it (AVX512-BF16, AMX).
+            compile: `torch.compile` the model; worth its minute for many images of few sizes.
+
         Raises:
-            UserError: nothing there, or it is not a semantic-segmentation checkpoint.
+            UserError: nothing there, it is not a segmentation checkpoint, or an unknown dtype.
         """
+        if isinstance(dtype, str):
+            if dtype not in DTYPES:
+                raise UserError(f"dtype {dtype!r}: choose from {', '.join(DTYPES)}")
+            dtype = DTYPES[dtype]
         model, image_processor = load_trained(
             str(model_name_or_path),
             revision=revision,
             token=token,
             trust_remote_code=trust_remote_code,
         )
+        if model.config.model_type in ("segformer", "upernet"):
+            accept_small_images(model)
         if device is None:
             device = "cuda" if torch.cuda.is_available() else "cpu"
-        return cls(model.to(device), image_processor)
+        model = model.to(device) if dtype is None else model.to(device, dtype)
+        if compile:
+            model.compile(dynamic=True)
+        return cls(model, image_processor)
+
+    @overload
+    def __call__(self, images: ImageLike, **options: Any) -> Segmentation: ...
+
+    @overload
+    def __call__(self, images: Sequence[ImageLike], **options: Any) -> list[Segmentation]: ...
 
     @overload
     def __call__(
-        self, images: ImageLike, *, return_probabilities: bool = False
-    ) -> Segmentation: ...
-
-    @overload
-    def __call__(
-        self, images: Sequence[ImageLike], *, return_probabilities: bool = False
-    ) -> list[Segmentation]: ...
+        self, images: Generator[ImageLike, None, None], **options: Any
+    ) -> Iterator[Segmentation]: ...
 
     def __call__(
-        self, images: ImageLike | Sequence[ImageLike], *, return_probabilities: bool = False
-    ) -> Segmentation | list[Segmentation]:
-        """Segment one image, or a list of images of any sizes.
+        self,
+        images: ImageLike | Iterable[ImageLike],
+        *,
+        sliding_window: int | Size | None = None,
+        stride: int | Size | None = None,
+        tta: str | Views | None = None,
+        batch_size: int = 1,
+        return_probabilities: bool = False,
+        return_confidence: bool = False,
+    ) -> Segmentation | list[Segmentation] | Iterator[Segmentation]:
+        """Segment one image, a list of images of any sizes, a folder, or what a generator gives.
 
         Args:
-            images: a PIL image, a (H, W, 3) uint8 array, a path, or a list of them
-                (see `hfseg.inference.images.to_rgb` for what is read and how).
+            images: a PIL image, a (H, W, 3) uint8 array, a path, or an http(s) address (see
+                `hfseg.inference.images.to_rgb` for what is read and how), or a list, folder or
+                generator of them.
+            sliding_window: predict in overlapping tiles of this many pixels (or (height, width)),
+                at the image's own scale, whatever size the processor makes of whole images. For
+                images of any size: memory grows with the tile and the image's width alone.
+            stride: at most so far are two tiles apart; three quarters of the tile if None.
+            tta: views whose probabilities are averaged, such as `flip,0.75,1.0,1.25`.
+            batch_size: at most so many images of one size pass through the model together. On a
+                GPU that is faster; scores may then differ in their last digit.
             return_probabilities: also keep the (C, H, W) float32 probabilities.
+            return_confidence: also keep the (H, W) float32 probability of the class chosen.
 
         Returns:
-            A `Segmentation` for one image, a list of them for a list.
+            A `Segmentation` for one image, a list of them for a list, and for a folder (in the
+            order of its names) or a generator an iterator that reads as it goes.
 
         Raises:
-            UserError: something in `images` is not an image.
+            UserError: something in `images` is not an image, or an option makes no sense.
         """
+        options = Options.make(sliding_window, stride, tta, return_probabilities, return_confidence)
+        if batch_size < 1:
+            raise UserError(f"batch_size is {batch_size}: give at least 1")
         if isinstance(images, (list, tuple)):
-            return [self._segment(image, return_probabilities) for image in images]
-        return self._segment(images, return_probabilities)
+            return list(self._stream(images, options, batch_size))
+        if isinstance(images, (str, Path)) and Path(images).is_dir():
+            return self._stream(image_files(images), options, batch_size)
+        if isinstance(images, (str, Path, np.ndarray, Image.Image)) or not isinstance(
+            images, Iterable
+        ):
+            return self.segment(to_rgb(images), options, source=_source(images))
+        return self._stream(images, options, batch_size)
+
+    def _stream(
+        self, images: Iterable[ImageLike], options: Options, batch_size: int
+    ) -> Iterator[Segmentation]:
+        waiting = read_ahead(images, to_rgb)
+        while batch := [
+            (result(), _source(image)) for image, result in islice(waiting, batch_size)
+        ]:
+            yield from self._segment_batch(batch, options)
+
+    def _segment_batch(
+        self, batch: list[tuple[Image.Image, str | None]], options: Options
+    ) -> list[Segmentation]:
+        if len(batch) == 1 or options.window is not None:
+            return [self.segment(image, options, source=source) for image, source in batch]
+        groups: dict[Any, list[tuple[int, torch.Tensor]]] = {}
+        answers: dict[int, Segmentation] = {}
+        for index, (image, _) in enumerate(batch):
+            inputs = self._network.inputs(image, whole=True)
+            if isinstance(inputs, torch.Tensor):
+                groups.setdefault((image.size, inputs.shape), []).append((index, inputs))
+            else:
+                answers[index] = self._segment([image], options, inputs)[0]
+        for group in groups.values():
+            rows, tensors = zip(*group, strict=True)
+            images = [batch[row][0] for row in rows]
+            found = self._segment(images, options, torch.cat(tensors))
+            answers |= dict(zip(rows, found, strict=True))
+        return [_with_source(answers[index], source) for index, (_, source) in enumerate(batch)]
+
+    def segment(
+        self,
+        image: Image.Image,
+        options: Options,
+        size: Size | None = None,
+        source: str | None = None,
+    ) -> Segmentation:
+        """One upright RGB image; the mask at `size` if that is not the image's own."""
+        return _with_source(self._segment([image], options, size=size)[0], source)
 
     @torch.inference_mode()
-    def _segment(self, image: ImageLike, return_probabilities: bool) -> Segmentation:
-        image = to_rgb(image)
+    def _segment(
+        self,
+        images: list[Image.Image],
+        options: Options,
+        inputs: Any = None,
+        size: Size | None = None,
+    ) -> list[Segmentation]:
+        """Images of one size, in one forward pass where there are several."""
+        own = (images[0].height, images[0].width)
+        if options.window is not None:
+            if size not in (None, own):
+                raise UserError(
+                    f"a sliding window gives a mask of the image's own size {own}, not {size}"
+                )
+            return [self._segment_in_tiles(image, options) for image in images]
+        size = size or own
+        if inputs is None:
+            inputs = self._network.inputs(images[0], whole=True)
+        logits = None
+        if not (options.views or options.probabilities or options.confidence):
+            logits = self._network.logits(inputs)
+        if logits is not None:
+            masks = resized_argmax(logits, size).to(torch.uint8).cpu().numpy()
+            return [
+                Segmentation(mask, self.labels, image)
+                for mask, image in zip(masks, images, strict=True)
+            ]
+        found = []
+        for image, scores in zip(
+            images, self._network.scores(inputs, size, options.views), strict=True
+        ):
+            answer = _Answer(size, len(self.labels), options)
+            answer.put(slice(None), slice(None), scores, self._network)
+            found.append(answer.finished(self.labels, image))
+        return found
+
+    def _segment_in_tiles(self, image: Image.Image, options: Options) -> Segmentation:
+        assert options.window is not None and options.stride is not None
         size = (image.height, image.width)
-        logits = self._logits(image)
-        if return_probabilities:
-            resized = resize_logits(logits, size)
-            mask = resized.argmax(dim=1)
-            probabilities = resized.softmax(dim=1)[0].cpu().numpy()
-        else:
-            mask = resized_argmax(logits, size)
-            probabilities = None
-        return Segmentation(
-            mask=mask[0].to(torch.uint8).cpu().numpy(),
-            labels=self.labels,
-            image=image,
-            probabilities=probabilities,
+        answer = _Answer(size, len(self.labels), options)
+
+        def scores_of(box: tuple[int, int, int, int]) -> torch.Tensor:
+            top, left, bottom, right = box
+            tile = image.crop((left, top, right, bottom))
+            inputs = self._network.inputs(tile, whole=False)
+            return self._network.scores(inputs, (bottom - top, right - left), options.views)[0]
+
+        for rows, columns, scores in sliding_window(
+            scores_of, size, options.window, options.stride
+        ):
+            answer.put(rows, columns, scores, self._network)
+        return answer.finished(self.labels, image)
+
+
+class _Answer:
+    """A mask that is filled block by block, and what else was asked for."""
+
+    def __init__(self, size: Size, num_labels: int, options: Options) -> None:
+        self.options = options
+        self.mask = np.empty(size, dtype=np.uint8)
+        self.probabilities = (
+            np.empty((num_labels, *size), dtype=np.float32) if options.probabilities else None
         )
+        self.confidence = np.empty(size, dtype=np.float32) if options.confidence else None
 
-    def _logits(self, image: Image.Image) -> torch.Tensor:
-        """(1, C, h, w) float32 logits that cover the whole image, at any resolution."""
-        pixel_values = whole_image_pixel_values(self.image_processor, image)
-        return self.model(pixel_values.to(self.model.device, self.model.dtype)).logits.float()
+    def put(self, rows: slice, columns: slice, scores: torch.Tensor, network: Any) -> None:
+        best = scores.argmax(0)
+        self.mask[rows, columns] = best.to(torch.uint8).cpu().numpy()
+        if self.probabilities is None and self.confidence is None:
+            return
+        probabilities = network.probabilities(scores, self.options.views)
+        if self.probabilities is not None:
+            self.probabilities[:, rows, columns] = probabilities.cpu().numpy()
+        if self.confidence is not None:
+            chosen = probabilities.gather(0, best[None])[0]
+            self.confidence[rows, columns] = chosen.cpu().numpy()
+
+    def finished(self, labels: LabelSet, image: Image.Image) -> Segmentation:
+        return Segmentation(self.mask, labels, image, self.probabilities, self.confidence)
 
 
-def whole_image_pixel_values(image_processor: Any, image: Image.Image) -> torch.Tensor:
-    """(1, 3, h, w) float32: what the image processor makes of the whole image.
+def _source(image: Any) -> str | None:
+    return str(image) if isinstance(image, (str, Path)) else None
 
-    A centre crop, which some processors of the Hub (MobileViT's) inherited from classification,
-    is left out: the logits of a crop, stretched over the whole image, lie beside the objects.
-    """
-    whole = {"do_center_crop": False} if getattr(image_processor, "do_center_crop", None) else {}
-    return image_processor(images=image, return_tensors="pt", **whole)["pixel_values"]
+
+def _with_source(answer: Segmentation, source: str | None) -> Segmentation:
+    return answer if source is None else replace(answer, source=source)
 
 
 def resized_argmax(logits: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:

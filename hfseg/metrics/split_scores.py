@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from hfseg.errors import UserError
 from hfseg.labels import LabelSet
 from hfseg.metrics.boundary import (
     boundary_f_counts,
@@ -54,9 +55,10 @@ class SplitScores:
             UserError: ids out of range, or two shapes.
         """
         count, ignored = len(self.labels), self.labels.ignore_index
-        # K + 1 classes, so that a prediction may be "another one"; a label may not
-        wrong = label.where(label != count, -1) if ignored != count else label
-        confusion = confusion_matrix(prediction, wrong, count + 1, ignored).cpu().numpy()[:count]
+        if ignored != count and (label == count).any():
+            raise UserError(f"label {count} of sample {index} is not in 0..{count - 1}")
+        # K + 1 classes, so that a prediction may be "another one"
+        confusion = confusion_matrix(prediction, label, count + 1, ignored).cpu().numpy()[:count]
         self.confusion += confusion
         hits = np.diagonal(confusion)
         self.per_image[index] = np.stack([hits, confusion.sum(1), confusion.sum(0)[:count]])

@@ -18,7 +18,14 @@ from PIL import Image
 
 from hfseg.errors import UserError
 from hfseg.labels import Color, LabelSet
-from hfseg.report.overlay import IGNORED_NAME, color_mask, hatch
+from hfseg.report.overlay import (
+    IGNORED_NAME,
+    RIGHT_COLOR,
+    WRONG_COLOR,
+    color_mask,
+    error_map,
+    hatch,
+)
 
 _STYLE = {
     "font.size": 9,
@@ -234,7 +241,9 @@ def plot_confusion(confusion: np.ndarray, names: Sequence[str], path: str | Path
         return _saved(figure, path)
 
 
-def plot_predictions(rows: Sequence[dict[str, Any]], labels: LabelSet, path: str | Path) -> Figure:
+def plot_predictions(
+    rows: Sequence[dict[str, Any]], labels: LabelSet, path: str | Path, errors: bool = False
+) -> Figure:
     """Rows of image | ground truth | prediction, and the classes in them below.
 
     Args:
@@ -242,6 +251,7 @@ def plot_predictions(rows: Sequence[dict[str, Any]], labels: LabelSet, path: str
             ids; ids without a class are hatched) and `caption` (written above the row).
         labels: names and colours.
         path: of the PNG.
+        errors: add a fourth column, red where the prediction is wrong.
 
     Raises:
         UserError: there is no row.
@@ -258,16 +268,23 @@ def plot_predictions(rows: Sequence[dict[str, Any]], labels: LabelSet, path: str
     entries = [(_short(labels.names[i]), i) for i in occurring if i < len(labels)]
     if occurring[-1] >= len(labels):
         entries.append((IGNORED_NAME, labels.ignore_index))
-    entry_width = 0.5 + 0.064 * max(len(name) for name, _ in entries)
-    width = 3 * panel + 2 * gap + 2 * margin
-    columns = max(1, min(len(entries), int((width - 2 * margin) / entry_width)))
-    legend_height = line_height * -(-len(entries) // columns) + 0.2
+    patches = [_patch(name, index, labels) for name, index in entries]
+    if errors:
+        patches += [
+            Patch(facecolor=np.divide(color, 255), edgecolor="#777777", label=name, lw=0.5)
+            for name, color in (("right", RIGHT_COLOR), ("wrong", WRONG_COLOR))
+        ]
+    headings = ("image", "ground truth", "prediction", "errors")[: 3 + errors]
+    entry_width = 0.5 + 0.064 * max(len(patch.get_label()) for patch in patches)
+    width = len(headings) * (panel + gap) - gap + 2 * margin
+    columns = max(1, min(len(patches), int((width - 2 * margin) / entry_width)))
+    legend_height = line_height * -(-len(patches) // columns) + 0.2
     height = heading_height + sum(heights) + caption_height * len(rows) + legend_height
 
     with matplotlib.rc_context(_STYLE):
         figure = Figure(figsize=(width, height))
-        lefts = [margin + column * (panel + gap) for column in range(3)]
-        for left, heading in zip(lefts, ("image", "ground truth", "prediction"), strict=True):
+        lefts = [margin + column * (panel + gap) for column in range(len(headings))]
+        for left, heading in zip(lefts, headings, strict=True):
             figure.text(
                 (left + panel / 2) / width,
                 1 - 0.6 * heading_height / height,
@@ -286,13 +303,14 @@ def plot_predictions(rows: Sequence[dict[str, Any]], labels: LabelSet, path: str
                 color="#444444",
             )
             top -= caption_height + row_height
-            for left, picture in zip(lefts, _panels(row, labels, panel, row_height), strict=True):
+            pictures = _panels(row, labels, panel, row_height, errors)
+            for left, picture in zip(lefts, pictures, strict=True):
                 box = (left / width, top / height, panel / width, row_height / height)
                 axes = figure.add_axes(box)
                 axes.imshow(picture, interpolation="none")
                 axes.axis("off")
         figure.legend(
-            handles=[_patch(name, index, labels) for name, index in entries],
+            handles=patches,
             loc="lower left",
             bbox_to_anchor=(margin / width, 0.04 / height),
             ncols=columns,
@@ -310,9 +328,9 @@ _MASKS = ("truth", "prediction")
 
 
 def _panels(
-    row: dict[str, Any], labels: LabelSet, panel: float, row_height: float
+    row: dict[str, Any], labels: LabelSet, panel: float, row_height: float, errors: bool
 ) -> list[np.ndarray]:
-    """The three pictures at the size they are printed in, so that hatching looks alike in all."""
+    """The pictures of a row, at the size they are printed in: hatching looks alike in all."""
     height, width = np.shape(row["truth"])
     scale = _DPI * min(panel / width, row_height / height)
     size = (max(1, round(scale * width)), max(1, round(scale * height)))
@@ -320,10 +338,15 @@ def _panels(
     if not isinstance(image, Image.Image):
         image = Image.fromarray(np.asarray(image))
     pictures = [np.asarray(image.convert("RGB").resize(size, Image.Resampling.LANCZOS))]
+    masks = []
     for key in _MASKS:
         ids = Image.fromarray(np.asarray(row[key], dtype=np.uint8))
         mask = np.asarray(ids.resize(size, Image.Resampling.NEAREST))
+        masks.append(mask)
         pictures.append(hatch(np.asarray(color_mask(mask, labels)), mask >= len(labels)))
+    if errors:
+        truth, prediction = masks
+        pictures.append(np.asarray(error_map(prediction, truth, labels)))
     return pictures
 
 

@@ -140,11 +140,12 @@ def area_shares(mask: np.ndarray, labels: LabelSet) -> dict[int, float]:
     return dict(sorted(shares.items(), key=lambda item: -item[1]))
 
 
-def legend_image(shares: Mapping[int, float], labels: LabelSet, width: int) -> Image.Image:
+def legend_image(shares: Mapping[int, float | None], labels: LabelSet, width: int) -> Image.Image:
     """Colour, name and share of each class in `shares`, in as many columns as fit into `width`.
 
     Args:
-        shares: class id (or `ignore_index`) -> share of the area, drawn in this order.
+        shares: class id (or `ignore_index`) -> share of the area (None: not written), drawn in
+            this order.
         labels: names and colours.
         width: of the returned RGB image, in pixels; its height follows from the entries.
     """
@@ -152,7 +153,9 @@ def legend_image(shares: Mapping[int, float], labels: LabelSet, width: int) -> I
     font = _font(size)
     pad, swatch, line = size // 2, size, round(1.6 * size)
 
-    def percent(share: float) -> str:
+    def percent(share: float | None) -> str:
+        if share is None:
+            return ""
         return f"{share:.0%}" if share >= 0.01 else "<1%"
 
     def shortened(name: str, room: float) -> str:

@@ -1,0 +1,230 @@
+"""The job of `scripts/evaluate_model.py`: model, data, options -> a folder of results."""
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hfseg.data import load_dataset
+from hfseg.data.transforms import Size, parse_size
+from hfseg.errors import UserError
+from hfseg.evaluation.card import TOLERANCE, claimed_mean_iou
+from hfseg.evaluation.label_map import prediction_table
+from hfseg.evaluation.report import (
+    RESULTS,
+    results_of,
+    terminal_table,
+    worst_first,
+    write_figures,
+    write_results,
+)
+from hfseg.evaluation.scoring import gathered, predict_sample, score_split
+from hfseg.inference.segmenter import Options, Segmenter
+from hfseg.labels import LabelSet
+from hfseg.training.arguments import DataArguments
+
+_PICTURES = 6
+
+
+@dataclass
+class Evaluating:
+    """What an evaluation is told beside its data."""
+
+    model_name_or_path: str
+    split: str = "validation"
+    sliding_window: int | None = None
+    stride: int | None = None
+    tta: str | None = None
+    dtype: str = "fp32"
+    label_map: str | None = None
+    check_card: bool = False
+    trust_remote_code: bool = False
+    output_dir: str | None = None
+    overwrite_output_dir: bool = False
+
+
+def evaluate_model(wanted: Evaluating, data: DataArguments) -> dict[str, Any]:
+    """Score, print and write; every process of a launch takes part, the first one writes.
+
+    Returns:
+        What results.json holds.
+
+    Raises:
+        UserError: a wrong model, split, label map or option; nothing is written then.
+        SystemExit: with 1, if the card claims another score.
+    """
+    from accelerate import PartialState
+
+    state = PartialState()
+    options = Options.make(wanted.sliding_window, wanted.stride, wanted.tta)
+    folder = _output_dir(wanted, data)
+    with state.main_process_first():
+        rows, labels = _load_split(wanted.split, data)
+    segmenter = Segmenter.from_pretrained(
+        wanted.model_name_or_path,
+        trust_remote_code=wanted.trust_remote_code,
+        device=state.device,
+        dtype=wanted.dtype,
+    )
+    claim = None
+    if wanted.check_card:
+        claim = claimed_mean_iou(wanted.model_name_or_path, wanted.split)
+    size = _set_image_size(segmenter, data)
+    table = prediction_table(segmenter.labels, labels, wanted.label_map)
+
+    share = range(state.process_index, len(rows), state.num_processes)
+    with _progress(len(share), state.is_main_process) as bar:
+        scores = gathered(
+            score_split(
+                segmenter,
+                rows,
+                labels,
+                table,
+                options,
+                label_size=size if data.eval_at_image_size else None,
+                process=(state.process_index, state.num_processes),
+                done=bar.update,
+            )
+        )
+    results = results_of(scores, _about(wanted, data, segmenter, options))
+    if state.is_main_process:
+        write_results(folder, results, scores)
+        worst = worst_first(scores.image_scores())[:_PICTURES]
+        shown = _pictures(segmenter, rows, table, options, scores, worst)
+        write_figures(folder, results, scores, shown)
+        print(terminal_table(results, labels))
+        low, high = results["mean_iou_interval_95"]
+        if low is not None:
+            print(f"95 % interval of the mean IoU: {low:.4f} to {high:.4f}")
+        print(f"mean_iou {results['mean_iou'] or 0:.4f}  {folder}", flush=True)
+    if claim is not None:
+        _compare(claim, results["mean_iou"], state.is_main_process)
+    return results
+
+
+def _output_dir(wanted: Evaluating, data: DataArguments) -> Path:
+    if wanted.output_dir is None:
+        parts = (wanted.model_name_or_path, data.dataset_name, wanted.split)
+        folder = Path("runs/evaluate", "-".join(Path(str(part)).name for part in parts))
+    else:
+        folder = Path(wanted.output_dir)
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"--output_dir {folder} is a file; give a folder")
+    if (folder / RESULTS).exists() and not wanted.overwrite_output_dir:
+        raise UserError(
+            f"{folder} already holds results; replace them (--overwrite_output_dir) or give "
+            "another --output_dir"
+        )
+    return folder
+
+
+def _load_split(split: str, wanted: DataArguments) -> tuple[Any, LabelSet]:
+    if wanted.dataset_name is None:
+        raise UserError("no data: give --dataset_name, such as folder with --dataset_path")
+    if wanted.streaming:
+        raise UserError("--streaming is for training; leave it out")
+    data, labels = load_dataset(
+        wanted.dataset_name, wanted.dataset_path, split=split, **wanted.dataset_options()
+    )
+    rows = data[split]
+    if wanted.max_eval_samples is not None:
+        if wanted.max_eval_samples < 1:
+            raise UserError("--max_eval_samples must be at least 1")
+        rows = rows.select(range(min(wanted.max_eval_samples, len(rows))))
+    if not len(rows):
+        raise UserError(f"the split {split} of {wanted.dataset_name} has no images")
+    return rows, labels
+
+
+def _set_image_size(segmenter: Segmenter, data: DataArguments) -> Size | None:
+    """`--image_size`, given to the processor, or what the processor resizes to."""
+    processor = segmenter.image_processor
+    size = parse_size("--image_size", data.image_size)
+    if size is not None:
+        processor.do_resize = True
+        processor.size = {"height": size[0], "width": size[1]}
+    elif data.eval_at_image_size:
+        raise UserError("--eval_at_image_size needs --image_size")
+    return size
+
+
+def _about(
+    wanted: Evaluating, data: DataArguments, segmenter: Segmenter, options: Options
+) -> dict[str, Any]:
+    from hfseg.report.redaction import redacted
+
+    return {
+        "model": redacted(wanted.model_name_or_path),
+        "dataset": redacted(str(data.dataset_name)),
+        "split": wanted.split,
+        "protocol": _protocol(wanted, data, segmenter, options),
+        "sliding_window": options.window,
+        "stride": options.stride,
+        "tta": wanted.tta,
+        "dtype": wanted.dtype,
+    }
+
+
+def _protocol(
+    wanted: Evaluating, data: DataArguments, segmenter: Segmenter, options: Options
+) -> str:
+    from hfseg.report.run import protocol
+
+    processor = segmenter.image_processor
+    size = None
+    if getattr(processor, "do_resize", False) and options.window is None:
+        sides = dict(processor.size)
+        size = data.image_size or "x".join(str(value) for value in sides.values() if value)
+    said = protocol(size, data.eval_at_image_size)
+    if options.window is not None:
+        said += " Sliding window of {} x {}, stride {} x {}, blended.".format(
+            *options.window, *options.stride
+        )
+    if options.views is not None:
+        said += f" Probabilities averaged over the views {wanted.tta}."
+    if wanted.label_map is not None:
+        said += f" Classes matched by {Path(wanted.label_map).name}."
+    return f"{said} Weights and activations in {wanted.dtype}."
+
+
+def _pictures(
+    segmenter: Segmenter,
+    rows: Any,
+    table: Any,
+    options: Options,
+    scores: Any,
+    indices: list[int],
+) -> list[dict[str, Any]]:
+    from hfseg.data.samples import EvaluationSamples
+
+    samples = EvaluationSamples(rows)
+    found = []
+    for index in indices:
+        sample = samples[index]
+        prediction, label = predict_sample(segmenter, sample, table, options)
+        score = scores.image_scores()[index]
+        found.append(
+            {
+                "image": sample["image"],
+                "truth": label,
+                "prediction": prediction.clip(max=255),
+                "caption": f"image {index}: mIoU {score:.2f}",
+            }
+        )
+    return found
+
+
+def _progress(total: int, shown: bool) -> Any:
+    from tqdm import tqdm
+
+    quiet = not (shown and sys.stderr.isatty())
+    return tqdm(total=total, unit="image", disable=quiet)
+
+
+def _compare(claim: float, measured: float | None, shown: bool) -> None:
+    agrees = measured is not None and abs(claim - measured) <= TOLERANCE
+    if shown:
+        verdict = "agree" if agrees else "DIFFER"
+        print(f"card {claim:.4f}, measured {measured or 0:.4f}: they {verdict}", flush=True)
+    if not agrees:
+        raise SystemExit(1)

@@ -1,0 +1,148 @@
+"""What an evaluation leaves: results.json, results.md, images.csv and figures."""
+
+import csv
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hfseg.labels import LabelSet
+from hfseg.metrics.split_scores import SplitScores
+
+RESULTS = "results.json"
+_SUMMARY = {
+    "mean_iou": "mean IoU",
+    "mean_accuracy": "mean accuracy",
+    "overall_accuracy": "pixel accuracy",
+    "frequency_weighted_iou": "frequency-weighted IoU",
+    "mean_dice": "mean Dice (F1)",
+    "mean_boundary_iou": "mean Boundary IoU",
+    "mean_boundary_f": "mean boundary F-score",
+}
+_PER_CLASS = {
+    "iou": "IoU",
+    "accuracy": "accuracy",
+    "dice": "Dice",
+    "boundary_iou": "Boundary IoU",
+    "boundary_f": "boundary F",
+}
+
+
+def results_of(scores: SplitScores, about: dict[str, Any]) -> dict[str, Any]:
+    """`about` (model, data, protocol ...) and every score, as it goes into results.json.
+
+    What is not defined, such as the IoU of an absent class, is None.
+    """
+    values = scores.compute()
+    low, high = scores.interval()
+    return {
+        **about,
+        "num_images": len(scores),
+        **{key: _number(values[key]) for key in _SUMMARY},
+        "mean_iou_interval_95": [_number(low), _number(high)],
+        "absent_classes": scores.absent,
+        "per_class": {
+            name: {key: _number(values[f"per_category_{key}"][index]) for key in _PER_CLASS}
+            for index, name in enumerate(scores.labels.names)
+        },
+        "confusion_matrix": scores.confusion.tolist(),
+    }
+
+
+def write_results(folder: Path, results: dict[str, Any], scores: SplitScores) -> None:
+    """results.json, results.md, and images.csv with the worst image first."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "images.csv").open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["index", "mean_iou"])
+        per_image = scores.image_scores()
+        for index in worst_first(per_image):
+            writer.writerow([index, f"{per_image[index]:.6f}"])
+    (folder / "results.md").write_text(markdown(results), encoding="utf-8")
+    # last: a folder with this file is whole
+    text = json.dumps(results, indent=1, ensure_ascii=False)
+    (folder / RESULTS).write_text(text + "\n", encoding="utf-8")
+
+
+def markdown(results: dict[str, Any]) -> str:
+    """The results as a page with two tables."""
+    low, high = results["mean_iou_interval_95"]
+    lines = [
+        f"# {results['model']} on {results['dataset']}, {results['split']}",
+        "",
+        f"{results['num_images']} images. {results['protocol']}",
+        "",
+        "| metric | value |",
+        "|---|---:|",
+    ]
+    lines += [f"| {name} | {_cell(results[key])} |" for key, name in _SUMMARY.items()]
+    lines += [
+        "",
+        f"95 % interval of the mean IoU: {_cell(low)} to {_cell(high)} (bootstrap over the "
+        "images, 1000 draws).",
+        "",
+        f"| class | {' | '.join(_PER_CLASS.values())} |",
+        "|---|" + "---:|" * len(_PER_CLASS),
+    ]
+    for name, row in results["per_class"].items():
+        cells = " | ".join(_cell(row[key]) for key in _PER_CLASS)
+        lines.append(f"| {name.replace('|', chr(92) + '|')} | {cells} |")
+    if results["absent_classes"]:
+        lines += [
+            "",
+            "Neither in labels nor predictions, hence left out of the mean IoU: "
+            f"{', '.join(results['absent_classes'])}.",
+        ]
+    return "\n".join(lines) + "\n"
+
+
+def write_figures(
+    folder: Path, results: dict[str, Any], scores: SplitScores, rows: list[dict[str, Any]]
+) -> None:
+    """per_class_iou.png, confusion_matrix.png, and worst.png from `rows`."""
+    from hfseg.report.figures import plot_confusion, plot_per_class_iou, plot_predictions
+
+    labels = scores.labels
+    ious = [row["iou"] for row in results["per_class"].values()]
+    plot_per_class_iou(
+        labels.names,
+        [math.nan if iou is None else iou for iou in ious],
+        labels.palette,
+        folder / "per_class_iou.png",
+        mean_iou=results["mean_iou"],
+    )
+    names, confusion = list(labels.names), scores.confusion
+    if confusion[:, -1].any():
+        confusion = np.vstack([confusion, np.zeros_like(confusion[:1])])
+        names.append("(other)")
+    else:
+        confusion = confusion[:, :-1]
+    plot_confusion(confusion, names, folder / "confusion_matrix.png")
+    if rows:
+        plot_predictions(rows, labels, folder / "worst.png", errors=True)
+
+
+def worst_first(per_image: dict[int, float]) -> list[int]:
+    """Sample indices by rising score; images without a labelled pixel at the end."""
+    return sorted(per_image, key=lambda i: (math.isnan(per_image[i]), per_image[i], i))
+
+
+def terminal_table(results: dict[str, Any], labels: LabelSet) -> str:
+    """IoU and Boundary IoU of each class, and the means, for the terminal."""
+    width = max(len(name) for name in (*labels.names, *_SUMMARY.values()))
+    lines = [f"{'class'.ljust(width)}{'IoU':>10}{'boundary':>10}", "-" * (width + 20)]
+    for name, row in results["per_class"].items():
+        lines.append(f"{name.ljust(width)}{_cell(row['iou']):>10}{_cell(row['boundary_iou']):>10}")
+    lines.append("-" * (width + 20))
+    lines += [f"{name.ljust(width)}{_cell(results[key]):>10}" for key, name in _SUMMARY.items()]
+    return "\n".join(lines)
+
+
+def _number(value: float) -> float | None:
+    return None if math.isnan(value) else float(value)
+
+
+def _cell(value: float | None) -> str:
+    return "absent" if value is None else f"{value:.4f}"

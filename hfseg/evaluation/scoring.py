@@ -1,0 +1,73 @@
+"""A `Segmenter` over a labelled split, on one process or several."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+
+from hfseg.data.samples import EvaluationSamples
+from hfseg.data.transforms import Size
+from hfseg.inference.images import read_ahead
+from hfseg.inference.segmenter import Options, Segmenter
+from hfseg.labels import LabelSet
+from hfseg.metrics.split_scores import SplitScores
+
+
+def score_split(
+    segmenter: Segmenter,
+    data: Any,
+    labels: LabelSet,
+    table: np.ndarray,
+    options: Options,
+    label_size: Size | None = None,
+    process: tuple[int, int] = (0, 1),
+    done: Callable[[], Any] = lambda: None,
+) -> SplitScores:
+    """Predict every image as `Segmenter` does, and score at the label's own size.
+
+    Args:
+        data: columns `image` and `label`.
+        labels: those of the data.
+        table: predicted id -> id of the data (`prediction_table`).
+        label_size: score at this (height, width) instead.
+        process: (rank, number of processes); each takes its share of the images.
+        done: called after each image.
+
+    Returns:
+        The counts of this process's share; merge them with the others'.
+    """
+    samples = EvaluationSamples(data, label_size)
+    scores = SplitScores(labels)
+    device = segmenter.model.device
+    for index, sample in read_ahead(
+        range(process[0], len(samples), process[1]), samples.__getitem__
+    ):
+        prediction, label = predict_sample(segmenter, sample(), table, options)
+        scores.add(
+            index,
+            torch.from_numpy(prediction).to(device),
+            torch.from_numpy(label.astype(np.int64)).to(device),
+        )
+        done()
+    return scores
+
+
+def predict_sample(
+    segmenter: Segmenter, sample: dict[str, Any], table: np.ndarray, options: Options
+) -> tuple[np.ndarray, np.ndarray]:
+    """(H, W) int64 prediction in the data's ids, and the (H, W) uint8 label."""
+    image, label = Image.fromarray(sample["image"]), sample["label"]
+    return table[segmenter.segment(image, options, size=label.shape).mask], label
+
+
+def gathered(scores: SplitScores) -> SplitScores:
+    """The counts of all processes, on each of them."""
+    from accelerate.utils import gather_object
+
+    parts = gather_object([scores])
+    whole = SplitScores(scores.labels, scores.boundaries)
+    for part in parts:
+        whole.merge(part)
+    return whole

@@ -1,0 +1,201 @@
+"""A model as ONNX, and proof that it answers alike in onnxruntime.
+
+Height, width and batch are dynamic where the exported graph is right at other sizes than the
+traced one, which is measured, not assumed: UperNet with ConvNeXt, for one, exports without an
+error and is wrong elsewhere. Such a model gets a fixed size, and onnxruntime refuses any other.
+"""
+
+import logging
+import tempfile
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+
+from hfseg.errors import UserError
+from hfseg.inference.network import whole_image_pixel_values
+from hfseg.models.loading import first_line
+from hfseg.models.logits import resize_logits
+
+WANTED_AGREEMENT = 0.999
+Size = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Parity:
+    """torch against onnxruntime at one size.
+
+    Attributes:
+        size: (height, width) of the images.
+        agreement: share of pixels with the same class, of the worst image.
+        difference: largest absolute difference of two logits.
+    """
+
+    size: Size
+    agreement: float
+    difference: float
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What came of it; `dynamic` says whether batch and size are free."""
+
+    dynamic: bool
+    parities: list[Parity]
+
+
+class _Logits(torch.nn.Module):
+    def __init__(self, model: Any) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, pixel_values: torch.Tensor) -> torch.Tensor:
+        return self.model(pixel_values=pixel_values).logits
+
+
+def export_onnx(
+    model: Any,
+    image_processor: Any,
+    images: Sequence[Image.Image],
+    path: Path,
+    size: Size,
+    fixed_size: bool = False,
+) -> Exported:
+    """Write `path`: `pixel_values` (N, 3, H, W) float32 -> `logits` (N, C, h, w).
+
+    Args:
+        images: real photos, to compare on; resized to each size that is tried.
+        size: (height, width) that is traced; with dynamic sizes two others are compared too.
+        fixed_size: don't try dynamic sizes.
+
+    Raises:
+        UserError: the model can't be exported, or answers otherwise than in torch.
+    """
+    model = model.eval().float().cpu()
+    problems = []
+    for dynamic in (False,) if fixed_size else (True, False):
+        sizes = [size, *_other_sizes(size)] if dynamic else [size]
+        with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+            attempt = Path(folder, "model.onnx")
+            try:
+                _export(model, attempt, size, dynamic)
+                parities = [parity(model, image_processor, attempt, images, each) for each in sizes]
+            except Exception as error:  # each exporter pass and onnxruntime has its own
+                problems.append(first_line(error))
+                continue
+            worst = min(parities, key=lambda each: each.agreement)
+            if worst.agreement >= WANTED_AGREEMENT:
+                attempt.replace(path)
+                return Exported(dynamic, parities)
+            height, width = worst.size
+            problems.append(
+                f"{worst.agreement:.2%} of the pixels agree at {height} x {width}, less than "
+                f"{WANTED_AGREEMENT:.1%}"
+            )
+    raise UserError(
+        f"{type(model).__name__} ({_architecture(model)}) can't be exported to ONNX: {problems[-1]}"
+    )
+
+
+def parity(
+    model: Any, image_processor: Any, path: Path, images: Sequence[Image.Image], size: Size
+) -> Parity:
+    """Masks and logits of torch and onnxruntime on `images`, resized to `size`."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    agreement, difference = 1.0, 0.0
+    for image in images:
+        resized = image.convert("RGB").resize(size[::-1], Image.Resampling.BILINEAR)
+        pixels = whole_image_pixel_values(image_processor, resized, do_resize=False).float()
+        with torch.inference_mode():
+            ours = model(pixel_values=pixels).logits
+        theirs = torch.from_numpy(session.run(None, {"pixel_values": pixels.numpy()})[0])
+        same = resize_logits(ours, size).argmax(1) == resize_logits(theirs, size).argmax(1)
+        agreement = min(agreement, same.float().mean().item())
+        difference = max(difference, (ours - theirs).abs().max().item())
+    return Parity(size, agreement, difference)
+
+
+def usage(name: str, size: Size, dynamic: bool) -> str:
+    """Python lines for a model card that run the file."""
+    resize = "" if dynamic else f".resize(({size[1]}, {size[0]}))"
+    shape = "any size" if dynamic else f"{size[0]} x {size[1]} (height x width) only"
+    return f'''```python
+# ONNX, {shape}
+import numpy as np
+import onnxruntime
+from PIL import Image
+from transformers import AutoImageProcessor
+
+processor = AutoImageProcessor.from_pretrained("{name}")
+image = Image.open("photo.jpg").convert("RGB"){resize}
+pixel_values = processor(image, do_resize=False, return_tensors="np")["pixel_values"]
+session = onnxruntime.InferenceSession("{name}/model.onnx")
+logits = session.run(None, {{"pixel_values": np.float32(pixel_values)}})[0]
+mask = logits.argmax(1)[0]  # at the resolution of the logits
+```
+'''
+
+
+def _export(model: Any, path: Path, size: Size, dynamic: bool) -> None:
+    # a batch of two: a dimension of size one would be taken for a constant
+    example = torch.randn(2 if dynamic else 1, 3, *size)
+    free = torch.export.Dim.AUTO
+    shapes = {"pixel_values": {0: free, 2: free, 3: free}} if dynamic else None
+    with _quiet(), torch.no_grad():
+        torch.onnx.export(
+            _Logits(model),
+            (example,),
+            str(path),
+            input_names=["pixel_values"],
+            output_names=["logits"],
+            dynamic_shapes=shapes,
+            dynamo=True,
+            external_data=False,
+            verbose=False,
+        )
+
+
+def _other_sizes(size: Size) -> list[Size]:
+    """A smaller size of another shape and a larger one, multiples of 32."""
+    height, width = size
+    return [
+        (max(32, height * 3 // 4 // 32 * 32), max(32, width // 32 * 32)),
+        (height // 32 * 32 + 64, width // 32 * 32 + 32),
+    ]
+
+
+def _architecture(model: Any) -> str:
+    backbone = getattr(model.config, "backbone_config", None)
+    return backbone.model_type if backbone is not None else model.config.model_type
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    level = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(level)
+
+
+def example_images(count: int) -> list[Image.Image]:
+    """Scenes of toyscapes, for a parity check without photos at hand."""
+    from hfseg.data import toyscapes
+
+    return [
+        Image.fromarray(np.asarray(toyscapes.draw_scene("validation", index)[0]))
+        for index in range(count)
+    ]

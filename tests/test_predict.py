@@ -1,0 +1,136 @@
+"""`scripts/predict.py`: names, resume, and finished work that is kept."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from launch import REPOSITORY, environment
+from PIL import Image
+from test_segmenter import NAMES, photo, save_tiny
+
+from hfseg.errors import UserError
+from hfseg.inference import Segmenter
+from hfseg.inference.predict_files import name_outputs, predict_files
+from hfseg.inference.segmenter import Options
+
+
+@pytest.fixture(scope="module")
+def segmenter(tmp_path_factory) -> Segmenter:
+    return Segmenter.from_pretrained(save_tiny(tmp_path_factory.mktemp("tiny")), device="cpu")
+
+
+@pytest.fixture
+def photos(tmp_path) -> Path:
+    folder = tmp_path / "photos"
+    (folder / "inner").mkdir(parents=True)
+    for index, name in enumerate(("a.png", "b.jpg", "inner/a.png")):
+        Image.fromarray(photo(40, 48 + index, index)).save(folder / name)
+    return folder
+
+
+def predict(segmenter, *inputs, to, overwrite=False, **settings) -> int:
+    return predict_files(
+        lambda: segmenter, [str(each) for each in inputs], to, settings, Options(), overwrite
+    )
+
+
+def files(folder: Path) -> list[str]:
+    return sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
+
+
+def test_a_folder_keeps_its_structure_and_gets_masks_overlays_and_a_legend(
+    tmp_path, photos, segmenter
+):
+    assert predict(segmenter, photos, to=tmp_path / "out") == 3
+    assert files(tmp_path / "out") == [
+        "labels.json", "legend.png", "masks/a.png", "masks/b.png", "masks/inner/a.png",
+        "overlays/a.jpg", "overlays/b.jpg", "overlays/inner/a.jpg", "predictions.json",
+    ]  # fmt: skip
+    mask = Image.open(tmp_path / "out/masks/inner/a.png")
+    assert mask.mode == "P"
+    np.testing.assert_array_equal(np.asarray(mask), segmenter(photos / "inner/a.png").mask)
+    assert json.loads((tmp_path / "out/labels.json").read_text())["names"] == list(NAMES)
+
+
+def test_images_that_have_a_mask_are_not_done_again(tmp_path, photos, segmenter, capsys):
+    out = tmp_path / "out"
+    predict(segmenter, photos, to=out)
+    (out / "masks/b.png").unlink()
+    before = (out / "masks/a.png").stat().st_mtime_ns
+    assert predict(segmenter, photos, to=out) == 3
+    assert "2 of 3 images have a mask already" in capsys.readouterr().out
+    assert (out / "masks/a.png").stat().st_mtime_ns == before and (out / "masks/b.png").exists()
+
+
+def test_predictions_of_another_model_are_not_overwritten_silently(tmp_path, photos, segmenter):
+    out = tmp_path / "out"
+    predict(segmenter, photos, to=out, model="one", tta=None)
+    with pytest.raises(UserError, match="made with another model; give another folder"):
+        predict(segmenter, photos, to=out, model="two", tta=None)
+    predict(segmenter, photos, to=out, model="two", tta=None, overwrite=True)
+    assert json.loads((out / "predictions.json").read_text())["model"] == "two"
+
+
+def test_a_folder_of_something_else_is_not_written_into(tmp_path, photos, segmenter):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "thesis.tex").write_text("mine")
+    with pytest.raises(UserError, match="not empty and holds no predictions of ours"):
+        predict(segmenter, photos, to=tmp_path / "out")
+    assert files(tmp_path / "out") == ["thesis.tex"]
+
+
+def test_images_that_differ_in_their_suffix_get_two_names(photos):
+    Image.open(photos / "a.png").save(photos / "a.jpg")
+    names = name_outputs([str(photos)], photos.parent / "out")
+    assert sorted(names.values()) == ["a.jpg", "a.png", "b", "inner/a"]
+
+
+def test_several_folders_keep_their_names_apart(tmp_path, photos):
+    other = tmp_path / "other"
+    other.mkdir()
+    Image.open(photos / "a.png").save(other / "a.png")
+    names = name_outputs([str(photos), str(other)], tmp_path / "out")
+    assert sorted(names.values()) == ["other/a", "photos/a", "photos/b", "photos/inner/a"]
+
+
+def test_two_images_of_one_name_are_told(tmp_path, photos):
+    with pytest.raises(UserError, match=r"would both be written as a.*two output folders"):
+        name_outputs([str(photos / "a.png"), str(photos / "inner/a.png")], tmp_path / "out")
+
+
+def test_an_output_folder_among_the_inputs_is_not_read(photos, segmenter):
+    assert predict(segmenter, photos, to=photos / "out") == 3
+    assert predict(segmenter, photos, to=photos / "out") == 3
+
+
+def test_an_image_that_cannot_be_read_is_told_when_all_others_are_done(tmp_path, photos, segmenter):
+    (photos / "aa.png").write_text("no image")
+    with pytest.raises(
+        UserError, match=r"1 of 4 images can't be read .*aa\.png.* other 3 are done"
+    ):
+        predict(segmenter, photos, to=tmp_path / "out")
+    assert (tmp_path / "out/masks/inner/a.png").exists()
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full, a full device")
+def test_a_full_disk_is_told_and_finished_masks_are_kept(tmp_path, photos, segmenter):
+    out = tmp_path / "out"
+    (out / "masks").mkdir(parents=True)
+    (out / "masks" / "b.png.part").symlink_to("/dev/full")  # writing b.png meets a full disk
+    with pytest.raises(UserError, match=r"the disk is full; the 1 of 3 .* run the same command"):
+        predict(segmenter, photos, to=out, overwrite=True)
+    assert (out / "masks/a.png").exists() and not (out / "masks/b.png").exists()
+    assert not list(out.rglob("*.part"))
+    assert predict(segmenter, photos, to=out) == 3
+
+
+def test_a_missing_input_is_one_sentence_on_the_command_line(tmp_path):
+    done = subprocess.run(
+        [sys.executable, str(REPOSITORY / "scripts" / "predict.py"), "nowhere",
+         "--model_name_or_path", "x", "--output_dir", str(tmp_path / "out")],
+        env=environment(), cwd=tmp_path, capture_output=True, text=True, timeout=300,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (2, "error: there is no image or folder nowhere\n")
