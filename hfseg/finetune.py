@@ -49,6 +49,9 @@ def finetune(arguments: Arguments) -> dict[str, float]:
     training = arguments.training
     _set_up_logging(main_process=training.process_index == 0)
     check_device(training, arguments.run.sync_batch_norm)
+    parse_size("--image_size", arguments.data.image_size)  # told before the data is read
+    parse_size("--crop_size", arguments.data.crop_size)
+    model_options(arguments.model.model_config)
     resume_from = _checkpoint_to_resume(arguments)
     _check_output_dir(arguments, resuming=resume_from is not None)
     hub = _hub_destination(arguments)
@@ -202,7 +205,7 @@ def make_model(
         pretrained=not wanted.from_scratch,
         encoder_weights=wanted.encoder_weights,
         trust_remote_code=wanted.trust_remote_code,
-        **_model_config(wanted.model_config),
+        **model_options(wanted.model_config),
     )
     if wanted.freeze_encoder:
         freeze_encoder(model)
@@ -221,7 +224,7 @@ def make_model(
     return model, processor
 
 
-def _model_config(pairs: list[str] | dict[str, Any]) -> dict[str, Any]:
+def model_options(pairs: list[str] | dict[str, Any]) -> dict[str, Any]:
     """`["output_stride=16"]` -> {"output_stride": 16}; values are YAML scalars."""
     import yaml
 

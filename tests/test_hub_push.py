@@ -19,7 +19,8 @@ from PIL import Image
 FLAGS = (
     "--from_scratch", "--max_steps", "1", "--lr_scheduler_type", "constant", "--warmup_steps", "0",
     "--crop_size", "32", "--dataloader_num_workers", "0", "--per_device_train_batch_size", "2",
-    "--image_size", "32", "--max_train_samples", "2", "--max_eval_samples", "2", "--disable_tqdm", "true",
+    "--image_size", "32", "--max_train_samples", "2", "--max_eval_samples", "2",
+    "--disable_tqdm", "true",
     "--eval_strategy", "no", "--save_strategy", "no", "--seed", "3",
 )  # fmt: skip
 MODELS = {
