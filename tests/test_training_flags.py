@@ -206,3 +206,11 @@ def test_a_file_of_weights_that_does_not_fit_is_told(tmp_path: Path, content, me
         class_weights(str(tmp_path / "w.yaml"), None, LABELS)
     with pytest.raises(UserError, match="no such file; give one of none, balanced"):
         class_weights("blanced", None, LABELS)
+
+
+def test_a_warmup_leaves_a_step_to_decay_over() -> None:
+    from hfseg.training.trainer_arguments import SegmentationTrainingArguments
+
+    args = SegmentationTrainingArguments(output_dir="unused", warmup_steps=0.05)
+    assert args.get_warmup_steps(1) == 0
+    assert args.get_warmup_steps(100) == 5

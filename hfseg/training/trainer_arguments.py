@@ -48,6 +48,10 @@ class SegmentationTrainingArguments(TrainingArguments):
         if optimizer == ADAM:
             self.optim = ADAM
 
+    def get_warmup_steps(self, num_training_steps: int) -> int:
+        """Leaves at least one step to decay over: some schedules divide by their number."""
+        return min(super().get_warmup_steps(num_training_steps), max(num_training_steps - 1, 0))
+
 
 def schedule_options(schedule: Any, given: Any, flags: dict[str, float | None]) -> dict[str, Any]:
     """`lr_scheduler_kwargs`, with `--lr_gamma`, `--lr_step_size` and `--lr_power` put in.
