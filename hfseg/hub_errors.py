@@ -18,7 +18,13 @@ def explain_hub_error(
         repo_type: model, dataset or space.
         writing: it was to be changed, not read.
     """
+    from huggingface_hub import constants
+    from huggingface_hub.errors import OfflineModeIsEnabled
+
     for cause in _causes(error):
+        # transformers and datasets drop the cause when they are offline by choice
+        if constants.HF_HUB_OFFLINE and ("connect to" in str(cause) or _is_no_connection(cause)):
+            cause = OfflineModeIsEnabled()
         sentence = _sentence(cause, repo_id, repo_type, writing)
         if sentence:
             return sentence
@@ -73,7 +79,9 @@ def _sentence(error: BaseException, repo_id: str, repo_type: str, writing: bool)
             f"{repo_id} is not (wholly) in this machine's cache, and HF_HUB_OFFLINE forbids to "
             "fetch it; unset HF_HUB_OFFLINE, or give a local folder"
         )
-    if isinstance(error, GatedRepoError):
+    # `datasets` has an error of its own for both, and drops the Hub's
+    lost = type(error).__name__ == "DatasetNotFoundError"
+    if isinstance(error, GatedRepoError) or (lost and "gated" in str(error)):
         return (
             f"{repo_id} is gated; ask for access on {page}, then log in with `hf auth login` or "
             "HF_TOKEN"
@@ -83,7 +91,7 @@ def _sentence(error: BaseException, repo_id: str, repo_type: str, writing: bool)
             "the Hub does not accept the token, which is wrong or expired; make one at "
             f"{constants.ENDPOINT}/settings/tokens and log in with `hf auth login` or HF_TOKEN"
         )
-    if isinstance(error, RepositoryNotFoundError):
+    if isinstance(error, RepositoryNotFoundError) or lost:
         return (
             f"the Hub shows no {repo_type} {repo_id!r} to you; check the spelling, and if it is "
             "private, log in with `hf auth login` or HF_TOKEN"
