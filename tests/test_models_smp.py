@@ -86,6 +86,9 @@ class TestDpt(SmpTester):
             "decoder_fusion_channels": 16,
         }
     }
+    unused: ClassVar = {
+        f"encoder.model.{part}.{kind}" for part in ("norm", "head") for kind in ("weight", "bias")
+    }
 
 
 @pytest.mark.slow
@@ -94,10 +97,17 @@ class TestUnetOnTimm(SmpTester):
 
 
 @pytest.mark.slow
-class TestFpnOnSwin(SmpTester):
+class TestFpnOnTimm(SmpTester):
     """A timm encoder with buffers that are not saved."""
 
-    name = "fpn-tu-maxvit_pico_rw_256"
+    name = "fpn-tu-resnetblur18"
+
+    def test_buffers_that_are_not_saved_are_restored(self, model, folder) -> None:
+        loaded = SmpForSemanticSegmentation.from_pretrained(folder)
+        filters = [name for name, _ in model.named_buffers() if name.endswith(".filt")]
+        assert filters and not set(filters) & set(model.state_dict())
+        for name in filters:
+            assert torch.equal(loaded.get_buffer(name), model.get_buffer(name))
 
 
 SMP_ARCHITECTURES = {

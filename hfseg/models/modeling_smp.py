@@ -154,9 +154,7 @@ class SmpForSemanticSegmentation(PreTrainedModel):
             labels: (B, H, W) int64; `config.loss_ignore_index` does not count.
         """
         height, width = pixel_values.shape[-2:]
-        bottom = max(self.minimum_size - height, -height % self.size_multiple)
-        right = max(self.minimum_size - width, -width % self.size_multiple)
-        padded = F.pad(pixel_values, (0, right, 0, bottom))
+        padded = F.pad(pixel_values, (0, self._missing(width), 0, self._missing(height)))
         size = padded.shape[-2:]
 
         features = self.encoder(padded)
@@ -179,6 +177,13 @@ class SmpForSemanticSegmentation(PreTrainedModel):
         )
         use_dict = self.config.return_dict if return_dict is None else return_dict
         return output if use_dict else output.to_tuple()
+
+    def _missing(self, length: int) -> int:
+        """Pixels that height or width lacks to be what the architecture needs."""
+        missing = -length % self.size_multiple
+        if self.minimum_size > self.size_multiple:  # a comparison would bind exports to a size
+            missing = max(missing, self.minimum_size - length)
+        return missing
 
     def _loss(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         """Mean cross-entropy over the pixels that count; 0 where there are none."""
@@ -256,9 +261,9 @@ def build_network(config: SmpConfig) -> nn.Module:
 
 def _size_rule(config: SmpConfig, network: nn.Module) -> tuple[int, int]:
     """(multiple, minimum) of height and width that the architecture needs."""
-    if config.torchvision_style or not network.requires_divisible_input_shape:
-        return 1, 1
     multiple = int(network.encoder.output_stride)
+    if config.torchvision_style or not network.requires_divisible_input_shape:
+        return 1, multiple
     if config.architecture == "dpt":
         fixed = not getattr(network.encoder.model, "dynamic_img_size", False)
         # its coarsest map has half the resolution of the patches

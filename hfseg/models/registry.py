@@ -60,7 +60,8 @@ def load_model(
     Raises:
         UserError: an unknown name or option, or weights that can't be had.
     """
-    named = find_model(name)
+    # a folder of one's own may be called unet-something
+    named = None if name not in NAMED_MODELS and Path(name).is_dir() else find_model(name)
     if named is None and not _looks_like_checkpoint(name):
         raise unknown_model(name)
     source = encoder_weights or (named.weights if named else name)
