@@ -94,7 +94,7 @@ def test_two_processes_score_as_one(tmp_path, model, segmentation_folder):
         "--split", "train", "--output_dir",
     ]  # fmt: skip
     launch = [
-        str(BIN / "torchrun"), "--nproc_per_node", "2", "--master_port", "0", *flags,
+        str(BIN / "torchrun"), "--standalone", "--nproc_per_node", "2", *flags,
         str(tmp_path / "two"),
     ]  # fmt: skip
     done = subprocess.run(launch, env=environment(), capture_output=True, text=True, timeout=300)
