@@ -187,6 +187,7 @@ def check_loading(hub: Hub, repo_id: str, run: Path, photo: str, root: Path) -> 
     assert copied["auto"] == copied["pipeline"] == expected
 
 
+@pytest.mark.slow
 def test_strangers_get_the_masks_of_the_trainer(pushed: Pushed, tmp_path: Path) -> None:
     check_loading(pushed.hub, "me/roofs", pushed.run, pushed.photo, tmp_path)
 

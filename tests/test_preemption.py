@@ -44,6 +44,7 @@ def terminate(command: list[str]) -> tuple[int, str]:
     return process.returncode, printed + rest
 
 
+@pytest.mark.slow
 def test_sigterm_saves_and_the_resumed_run_ends_with_the_same_weights(tmp_path: Path) -> None:
     data = make_folder(tmp_path / "data", count=13)
     run_finetune(*flags(data, tmp_path / "unstopped"))

@@ -81,7 +81,7 @@ def whole_batch(data: Path, tmp_path_factory: pytest.TempPathFactory):
 
 @pytest.mark.parametrize(
     ("batch", "accumulation", "processes"),
-    [(2, 4, 1), (4, 1, 2), (2, 2, 2)],
+    [(2, 4, 1), (4, 1, 2), pytest.param(2, 2, 2, marks=pytest.mark.slow)],
     ids=["accumulation 4 x batch 2", "2 processes x batch 4", "2 processes x 2 x batch 2"],
 )
 def test_first_update_is_that_of_the_whole_batch(
