@@ -21,6 +21,7 @@ class TestUnet(SmpTester):
     name = "unet-resnet18"
 
 
+@pytest.mark.slow
 class TestDeepLabV3(SmpTester):
     name = "deeplabv3-resnet18"
     needs_two_images = True

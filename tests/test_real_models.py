@@ -5,10 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from hfseg.data.masks import MaskDecoder
-from hfseg.data.pairs import Pair, build_split
+from hfseg.data import load_dataset
 from hfseg.data.samples import EvaluationSamples
-from hfseg.labels import LabelSet
 from hfseg.metrics.streaming import StreamingScores
 from hfseg.models import load_model
 from hfseg.training.parse import make_training_arguments
@@ -28,19 +26,8 @@ def real(path: Path) -> Path:
 @pytest.mark.slow
 def test_deeplabv3plus_of_the_hub_scores_on_voc_what_a_plain_loop_measured(tmp_path: Path) -> None:
     """0.709 was measured on other images of VOC 2012 val; these are 100 of them."""
-    from transformers import AutoConfig
-
-    voc = real(DATA / "VOCdevkit" / "VOC2012")
+    data, labels = load_dataset("voc", str(real(DATA / "VOCdevkit")), split="validation")
     weights = real(WEIGHTS / "deeplabv3_mnv2_voc")
-    labels = LabelSet.from_config(AutoConfig.from_pretrained(weights))
-    names = (voc / "ImageSets" / "Segmentation" / "val.txt").read_text().split()
-    pairs = [
-        Pair(
-            str(voc / "JPEGImages" / f"{name}.jpg"), str(voc / "SegmentationClass" / f"{name}.png")
-        )
-        for name in names
-    ]
-    split = build_split("validation", pairs, MaskDecoder(len(labels)))
     model, processor = load_model(str(weights), labels)
     trainer = SegmentationTrainer(
         model=model,
@@ -51,11 +38,11 @@ def test_deeplabv3plus_of_the_hub_scores_on_voc_what_a_plain_loop_measured(tmp_p
             },
             mixed_precision="no",
         ),
-        eval_dataset=EvaluationSamples(split),
+        eval_dataset=EvaluationSamples(data["validation"]),
         image_processor=processor,
         scores=StreamingScores(labels),
     )  # fmt: skip
     scores = trainer.evaluate()
-    print(f"\n{len(names)} VOC images: mean_iou {scores['eval_mean_iou']:.4f}")
-    assert len(names) == 100
+    print(f"\n{len(data['validation'])} VOC images: mean_iou {scores['eval_mean_iou']:.4f}")
+    assert len(data["validation"]) == 100
     assert 0.65 < scores["eval_mean_iou"] < 0.80
