@@ -311,7 +311,10 @@ def load_elsewhere(name: str, folder: Path) -> None:
     torch.save(image, folder / "image.pt")
     done = subprocess.run(
         [sys.executable, "-c", _STRANGER, str(folder)],
-        env={**environment(), "HF_MODULES_CACHE": str(folder / "modules")},
+        # the same number of threads: sums are equal to the last bit in the same order only
+        env=environment(
+            HF_MODULES_CACHE=str(folder / "modules"), OMP_NUM_THREADS=str(torch.get_num_threads())
+        ),
         capture_output=True, text=True, timeout=300,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]

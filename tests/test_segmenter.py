@@ -237,7 +237,9 @@ def test_a_missing_folder_is_told_without_asking_the_hub(tmp_path, monkeypatch):
 
 
 def test_a_name_that_the_hub_cannot_give_is_told():
-    refuse("someone/no-such-model", "no folder someone/no-such-model, and no such model")
+    refuse(
+        "someone/no-such-model", "no folder someone/no-such-model, and from the Hugging Face Hub"
+    )
 
 
 def test_an_empty_folder_holds_no_model(tmp_path):

@@ -53,9 +53,13 @@ def evaluate_model(wanted: Evaluating, data: DataArguments) -> dict[str, Any]:
         UserError: a wrong model, split, label map or option; nothing is written then.
         SystemExit: with 1, if the card claims another score.
     """
+    import torch
     from accelerate import PartialState
+    from accelerate.utils import parse_flag_from_env
 
-    state = PartialState()
+    # without `cpu=True` every process of a launch on CPUs would take itself for the only one
+    on_cpu = parse_flag_from_env("ACCELERATE_USE_CPU") or not torch.accelerator.is_available()
+    state = PartialState(cpu=on_cpu)
     options = Options.make(wanted.sliding_window, wanted.stride, wanted.tta)
     folder = _output_dir(wanted, data)
     with state.main_process_first():
