@@ -4,6 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 EXTRAS := demo,tune,export,dev
+# accelerate gives a process on the CPU one thread unless told otherwise
+CORES := $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 1)
 
 export NO_ALBUMENTATIONS_UPDATE := 1
 export HF_HUB_DISABLE_TELEMETRY := 1
@@ -26,7 +28,8 @@ $(READY): pyproject.toml constraints.txt
 setup: $(READY)
 
 quickstart: $(READY)
-	$(BIN)/accelerate launch --num_processes 1 --num_machines 1 --mixed_precision no --dynamo_backend no scripts/finetune.py
+	$(BIN)/accelerate launch --num_processes 1 --num_machines 1 \
+		--num_cpu_threads_per_process $(CORES) --mixed_precision no --dynamo_backend no scripts/finetune.py
 
 demo: $(READY)
 	test -f runs/quickstart/config.json || $(MAKE) quickstart
