@@ -9,9 +9,9 @@ from hfseg.data.toyscapes import HEIGHT, LABELS, SPLITS, WIDTH, draw_scene
 from hfseg.errors import UserError
 
 PINNED = {
-    "train": "4df298c41357d48d651cd1b9c7a9a5cfa767115e4f6d022c69500ebbdf70c0e2",
-    "validation": "29628989b01480e06ce669ca03716d481f960396f39d6eb55ca04f2fa61264fe",
-    "test": "b16038f436a314762acf7d4dcff8f1d70418eedf6faef46dbb17ca115c053db5",
+    "train": "4972f6c2140b97bde82fed9de884df0f000bbda4b0929fe564e1b32f97896a84",
+    "validation": "48efc8517e66f6a6e2f9f8acaf89920934065769acb8a5c89dd71209b7d1ca0e",
+    "test": "ca6c2a6aaa716eab1308946b1295bd6f875826b3c392e954c13e7b50c00c3299",
 }
 """sha256 of the images and masks of scenes 0 to 3. A new value means a new data set: say so."""
 

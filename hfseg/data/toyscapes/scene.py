@@ -41,7 +41,7 @@ LIGHTS = (
     Light((116, 124, 136), (164, 172, 180), (68, 72, 78), haze=70, lit=6, noise=7, rain=True),
 )
 ASPHALTS = ((86, 86, 92), (102, 100, 100), (72, 74, 80), (110, 107, 102))
-SLABS = ((166, 160, 150), (184, 168, 148), (154, 156, 160), (174, 144, 122), (190, 184, 170))
+SLABS = ((184, 168, 148), (174, 144, 122), (190, 184, 170))
 FAR = 75.0  # metres to the end of the street
 
 
@@ -221,14 +221,14 @@ class Scene:
         parked = dice.pick((0, 0, 30, 75))
         for side, edge in ((-1, self.left), (1, self.right)):
             z = dice.uniform(4.5, 9)
-            while z < 22:
+            while z < 18:
                 x = side * (edge - 1.0)
                 if abs(x) > 1.9 and edge > 0 and dice.chance(parked) and self._free(z, z + 5):
                     self._add(z, x, 1.0, lambda x=x, z=z, s=side: draw_car(view, dice, x, z, s < 0))
                 z += dice.uniform(5.5, 8)
         for lane in (-1, 1):
             z = dice.uniform(6, 14)
-            while z < 24:
+            while z < 19:
                 x = (self.right - 1.7 if lane > 0 else 1.7 - self.left) + dice.uniform(-0.3, 0.3)
                 if dice.chance(busy):
                     self._add(z, x, 1.0, lambda x=x, z=z, s=lane: draw_car(view, dice, x, z, s < 0))
@@ -254,7 +254,7 @@ class Scene:
                         self._add(
                             z, x, 0.6, lambda x=x, z=z: draw_tree(view, dice, x, z, self.leaves)
                         )
-                    elif dice.chance(65) and z < 15:
+                    elif dice.chance(65) and z < 13:
                         kind = dice.pick(("lamp", "lamp", "sign"))
                         self._add(
                             z, x, 0.3, lambda x=x, z=z, k=kind: draw_pole(view, dice, x, z, k)
@@ -269,7 +269,7 @@ class Scene:
         for _ in range(dice.pick((2, 4, 6, 8, 12))):
             side = dice.pick((-1, 1))
             edge = self.right if side > 0 else self.left
-            z = dice.uniform(5.5, 11)
+            z = dice.uniform(4.5, 9)
             x = side * (edge + dice.uniform(0.9, max(self.walk - 0.3, 1.2)))
             if dice.chance(15):  # crosses the road
                 x = dice.uniform(-self.left, self.right)
