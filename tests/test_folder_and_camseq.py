@@ -132,3 +132,22 @@ def test_masks_of_0_and_255_only_are_explained(tmp_path: Path) -> None:
     data, labels = load_dataset("folder", str(source), train_val_test_split="0.5,0.25,0.25")
     assert labels.names == ("background", "crack")
     assert set(np.unique(ids(data, "train"))) == {0, 1}
+
+
+def test_roboflow_png_mask_semantic_export_reads_names_and_values(tmp_path: Path) -> None:
+    """Images and `NAME_mask.png` side by side in each split, with the table of its values."""
+    values = np.zeros((12, 16), dtype=np.uint8)
+    values[3:6], values[6:] = 2, 7
+    for split, count in (("train", 3), ("valid", 2), ("test", 1)):
+        (tmp_path / split).mkdir()
+        table = "Pixel Value, Class\n0, background\n2, window\n7, door\n"
+        (tmp_path / split / "_classes.csv").write_text(table)
+        for index in range(count):
+            stem = f"{split}-{index}_jpg.rf.0a1b"
+            Image.fromarray(np.zeros((12, 16, 3), np.uint8)).save(tmp_path / split / f"{stem}.jpg")
+            Image.fromarray(values).save(tmp_path / split / f"{stem}_mask.png")
+    data, labels = load_dataset("folder", str(tmp_path))
+    assert labels.names == ("background", "window", "door")
+    sizes = {split: len(rows) for split, rows in data.items()}
+    assert sizes == {"train": 3, "validation": 2, "test": 1}
+    np.testing.assert_array_equal(ids(data, "validation")[:, 0], [0] * 3 + [1] * 3 + [2] * 6)

@@ -13,6 +13,7 @@ from hfseg.errors import UserError
 from hfseg.labels import LabelSet
 from hfseg.training.checks import check_device, check_metric
 from hfseg.training.class_weights import class_weights, count_classes
+from hfseg.training.losses import SegmentationLoss
 from hfseg.training.optimization import epoch_schedule
 from hfseg.training.parse import parse
 
@@ -214,3 +215,21 @@ def test_a_warmup_leaves_a_step_to_decay_over() -> None:
     args = SegmentationTrainingArguments(output_dir="unused", warmup_steps=0.05)
     assert args.get_warmup_steps(1) == 0
     assert args.get_warmup_steps(100) == 5
+
+
+# ---- evaluation ----
+
+
+def test_a_dropped_last_training_batch_leaves_the_evaluation_whole(tmp_path: Path) -> None:
+    from hfseg.finetune import make_trainer
+    from hfseg.models import load_model
+
+    folder = make_folder(tmp_path / "data", count=14)
+    data, labels = load_dataset("folder", str(folder), train_val_test_split=(0.5, 0.5))
+    flags = ["--output_dir", str(tmp_path / "run"), "--dataloader_drop_last", "true"]
+    arguments = parse([*FLAGS, *flags, "--per_device_eval_batch_size", "4"])
+    model, processor = load_model("segformer-tiny", labels, pretrained=False)
+    trainer = make_trainer(arguments, model, processor, data, labels, SegmentationLoss())
+    assert "eval_mean_iou" in trainer.evaluate()
+    assert len(trainer.scores.per_image) == 7
+    assert len(trainer.get_train_dataloader()) == 0  # 7 images are no whole batch of 8

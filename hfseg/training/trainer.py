@@ -100,12 +100,14 @@ class SegmentationTrainer(Trainer):
         training = kwargs.get("is_training", False)
         if training and isinstance(dataset, IterableDataset):
             return self._stream_loader(dataset)
-        collator = self.data_collator
-        self.data_collator = collator if training else self._evaluation_collator
+        collator, drop_last = self.data_collator, self.args.dataloader_drop_last
+        if not training:
+            # `Trainer` would drop the last batch of an evaluation too: images never scored
+            self.data_collator, self.args.dataloader_drop_last = self._evaluation_collator, False
         try:
             loader = super()._get_dataloader(dataset, description, *args, **kwargs)
         finally:
-            self.data_collator = collator
+            self.data_collator, self.args.dataloader_drop_last = collator, drop_last
         # Starting an epoch draws a seed for the workers. Drawn from a generator of its own, it
         # can't shift the dropout of a resumed run.
         getattr(loader, "base_dataloader", loader).generator = torch.Generator().manual_seed(0)
