@@ -419,6 +419,9 @@ def _evaluate(trainer: "SegmentationTrainer", prefix: str, samples: Any = None) 
     scores = trainer.evaluate(samples, metric_key_prefix=prefix)
     if not math.isfinite(scores[f"{prefix}_loss"]):
         logger.warning("the loss is not finite: the run diverged; try a lower --learning_rate")
+    low, high = trainer.scores.interval()
+    if math.isfinite(low):
+        scores[f"{prefix}_mean_iou_interval_95"] = [low, high]
     return Evaluation(
         scores=scores,
         confusion=trainer.scores.confusion,

@@ -48,13 +48,14 @@ class Evaluation:
     """One split, scored.
 
     Attributes:
-        scores: with the prefix `eval_` or `test_`.
+        scores: with the prefix `eval_` or `test_`; `..._mean_iou_interval_95` is [low, high], from
+            a bootstrap over the images.
         confusion: (K, K) int64, rows truth.
         per_image: sample index -> mIoU.
         absent: classes in neither labels nor predictions.
     """
 
-    scores: dict[str, float]
+    scores: dict[str, Any]
     confusion: np.ndarray
     per_image: dict[int, float]
     absent: list[str]
