@@ -66,6 +66,8 @@ def finetune(arguments: Arguments) -> dict[str, float]:
 
         trainer.add_callback(PushCheckpoints(hub))
     if trainer.is_world_process_zero():
+        if hub is not None:
+            hub.prepare()
         _print_start(arguments, data, model)
         if resume_from is None:
             _clear(Path(training.output_dir))

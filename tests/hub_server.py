@@ -26,6 +26,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
+from hub_card_rules import card_errors
+
 TOKEN = "hf_loopback"
 USER = "me"
 STRANGER = "hf_stranger"
@@ -275,7 +277,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.query = {key: values[-1] for key, values in parse_qs(parts.query).items()}
         try:
             if self.fault is not None and self.fault.status is not None:
-                self._send(self.fault.status, b"{}", self.fault.headers)
+                page = {"Content-Type": "text/html", **self.fault.headers}
+                self._send(self.fault.status, b"<html>a gateway's page</html>", page)
                 return
             for wanted, pattern, name in _ROUTES:
                 match = re.fullmatch(pattern, parts.path) if wanted == method else None
@@ -344,15 +347,20 @@ class _Handler(BaseHTTPRequestHandler):
     # ---- account and repositories ----
 
     def whoami(self) -> dict[str, Any]:
-        if self.token != TOKEN:
+        if self.token not in (TOKEN, STRANGER):
             raise HubError(401, "Unauthorized", "Invalid credentials in Authorization header")
-        access = {"displayName": "test", "role": "write"}
+        name, role = (USER, "write") if self.token == TOKEN else ("stranger", "read")
         return {
-            "type": "user", "name": USER, "fullname": USER, "orgs": [],
-            "auth": {"accessToken": access},
+            "type": "user", "name": name, "fullname": name, "orgs": [],
+            "auth": {"accessToken": {"displayName": "test", "role": role}},
         }  # fmt: skip
 
     def validate_yaml(self) -> dict[str, Any]:
+        wish = json.loads(self.body)
+        errors = [{"message": each} for each in card_errors(wish["content"], wish["repoType"])]
+        if errors:
+            said = "; ".join(each["message"] for each in errors)
+            raise HubError(400, "BadRequest", said, errors=errors, warnings=[])
         return {"errors": [], "warnings": []}
 
     def create(self) -> dict[str, Any]:

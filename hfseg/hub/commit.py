@@ -23,6 +23,22 @@ _TEXT = (".md", ".json", ".yaml", ".yml", ".py", ".txt", ".css")
 _TOKEN = re.compile(r"\bhf_[A-Za-z0-9]{16,}")
 
 
+def check_token(repo_id: str, token: str | None = None) -> None:
+    """Find out, before any work is done, that nothing can be pushed; changes nothing on the Hub.
+
+    Raises:
+        UserError: a name that is none, a token that the Hub does not accept, or no Hub.
+    """
+    from huggingface_hub import whoami
+    from huggingface_hub.utils import validate_repo_id
+
+    def check() -> Any:
+        validate_repo_id(repo_id)
+        return whoami(token=token)
+
+    asked(check, repo_id, "model")
+
+
 def prepare_repository(
     repo_id: str,
     *,
@@ -31,7 +47,7 @@ def prepare_repository(
     token: str | None = None,
     space_sdk: str | None = None,
 ) -> str:
-    """Make the repository if it isn't there; finds a wrong name or token before the work is done.
+    """Make the repository if it isn't there; finds out whether it can be written to.
 
     Args:
         repo_id: `OWNER/NAME`, or `NAME` for one of your own.
