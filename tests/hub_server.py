@@ -16,6 +16,7 @@ import hashlib
 import json
 import re
 import socket
+import sys
 import tempfile
 import threading
 import time
@@ -150,8 +151,7 @@ class HubServer:
         class Handler(_Handler):
             server_hub = hub
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
+        self._server = _Listener(("127.0.0.1", 0), Handler)
         self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
 
     @property
@@ -176,6 +176,12 @@ class HubServer:
         repo = self.repos[type, id] = Repo(type, id, **options)
         repo.commit("add", {path: File(data, _is_lfs(path)) for path, data in files.items()})
         return repo
+
+    def update(self, type: str, id: str, files: dict[str, bytes]) -> None:
+        """Another commit on `main`, without a client."""
+        there = self.repos[type, id].at("main").files
+        changed = {path: File(data, _is_lfs(path)) for path, data in files.items()}
+        self.repos[type, id].commit("update", {**there, **changed})
 
     def fail(self, method: str, path: str, **what: Any) -> Fault:
         """Let something go wrong (see `Fault`)."""
@@ -240,6 +246,14 @@ _ROUTES = [
         "resolve",
     ),
 ]
+
+
+class _Listener(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        if not isinstance(sys.exception(), ConnectionError):  # a client that did not wait
+            super().handle_error(request, client_address)
 
 
 class _Handler(BaseHTTPRequestHandler):

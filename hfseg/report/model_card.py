@@ -164,7 +164,8 @@ def write_model_card(output_dir: str | Path, run: CardInputs) -> Path:
 
 
 def for_repository(card: str, repo_id: str) -> str:
-    """The text of a card with a usage that loads `repo_id`, wherever it loaded from before."""
+    """The text of a card as that of `repo_id`: its title, its `model-index`, and a usage that
+    loads it, whatever they named before."""
     used = re.search(r'pipeline\("image-segmentation", model="([^"]+)"', card)
     if used is None:
         return card
@@ -173,7 +174,10 @@ def for_repository(card: str, repo_id: str) -> str:
         return block[0].replace(f'"{used[1]}"', f'"{repo_id}"')
 
     card = re.sub(r"```python\n.*?```", renamed, card, flags=re.DOTALL)
-    return re.sub(rf"\n`{re.escape(used[1])}` is this folder: [^\n]*\n", "", card)
+    card = re.sub(rf"\n`{re.escape(used[1])}` is this folder: [^\n]*\n", "", card)
+    name = repo_id.split("/")[-1]
+    card = re.sub(r"(?<=^model-index:\n- name: )[^\n]*", name, card, count=1, flags=re.MULTILINE)
+    return re.sub(r"^# [^\n]*", f"# {name}", card, count=1, flags=re.MULTILINE)
 
 
 def _metadata(run: CardInputs) -> ModelCardData:
