@@ -206,21 +206,19 @@ def test_the_usage_of_the_card_works_as_pasted(pushed: Pushed, tmp_path: Path) -
     use_card(pushed.hub, "me/roofs", Path(pushed.photo), tmp_path)
 
 
-def use_card(hub: Hub, repo_id: str, photo: Path, folder: Path) -> None:
-    """Run the three blocks of a card, one after the other, where hfseg is installed."""
+def blocks_of(hub: Hub, repo_id: str) -> list[str]:
     card = hub.server.repos["model", repo_id].files["README.md"].decode()
-    blocks = re.findall(r"```python\n(.*?)```", card, flags=re.DOTALL)
+    return re.findall(r"```python\n(.*?)```", card, flags=re.DOTALL)
+
+
+def use_card(hub: Hub, repo_id: str, photo: Path, folder: Path) -> None:
+    """Run the three blocks of a card, one after the other, as somebody with hfseg does."""
+    blocks = blocks_of(hub, repo_id)
     assert len(blocks) == 3 and all(f'"{repo_id}"' in block for block in blocks)
     code = f"import os; os.chdir({str(folder)!r})\n" + "\n".join(blocks)
     Image.open(photo).convert("RGB").save(folder / "photo.jpg")
     hub.run("-c", code)
     assert Image.open(folder / "overlay.png").width % 64 == 0  # enlarged, to hold a legend
-    # the first two need nothing of ours
-    foreign = "\n".join([*code.splitlines()[:1], *blocks[:2], "import sys", ALONE])
-    hub.run("-c", foreign, PYTHONPATH="")
-
-
-ALONE = "assert 'hfseg' not in sys.modules and tuple(mask.shape) == image.size[::-1]"
 
 
 def check_loading(hub: Hub, repo_id: str, run: Path, photo: str, root: Path) -> None:
@@ -265,6 +263,11 @@ def test_strangers_get_the_masks_of_every_architecture(hub: Hub, tmp_path: Path,
     photo = data / "images" / "000.png"
     check_loading(hub, "me/model", run, str(photo), tmp_path)
     use_card(hub, "me/model", photo, tmp_path)
+    without_ours = "\n".join([*blocks_of(hub, "me/model")[:2], "print([*mask.shape])"])
+    foreign = hub.run(
+        "-c", f"import os; os.chdir({str(tmp_path)!r})\n{without_ours}", PYTHONPATH=""
+    )
+    assert last_json(foreign) == [48, 64]
     evaluate = (
         REPOSITORY / "scripts" / "evaluate_model.py", "--model_name_or_path", "me/model",
         "--dataset_name", "folder", "--dataset_path", data, "--image_size", "32",

@@ -19,6 +19,7 @@ _TYPES = {
     "mobilevit": "MobileViT",
     "mobilevitv2": "MobileViTV2",
 }
+_BACKBONES = {"convnext": "ConvNeXt", "swin": "Swin Transformer", "resnet": "ResNet"}
 _SMP = {
     "deeplabv3": "DeepLabV3",
     "deeplabv3plus": "DeepLabV3+",
@@ -60,5 +61,6 @@ def architecture_in_words(config: "PreTrainedConfig") -> str:
         return f"{words} with a MobileNetV2 encoder"
     backbone = getattr(config, "backbone_config", None)
     if backbone is not None:
-        return f"{words} with a {backbone.model_type} backbone"
+        kind = backbone.model_type
+        return f"{words} with a {_BACKBONES.get(kind, kind)} backbone"
     return words
