@@ -287,6 +287,16 @@ def test_only_pictures_that_exist_are_linked_relatively(tmp_path):
     assert re.findall(r"!\[.*?\]\((.*?)\)", card_text(tmp_path)) == ["report/curves.png"]
 
 
+def test_examples_are_seen_first_and_once(tmp_path):
+    (tmp_path / "report").mkdir()
+    for name in ("curves.png", "predictions.png"):
+        (tmp_path / "report" / name).touch()
+    text = card_text(tmp_path)
+    pictures = re.findall(r"!\[.*?\]\((.*?)\)", text)
+    assert pictures == ["report/predictions.png", "report/curves.png"]
+    assert text.index("predictions.png") < text.index("## Usage")
+
+
 def test_labels_table_gives_each_class_its_color(tmp_path):
     assert "| 1 | road | `#e69f00` |" in card_text(tmp_path)
 

@@ -17,8 +17,9 @@ from hfseg.report.redaction import redacted, redacted_values
 
 TEMPLATE = Path(__file__).with_name("model_card_template.md")
 
+_EXAMPLES = "report/predictions.png"
 PICTURES = {
-    "report/predictions.png": "Images, ground truth and predictions",
+    _EXAMPLES: "Images, ground truth and predictions",
     "report/per_class_iou.png": "IoU per class",
     "report/confusion_matrix.png": "Confusion matrix",
     "report/curves.png": "Training curves",
@@ -143,6 +144,7 @@ def write_model_card(output_dir: str | Path, run: CardInputs) -> Path:
         long_table=len(run.label_set) > _LONG_TABLE,
         start=_start(run),
         pictures={p: t for p, t in PICTURES.items() if (output_dir / p).is_file()},
+        examples=_EXAMPLES,
         recipe=yaml.safe_dump(
             redacted_values(run.recipe), sort_keys=False, allow_unicode=True
         ).strip(),
