@@ -32,8 +32,8 @@ _SIZES_LOOKED_AT = 64
 def finetune(arguments: Arguments) -> dict[str, float]:
     """Train, evaluate, and leave in `output_dir` what the README lists.
 
-    Everything that can be wrong with data, model or flags is found before the output folder is
-    touched.
+    Everything that can be wrong with data, model or flags is found before anything in the output
+    folder is touched.
 
     Returns:
         The validation scores, `eval_mean_iou` and the rest.

@@ -312,7 +312,7 @@ def test_a_repository_of_somebody_else_stops_the_run_before_it_trains(
         "--hub_model_id", "me/x", check=False, HF_TOKEN=STRANGER_TOKEN,
     )  # fmt: skip
     assert stopped.returncode == 2 and "may not write to me/x" in stopped.stderr
-    assert not folder.exists()
+    assert not list(folder.glob("*")) and not hub.server.repos
 
 
 @pytest.mark.slow
