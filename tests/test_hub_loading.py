@@ -160,6 +160,7 @@ def test_a_fault_gives_the_right_weights_or_one_sentence_and_the_next_try_gives_
     assert loader.load("me/open") == 2.0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: "-".join(map(str, fault.values())))
 def test_a_lasting_fault_is_one_sentence_and_leaves_nothing_wrong_in_the_cache(
     loader: Loader, fault: dict

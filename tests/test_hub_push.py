@@ -302,6 +302,7 @@ def test_wrong_data_leave_no_repository_behind(hub: Hub, tmp_path: Path) -> None
     assert not hub.server.repos
 
 
+@pytest.mark.slow
 def test_a_repository_of_somebody_else_stops_the_run_before_it_trains(
     hub: Hub, tmp_path: Path
 ) -> None:
