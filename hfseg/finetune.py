@@ -32,8 +32,8 @@ _SIZES_LOOKED_AT = 64
 def finetune(arguments: Arguments) -> dict[str, float]:
     """Train, evaluate, and leave in `output_dir` what the README lists.
 
-    Everything that can be wrong with data, model or flags is found before the output folder is
-    touched.
+    Everything that can be wrong with data, model or flags is found before anything in the output
+    folder is touched.
 
     Returns:
         The validation scores, `eval_mean_iou` and the rest.
@@ -66,6 +66,8 @@ def finetune(arguments: Arguments) -> dict[str, float]:
 
         trainer.add_callback(PushCheckpoints(hub))
     if trainer.is_world_process_zero():
+        if hub is not None:
+            hub.prepare()
         _print_start(arguments, data, model)
         if resume_from is None:
             _clear(Path(training.output_dir))
@@ -419,6 +421,9 @@ def _evaluate(trainer: "SegmentationTrainer", prefix: str, samples: Any = None) 
     scores = trainer.evaluate(samples, metric_key_prefix=prefix)
     if not math.isfinite(scores[f"{prefix}_loss"]):
         logger.warning("the loss is not finite: the run diverged; try a lower --learning_rate")
+    low, high = trainer.scores.interval()
+    if math.isfinite(low):
+        scores[f"{prefix}_mean_iou_interval_95"] = [low, high]
     return Evaluation(
         scores=scores,
         confusion=trainer.scores.confusion,

@@ -1,5 +1,6 @@
 """What can go wrong between here and the Hub, each as one sentence that says what to do."""
 
+import json
 from collections.abc import Iterator
 
 _PREFIX = {"model": "", "dataset": "datasets/", "space": "spaces/"}
@@ -42,7 +43,7 @@ def seconds_to_wait(error: BaseException) -> float | None:
                 return None
             named = cause.response.headers.get("Retry-After", "")
             return float(named) if named.isdigit() else 0.0
-        if _is_no_connection(cause):
+        if _is_no_connection(cause) or isinstance(cause, json.JSONDecodeError):
             return 0.0
     return None
 
@@ -63,6 +64,7 @@ def _sentence(error: BaseException, repo_id: str, repo_type: str, writing: bool)
         HFValidationError,
         LocalTokenNotFoundError,
         OfflineModeIsEnabled,
+        RemoteEntryNotFoundError,
         RepositoryNotFoundError,
         RevisionNotFoundError,
     )
@@ -96,6 +98,8 @@ def _sentence(error: BaseException, repo_id: str, repo_type: str, writing: bool)
             f"the Hub shows no {repo_type} {repo_id!r} to you; check the spelling, and if it is "
             "private, log in with `hf auth login` or HF_TOKEN"
         )
+    if isinstance(error, RemoteEntryNotFoundError):
+        return None  # the Hub works, but the repository lacks a file: the caller knows what for
     if isinstance(error, RevisionNotFoundError):
         return f"{repo_id} has no such branch, tag or commit; {page}/tree/main lists them"
     if isinstance(error, HfHubHTTPError):
@@ -112,6 +116,10 @@ def _sentence(error: BaseException, repo_id: str, repo_type: str, writing: bool)
         if status == 412:
             return f"somebody else changed {repo_id} at the same time; try again"
         return f"the Hub refuses ({' '.join(str(error).split())[:200]})"
+    if writing and isinstance(
+        error, json.JSONDecodeError
+    ):  # a gateway's page instead of the Hub's answer
+        return f"what {constants.ENDPOINT} answers makes no sense; try again later"
     if _is_no_connection(error):
         return (
             f"the Hub at {constants.ENDPOINT} can't be reached or the connection broke; check the "

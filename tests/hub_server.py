@@ -16,6 +16,7 @@ import hashlib
 import json
 import re
 import socket
+import sys
 import tempfile
 import threading
 import time
@@ -25,6 +26,8 @@ from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
+
+from hub_card_rules import card_errors
 
 TOKEN = "hf_loopback"
 USER = "me"
@@ -148,8 +151,7 @@ class HubServer:
         class Handler(_Handler):
             server_hub = hub
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
+        self._server = _Listener(("127.0.0.1", 0), Handler)
         self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
 
     @property
@@ -174,6 +176,12 @@ class HubServer:
         repo = self.repos[type, id] = Repo(type, id, **options)
         repo.commit("add", {path: File(data, _is_lfs(path)) for path, data in files.items()})
         return repo
+
+    def update(self, type: str, id: str, files: dict[str, bytes]) -> None:
+        """Another commit on `main`, without a client."""
+        there = self.repos[type, id].at("main").files
+        changed = {path: File(data, _is_lfs(path)) for path, data in files.items()}
+        self.repos[type, id].commit("update", {**there, **changed})
 
     def fail(self, method: str, path: str, **what: Any) -> Fault:
         """Let something go wrong (see `Fault`)."""
@@ -240,6 +248,14 @@ _ROUTES = [
 ]
 
 
+class _Listener(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        if not isinstance(sys.exception(), ConnectionError):  # a client that did not wait
+            super().handle_error(request, client_address)
+
+
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     server_hub: HubServer
@@ -275,7 +291,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.query = {key: values[-1] for key, values in parse_qs(parts.query).items()}
         try:
             if self.fault is not None and self.fault.status is not None:
-                self._send(self.fault.status, b"{}", self.fault.headers)
+                page = {"Content-Type": "text/html", **self.fault.headers}
+                self._send(self.fault.status, b"<html>a gateway's page</html>", page)
                 return
             for wanted, pattern, name in _ROUTES:
                 match = re.fullmatch(pattern, parts.path) if wanted == method else None
@@ -344,15 +361,20 @@ class _Handler(BaseHTTPRequestHandler):
     # ---- account and repositories ----
 
     def whoami(self) -> dict[str, Any]:
-        if self.token != TOKEN:
+        if self.token not in (TOKEN, STRANGER):
             raise HubError(401, "Unauthorized", "Invalid credentials in Authorization header")
-        access = {"displayName": "test", "role": "write"}
+        name, role = (USER, "write") if self.token == TOKEN else ("stranger", "read")
         return {
-            "type": "user", "name": USER, "fullname": USER, "orgs": [],
-            "auth": {"accessToken": access},
+            "type": "user", "name": name, "fullname": name, "orgs": [],
+            "auth": {"accessToken": {"displayName": "test", "role": role}},
         }  # fmt: skip
 
     def validate_yaml(self) -> dict[str, Any]:
+        wish = json.loads(self.body)
+        errors = [{"message": each} for each in card_errors(wish["content"], wish["repoType"])]
+        if errors:
+            said = "; ".join(each["message"] for each in errors)
+            raise HubError(400, "BadRequest", said, errors=errors, warnings=[])
         return {"errors": [], "warnings": []}
 
     def create(self) -> dict[str, Any]:

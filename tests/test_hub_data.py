@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import REPOSITORY, Hub
+from conftest import REPOSITORY, Hub, make_folder
 from PIL import Image
 
 PUSH = REPOSITORY / "scripts" / "push_dataset.py"
@@ -83,6 +83,18 @@ def test_official_layout_pushed_and_loaded_by_id_has_the_same_pixels(
         (str(tmp_path / "local"), {}),
     )
     assert copies == [official] * 3
+
+
+def test_a_push_of_data_that_breaks_off_is_one_sentence(hub: Hub, tmp_path: Path) -> None:
+    source = make_folder(tmp_path / "data", count=6)
+    hub.server.fail("POST", "/commit/", cut="upload", times=100)
+    flags = ("--dataset_name", "folder", "--dataset_path", source, "--repo_id", "me/data")
+    failed = hub.run(PUSH, *flags, check=False)
+    assert failed.returncode == 2 and "Traceback" not in failed.stderr
+    assert "me/data" in failed.stderr and "the connection broke" in failed.stderr
+    assert not any(
+        path.endswith(".parquet") for path in hub.server.repos["dataset", "me/data"].files
+    )
 
 
 def png(image: Image.Image) -> bytes:

@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 from conftest import REPOSITORY, Hub
 from hub_server import STRANGER, TOKEN, HubServer, Repo
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 from safetensors.numpy import save_file
 
 # One process pushes whatever it is told, since starting one takes seconds. It does not sleep
@@ -39,7 +41,7 @@ class Pusher:
         self.server = server
         self.process = subprocess.Popen(
             [sys.executable, "-c", PUSHER],
-            env=Hub(server, home).env,
+            env={**Hub(server, home).env, **SECRETS},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -107,6 +109,7 @@ def content(folder: Path) -> dict[str, bytes]:
     "fault",
     [
         {"method": "POST", "path": "/repos/create", "status": 503},
+        {"method": "POST", "path": "/validate-yaml", "status": 503},
         {"method": "POST", "path": "/commit/", "status": 500},
         {"method": "POST", "path": "/preupload/", "status": 503, "times": 3},
         {"method": "POST", "path": "objects/batch", "status": 502},
@@ -142,8 +145,9 @@ def test_when_the_hub_asks_to_wait_it_is_given_that_time(pusher: Pusher, folder:
         ({"method": "POST", "path": "/commit/", "status": 429}, "slow down (429)"),
         ({"method": "PUT", "path": "/lfs/", "cut": "upload"}, "the connection broke"),
         ({"method": "POST", "path": "/commit/", "status": 403}, "may not write to me/run"),
+        ({"method": "POST", "path": "/validate-yaml", "status": 504}, "makes no sense"),
     ],
-    ids=["500", "429", "cut", "403"],
+    ids=["500", "429", "cut", "403", "gateway"],
 )
 def test_a_lasting_fault_is_one_sentence_and_the_push_can_be_repeated(
     pusher: Pusher, folder: Path, fault: dict, said: str
@@ -180,6 +184,33 @@ def test_damaged_weights_are_not_pushed(pusher: Pusher, folder: Path) -> None:
     weights = folder / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-100])
     assert "is damaged" in str(pusher.push(folder))
+    assert not pusher.repo.files
+
+
+def test_a_card_that_the_hub_refuses_is_one_sentence(pusher: Pusher, folder: Path) -> None:
+    (folder / "README.md").write_text("---\nlicense: mine\n---\n# a card\n")
+    error = str(pusher.push(folder))
+    assert "Invalid metadata in README.md" in error and "\n" not in error
+    assert not pusher.repo.files
+
+
+SECRETS = {"A_PASSWORD": "swordfish-9", "WANDB_API_KEY": "0123456789abcdef0123"}
+
+
+@pytest.mark.parametrize("where", ["report/curves.png", "model.safetensors", "eval_results.json"])
+def test_secrets_of_the_environment_are_found_in_pictures_and_weights_too(
+    pusher: Pusher, folder: Path, where: str
+) -> None:
+    secret = SECRETS["A_PASSWORD"]
+    if where.endswith(".png"):
+        note = PngInfo()
+        note.add_text("Comment", secret, zip=True)
+        Image.new("L", (4, 4)).save(folder / where, pnginfo=note)
+    elif where.endswith(".safetensors"):
+        save_file({"a": np.zeros(3)}, folder / where, metadata={"by": secret})
+    else:
+        (folder / where).write_text(f'{{"key": "{SECRETS["WANDB_API_KEY"]}"}}')
+    assert f"{where} holds" in str(pusher.push(folder))
     assert not pusher.repo.files
 
 

@@ -1,7 +1,9 @@
 """`--push_to_hub`, and loading what was pushed in processes that never saw the training."""
 
 import getpass
+import io
 import json
+import platform
 import re
 import subprocess
 from collections.abc import Iterator
@@ -11,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import REPOSITORY, Hub, make_folder
+from hub_server import STRANGER as STRANGER_TOKEN
 from hub_server import TOKEN, HubServer, Repo
 from huggingface_hub import ModelCard
 from launch import finetune_command
@@ -23,6 +26,8 @@ FLAGS = (
     "--disable_tqdm", "true",
     "--eval_strategy", "no", "--save_strategy", "no", "--seed", "3",
 )  # fmt: skip
+PRETRAINED = tuple(flag for flag in FLAGS if flag != "--from_scratch")
+SECRETS = {"A_SECRET": "swordfish-9", "WANDB_API_KEY": "0123456789abcdef0123"}
 MODELS = {
     "segformer-tiny": (),
     "deeplabv3plus-mobilenet_v2": (),
@@ -103,18 +108,30 @@ class Pushed:
 
 @pytest.fixture(scope="module")
 def pushed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pushed]:
-    """The smallest SegFormer after one step of two processes."""
-    root = tmp_path_factory.mktemp("private-folder")
+    """The smallest SegFormer after one step of two processes, from weights in a local folder."""
+    root = tmp_path_factory.mktemp("private-folder") / "jane-doe"
     data = make_folder(root / "data", count=12)
+    save_encoder(root / "weights" / "own-mit")
     with HubServer() as server:
         hub = Hub(server, root / "hf-home")
         done = train(
-            hub, "--dataset_name", "folder", "--dataset_path", str(data), *FLAGS,
-            "--model_name_or_path", "segformer-tiny", "--output_dir", str(root / "run"),
+            hub, "--dataset_name", "folder", "--dataset_path", str(data), *PRETRAINED,
+            "--model_name_or_path", "segformer-tiny", "--encoder_weights",
+            str(root / "weights" / "own-mit"), "--output_dir", str(root / "run"),
             "--push_to_hub", "--hub_model_id", "me/roofs", "--hub_private_repo", "true",
-            "--hub_token", TOKEN, processes=2, A_SECRET="swordfish-9",
+            "--hub_token", TOKEN, processes=2, USER="jane-doe", LOGNAME="jane-doe", **SECRETS,
         )  # fmt: skip
         yield Pushed(hub, root / "run", data, done.stdout)
+
+
+def save_encoder(folder: Path) -> None:
+    """The encoder of the smallest SegFormer, as others publish theirs: weights and processor."""
+    from hfseg.labels import LabelSet
+    from hfseg.models import load_model
+
+    model, processor = load_model("segformer-tiny", LabelSet(("a", "b")), pretrained=False)
+    model.segformer.save_pretrained(folder)
+    processor.save_pretrained(folder)
 
 
 def test_two_processes_push_in_one_commit_what_a_user_needs(pushed: Pushed) -> None:
@@ -129,37 +146,79 @@ def test_two_processes_push_in_one_commit_what_a_user_needs(pushed: Pushed) -> N
     assert push.startswith("pushed to http") and last.startswith("eval_mean_iou ")
 
 
+def readable(path: str, content: bytes) -> bytes:
+    """A file's bytes, and what is said in the metadata of pictures and weights."""
+    if path.endswith(".png"):
+        with Image.open(io.BytesIO(content)) as picture:
+            return content + repr([picture.info, dict(picture.getexif())]).encode()
+    return content  # the metadata of safetensors are plain JSON at its start
+
+
 def test_the_pushed_files_tell_nothing_of_the_machine(pushed: Pushed) -> None:
     folder = str(pushed.run.parent)
-    forbidden = (folder, str(Path.home()) + "/", str(REPOSITORY), TOKEN, "swordfish-9")
-    forbidden += (f"/{getpass.getuser()}/", "private-folder")
+    forbidden = {folder, str(Path.home()) + "/", str(REPOSITORY), TOKEN, *SECRETS.values()}
+    forbidden |= {f"/{getpass.getuser()}/", "private-folder", "jane-doe", platform.node()}
+    forbidden |= {value for value in pushed.hub.env.values() if len(value) >= 12}
     path = re.compile(rb"(?<![\w.:/<])/(?:home|root|tmp|mnt|usr|var|work|Users)/")
     for name, content in pushed.repo.files.items():
+        said = readable(name, content)
         for words in forbidden:
-            assert words.encode() not in content, f"{name} holds {words}"
-        assert name.endswith((".png", ".safetensors")) or not path.search(content), name
+            assert len(words) < 6 or words.encode() not in said, f"{name} holds {words}"
+        assert name.endswith((".png", ".safetensors")) or not path.search(said), name
     assert b"hub_" not in pushed.repo.files["recipe.yaml"]
+    assert b"encoder_weights: own-mit" in pushed.repo.files["recipe.yaml"]
+
+
+READ_CARD = """
+import json
+from huggingface_hub import ModelCard
+card = ModelCard.load("me/roofs")
+card.validate()
+print(json.dumps({
+    "scores": {each.metric_type: each.metric_value for each in card.data.eval_results},
+    "splits": sorted({each.dataset_split for each in card.data.eval_results}),
+    "data": {k: v for k, v in card.data.to_dict().items() if k != "model-index"},
+    "name": card.data.model_name,
+    "text": card.text,
+}))
+"""
 
 
 def test_the_card_reads_back_as_the_numbers_of_the_run(pushed: Pushed) -> None:
-    card = ModelCard(pushed.repo.files["README.md"].decode())
+    card = last_json(pushed.hub.run("-c", READ_CARD))
+    assert ("POST", "/api/validate-yaml") in pushed.hub.server.requests
     scores = json.loads(pushed.repo.files["eval_results.json"])
-    results = {each.metric_type: each.metric_value for each in card.data.eval_results}
-    assert results == {
+    assert card["scores"] == {
         key: scores[f"eval_{key}"] for key in ("mean_iou", "mean_accuracy", "overall_accuracy")
     }
-    assert card.data.pipeline_tag == "image-segmentation"
-    assert "is this folder" not in card.text
+    assert card["splits"] == ["validation"] and card["name"] == "roofs"
+    assert card["data"]["pipeline_tag"] == "image-segmentation"
+    assert "base_model" not in card["data"] and "license" not in card["data"]  # local, unknown
+    low, high = scores["eval_mean_iou_interval_95"]
+    assert low <= scores["eval_mean_iou"] <= high
+    assert f"(95 % interval {low:.4f} to {high:.4f})" in card["text"]
+    assert "is this folder" not in card["text"]
+    tested = json.loads(pushed.repo.files["test_results.json"])["test_mean_iou"]
+    assert f"| mean IoU | {scores['eval_mean_iou']:.4f} | {tested:.4f} |" in card["text"]
 
 
 def test_the_usage_of_the_card_works_as_pasted(pushed: Pushed, tmp_path: Path) -> None:
-    card = pushed.repo.files["README.md"].decode()
-    blocks = re.findall(r"```python\n(.*?)```", card, flags=re.DOTALL)
-    assert len(blocks) == 3 and all('"me/roofs"' in block for block in blocks)
-    code = f"import os; os.chdir({str(tmp_path)!r})\n" + "\n".join(blocks)
-    Image.open(pushed.photo).convert("RGB").save(tmp_path / "photo.jpg")
-    pushed.hub.run("-c", code)
-    assert Image.open(tmp_path / "overlay.png").width % 64 == 0  # enlarged, to hold a legend
+    use_card(pushed.hub, "me/roofs", Path(pushed.photo), tmp_path)
+
+
+def blocks_of(hub: Hub, repo_id: str) -> list[str]:
+    card = hub.server.repos["model", repo_id].files["README.md"].decode()
+    return re.findall(r"```python\n(.*?)```", card, flags=re.DOTALL)
+
+
+def use_card(hub: Hub, repo_id: str, photo: Path, folder: Path) -> None:
+    """Run the three blocks of a card, one after the other, as somebody with hfseg does."""
+    blocks = blocks_of(hub, repo_id)
+    assert len(blocks) == 3 and all(f'"{repo_id}"' in block for block in blocks)
+    code = f"import os; os.chdir({str(folder)!r})\n" + "\n".join(blocks)
+    Image.open(photo).convert("RGB").save(folder / "photo.jpg")
+    hub.run("-c", code)
+    assert Image.open(folder / "overlay.png").width % 64 == 0  # enlarged, to hold a legend
 
 
 def check_loading(hub: Hub, repo_id: str, run: Path, photo: str, root: Path) -> None:
@@ -201,7 +260,24 @@ def test_strangers_get_the_masks_of_every_architecture(hub: Hub, tmp_path: Path,
         "--model_name_or_path", name, "--output_dir", str(run),
         "--push_to_hub", "--hub_model_id", "me/model",
     )  # fmt: skip
-    check_loading(hub, "me/model", run, str(data / "images" / "000.png"), tmp_path)
+    photo = data / "images" / "000.png"
+    check_loading(hub, "me/model", run, str(photo), tmp_path)
+    use_card(hub, "me/model", photo, tmp_path)
+    without_ours = "\n".join([*blocks_of(hub, "me/model")[:2], "print([*mask.shape])"])
+    foreign = hub.run(
+        "-c", f"import os; os.chdir({str(tmp_path)!r})\n{without_ours}", PYTHONPATH=""
+    )
+    assert last_json(foreign) == [48, 64]
+    evaluate = (
+        REPOSITORY / "scripts" / "evaluate_model.py", "--model_name_or_path", "me/model",
+        "--dataset_name", "folder", "--dataset_path", data, "--image_size", "32",
+        "--max_eval_samples", "2", "--check_card", "--output_dir", tmp_path / "evaluation",
+    )  # fmt: skip
+    hub.run(*evaluate)
+    measured = json.loads((tmp_path / "evaluation" / "results.json").read_text())
+    trained = json.loads((run / "eval_results.json").read_text())
+    assert measured["mean_iou"] == trained["eval_mean_iou"]
+    assert measured["mean_iou_interval_95"] == trained["eval_mean_iou_interval_95"]
 
 
 def test_a_wrong_token_stops_the_run_before_it_starts(hub: Hub, tmp_path: Path) -> None:
@@ -213,6 +289,31 @@ def test_a_wrong_token_stops_the_run_before_it_starts(hub: Hub, tmp_path: Path) 
     assert stopped.returncode == 2
     assert "does not accept the token" in stopped.stderr and "Traceback" not in stopped.stderr
     assert not folder.exists()
+
+
+def test_wrong_data_leave_no_repository_behind(hub: Hub, tmp_path: Path) -> None:
+    stopped = train(
+        hub, *FLAGS, "--dataset_name", "folder", "--dataset_path", str(tmp_path / "none"),
+        "--output_dir", str(tmp_path / "run"), "--push_to_hub", "--hub_model_id", "me/x",
+        check=False,
+    )  # fmt: skip
+    assert stopped.returncode == 2 and "none" in stopped.stderr
+    assert ("GET", "/api/whoami-v2") in hub.server.requests
+    assert not hub.server.repos
+
+
+@pytest.mark.slow
+def test_a_repository_of_somebody_else_stops_the_run_before_it_trains(
+    hub: Hub, tmp_path: Path
+) -> None:
+    data, folder = make_folder(tmp_path / "data", count=12), tmp_path / "run"
+    stopped = train(
+        hub, "--dataset_name", "folder", "--dataset_path", str(data), *FLAGS,
+        "--model_name_or_path", "segformer-tiny", "--output_dir", str(folder), "--push_to_hub",
+        "--hub_model_id", "me/x", check=False, HF_TOKEN=STRANGER_TOKEN,
+    )  # fmt: skip
+    assert stopped.returncode == 2 and "may not write to me/x" in stopped.stderr
+    assert not list(folder.glob("*")) and not hub.server.repos
 
 
 @pytest.mark.slow
@@ -258,29 +359,20 @@ def test_data_encoder_and_result_all_live_on_the_hub(hub: Hub, tmp_path: Path) -
     """`finetune.py --dataset_name me/mini-camseq --push_to_hub`."""
     data = make_folder(tmp_path / "data", count=12)
     encoder = tmp_path / "encoder"
-    hub.run("-c", SAVE_ENCODER, encoder)
-    hub.server.add(
-        "model", "them/mit-tiny", {path.name: path.read_bytes() for path in encoder.iterdir()}
-    )
+    save_encoder(encoder)
+    files = {path.name: path.read_bytes() for path in encoder.iterdir()}
+    hub.server.add("model", "them/mit-tiny", {**files, "README.md": b"---\nlicense: mit\n---\n"})
     push = REPOSITORY / "scripts" / "push_dataset.py"
     source = ("--dataset_name", "folder", "--dataset_path", data)
     hub.run(push, *source, "--repo_id", "me/mini-camseq")
-    flags = [flag for flag in FLAGS if flag != "--from_scratch"]
     train(
-        hub, "--dataset_name", "me/mini-camseq", *flags, "--model_name_or_path", "segformer-tiny",
-        "--encoder_weights", "them/mit-tiny", "--output_dir", str(tmp_path / "run"),
-        "--push_to_hub", "--hub_model_id", "me/mini",
+        hub, "--dataset_name", "me/mini-camseq", *PRETRAINED,
+        "--model_name_or_path", "segformer-tiny", "--encoder_weights", "them/mit-tiny",
+        "--output_dir", str(tmp_path / "run"), "--push_to_hub", "--hub_model_id", "me/mini",
     )  # fmt: skip
     card = ModelCard(hub.server.repos["model", "me/mini"].files["README.md"].decode())
     assert card.data.datasets == ["me/mini-camseq"]
     assert card.data.base_model == "them/mit-tiny"
-
-
-SAVE_ENCODER = """
-import sys
-from hfseg.labels import LabelSet
-from hfseg.models import load_model
-model, processor = load_model("segformer-tiny", LabelSet(("a", "b")), pretrained=False)
-model.segformer.save_pretrained(sys.argv[1])
-processor.save_pretrained(sys.argv[1])
-"""
+    data_card = hub.server.repos["dataset", "me/mini-camseq"].files["README.md"].decode()
+    assert "license: other" in data_card  # so the model's says whose terms hold, not "mit"
+    assert (card.data.license, card.data.license_name) == ("other", "terms-of-me-mini-camseq")

@@ -4,12 +4,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import yaml
+from hub_card_rules import card_errors
 from huggingface_hub import ModelCard
 from PIL import Image
 
 from hfseg.labels import LabelSet
 from hfseg.report.citations import citations
-from hfseg.report.model_card import CardInputs, write_model_card
+from hfseg.report.licences import Licence, licence_of_model
+from hfseg.report.model_card import CardInputs, for_repository, write_model_card
 from hfseg.report.redaction import redacted, redacted_values
 
 LABELS = LabelSet(("sky", "road", "traffic sign", "car"))
@@ -85,6 +87,73 @@ def test_a_license_that_the_hub_lists_is_declared_as_it_is(tmp_path):
     assert (data.license, data.license_name) == ("apache-2.0", None)
 
 
+OPEN, NO_SALE, OTHER = Licence("apache-2.0"), Licence("cc-by-nc-4.0"), Licence("other", "http://x")
+
+
+@pytest.mark.parametrize(
+    ("weights", "data", "from_scratch", "declared"),
+    [
+        (OPEN, OPEN, False, "apache-2.0"),
+        (OPEN, None, False, "apache-2.0"),
+        (OPEN, NO_SALE, False, "cc-by-nc-4.0"),
+        (OPEN, OTHER, False, "terms of streets"),
+        (NO_SALE, OPEN, False, "cc-by-nc-4.0"),
+        (None, OPEN, False, None),
+        (None, OPEN, True, "apache-2.0"),
+        (None, OTHER, True, "terms of streets"),
+        (None, None, True, None),
+    ],
+)
+def test_the_license_never_allows_more_than_weights_and_data_do(
+    weights, data, from_scratch, declared
+):
+    licence = licence_of_model(weights, data, "streets", from_scratch)
+    assert (licence.name if licence else None) == declared
+
+
+def test_the_license_that_the_hub_does_not_list_is_linked(tmp_path):
+    changes = dict(
+        license="NVIDIA License", license_link="https://x.org/L", license_terms="no sale"
+    )
+    path = write_model_card(tmp_path, replace(RUN, **changes))
+    assert ModelCard.load(path).data.license_link == "https://x.org/L"
+    assert "[NVIDIA License](https://x.org/L) (no sale)." in path.read_text()
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"metrics": {}},
+        {"license": "NVIDIA License", "license_link": "https://x.org/L"},
+        {"license": "terms of My Data!"},
+        {"license": "cc-by-nc-sa-4.0", "base_model": "nvidia/mit-b0", "dataset_id": "a/b"},
+        {"dataset_name": "Straßen & Wege", "base_model": "/mnt/mit-b0", "needs_remote_code": True},
+    ],
+)
+def test_the_hub_accepts_the_metadata(tmp_path, changes):
+    assert card_errors(card_text(tmp_path, **changes), "model") == []
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("license: mit", "license: MIT", "is not in the list"),
+        ("license: mit", "license: [", "no YAML"),
+        ("base_model: a/b", "base_model: /mnt/a/b", "use an id of the Hub"),
+        ("pipeline_tag: image-segmentation", "pipeline_tag: semantics", "no task"),
+        ("value: 0.7", "value: .nan", "must be a number"),
+        ("type: mean_accuracy", "kind: mean_accuracy", '"metrics.type" is required'),
+        ("type: streets", "types: streets", '"dataset.type" is required'),
+        ("- name: street-segformer", "- title: street-segformer", 'name" is required'),
+    ],
+)
+def test_the_rules_of_the_hub_find_what_is_wrong(tmp_path, old, new, said):
+    text = card_text(tmp_path, license="mit", base_model="a/b")
+    assert old in text
+    assert any(said in each for each in card_errors(text.replace(old, new, 1), "model"))
+
+
 def test_base_model_is_declared_only_if_it_is_a_hub_id(tmp_path):
     for base_model, declared in (("nvidia/mit-b0", "nvidia/mit-b0"), ("/mnt/mit-b0", None)):
         data = ModelCard.load(write_model_card(tmp_path, replace(RUN, base_model=base_model))).data
@@ -153,6 +222,34 @@ def test_the_first_sentence_states_the_numbers_and_the_number_of_images(tmp_path
     assert "4 classes" in summary
 
 
+def test_the_interval_stands_beside_the_mean_iou(tmp_path):
+    metrics = {**RUN.metrics, "eval_mean_iou_interval_95": [0.5912, 0.6387]}
+    text = card_text(tmp_path, metrics=metrics)
+    assert "mean IoU **0.6123** (95 % interval 0.5912 to 0.6387)" in text
+    assert "The 95 % interval of the mean IoU on `validation` is 0.5912 to 0.6387 (perc" in text
+    assert "95 %" not in card_text(tmp_path)
+
+
+def test_the_scores_of_a_test_split_stand_beside_those_of_validation(tmp_path):
+    test = {"test_mean_iou": 0.5, "test_mean_accuracy": 0.6, "test_overall_accuracy": 0.8}
+    text = card_text(tmp_path, test_metrics=test, chosen_by="mean_iou")
+    assert "| mean IoU | 0.6123 | 0.5000 |" in text
+    assert "trust those of the test split more" in text
+    assert "| mean IoU | 0.6123 |\n" in card_text(tmp_path)
+
+
+def test_a_checkpoint_chosen_by_validation_is_said_to_be(tmp_path):
+    assert "best mean IoU on the validation split" in card_text(tmp_path, chosen_by="mean_iou")
+    assert "The checkpoint is" not in card_text(tmp_path)
+
+
+def test_a_pushed_card_names_the_repository_everywhere(tmp_path):
+    text = for_repository(card_text(tmp_path / "run-7"), "me/streets")
+    assert "\n# streets\n" in text and "run-7" not in text and "street-segformer" not in text
+    assert ModelCard(text).data.model_name == "streets"
+    assert for_repository(text, "me/streets") == text
+
+
 def test_absent_classes_are_named_and_not_given_a_number(tmp_path):
     text = card_text(tmp_path)
     assert "| traffic sign | absent |" in text
@@ -188,6 +285,16 @@ def test_only_pictures_that_exist_are_linked_relatively(tmp_path):
     (tmp_path / "report").mkdir()
     (tmp_path / "report" / "curves.png").touch()
     assert re.findall(r"!\[.*?\]\((.*?)\)", card_text(tmp_path)) == ["report/curves.png"]
+
+
+def test_examples_are_seen_first_and_once(tmp_path):
+    (tmp_path / "report").mkdir()
+    for name in ("curves.png", "predictions.png"):
+        (tmp_path / "report" / name).touch()
+    text = card_text(tmp_path)
+    pictures = re.findall(r"!\[.*?\]\((.*?)\)", text)
+    assert pictures == ["report/predictions.png", "report/curves.png"]
+    assert text.index("predictions.png") < text.index("## Usage")
 
 
 def test_labels_table_gives_each_class_its_color(tmp_path):
@@ -248,7 +355,9 @@ def test_the_usage_works_as_pasted(tmp_path, monkeypatch):
     assert {segment["label"] for segment in names["segments"]} <= set(LABELS.names)
     exec(steps, names)
     assert tuple(names["mask"].shape) == (48, 64)
-    compile(segmenter, "card", "exec")
+    exec(segmenter, names)
+    with Image.open("overlay.png") as drawn:
+        assert drawn.height >= 48
 
 
 @pytest.mark.parametrize(

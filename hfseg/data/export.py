@@ -70,7 +70,6 @@ def push_dataset(
         UserError: an upload that the Hub refuses.
     """
     from huggingface_hub import HfApi
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
     api = HfApi()
     folder = Path(tempfile.mkdtemp(prefix="hfseg-push-"))
@@ -85,8 +84,12 @@ def push_dataset(
             commit_message="Upload with hfseg",
             delete_patterns="data/*.parquet",
         )
-    except (HfHubHTTPError, HFValidationError, OSError) as error:
+    except UserError:
+        raise
+    except Exception as error:  # of the Hub's client and of the HTTP library under it
         cause = explain_hub_error(error, repo_id, "dataset", writing=True)
+        if cause is None and not isinstance(error, OSError):
+            raise
         raise UserError(
             f"the data set can't be pushed to {repo_id!r}: "
             f"{cause or ' '.join(str(error).split())[:300]}"

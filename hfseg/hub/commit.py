@@ -6,6 +6,7 @@ import os
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
+from io import BytesIO
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -20,7 +21,25 @@ _WAITS = (1.0, 5.0)  # seconds between tries
 _LONGEST_WAIT = 120.0  # that the Hub may ask for
 
 _TEXT = (".md", ".json", ".yaml", ".yml", ".py", ".txt", ".css")
+_SECRET_NAME = re.compile(r"TOKEN|SECRET|PASSWORD|API_?KEY", re.IGNORECASE)
+_SHORTEST_SECRET = 8  # characters; anything shorter is found by chance
 _TOKEN = re.compile(r"\bhf_[A-Za-z0-9]{16,}")
+
+
+def check_token(repo_id: str, token: str | None = None) -> None:
+    """Find out, before any work is done, that nothing can be pushed; changes nothing on the Hub.
+
+    Raises:
+        UserError: a name that is none, a token that the Hub does not accept, or no Hub.
+    """
+    from huggingface_hub import whoami
+    from huggingface_hub.utils import validate_repo_id
+
+    def check() -> Any:
+        validate_repo_id(repo_id)
+        return whoami(token=token)
+
+    asked(check, repo_id, "model")
 
 
 def prepare_repository(
@@ -31,7 +50,7 @@ def prepare_repository(
     token: str | None = None,
     space_sdk: str | None = None,
 ) -> str:
-    """Make the repository if it isn't there; finds a wrong name or token before the work is done.
+    """Make the repository if it isn't there; finds out whether it can be written to.
 
     Args:
         repo_id: `OWNER/NAME`, or `NAME` for one of your own.
@@ -135,14 +154,36 @@ def _check_content(files: Mapping[str, Path | bytes]) -> None:
 
     private = [str(Path.home()) + os.sep] if len(Path.home().parts) > 1 else []
     private += [secret] if (secret := get_token()) else []
+    private += [
+        value
+        for name, value in os.environ.items()
+        if _SECRET_NAME.search(name) and len(value) >= _SHORTEST_SECRET
+    ]
     for path, content in files.items():
-        if not path.endswith(_TEXT):
-            continue
-        if isinstance(content, Path):
-            content = content.read_bytes()
-        text = content.decode("utf-8", errors="replace")
+        text = _text_of(path, content)
         if _TOKEN.search(text) or any(each in text for each in private):
             raise UserError(
-                f"{path} holds a token or a path in your home directory, so nothing was pushed; "
-                "take it out and push again"
+                f"{path} holds a token, a secret of the environment or a path in your home "
+                "directory, so nothing was pushed; take it out and push again"
             )
+
+
+def _text_of(path: str, content: Path | bytes) -> str:
+    """What can be read in a file: all of a text, the metadata of a picture or of weights."""
+    if path.endswith(_TEXT):
+        content = content.read_bytes() if isinstance(content, Path) else content
+        return content.decode("utf-8", errors="replace")
+    if path.endswith(".png"):
+        from PIL import Image, UnidentifiedImageError
+
+        try:
+            with Image.open(BytesIO(content) if isinstance(content, bytes) else content) as picture:
+                return repr([picture.info, dict(picture.getexif())])
+        except UnidentifiedImageError:
+            return ""
+    if path.endswith(".safetensors") and isinstance(content, Path):
+        from safetensors import safe_open
+
+        with safe_open(content, framework="np") as weights:
+            return repr(weights.metadata())
+    return ""

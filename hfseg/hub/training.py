@@ -11,7 +11,7 @@ from typing import Any
 from transformers import TrainerCallback, TrainingArguments
 
 from hfseg.errors import UserError
-from hfseg.hub.commit import prepare_repository
+from hfseg.hub.commit import check_token, prepare_repository
 from hfseg.hub.model import push_checkpoint, push_run
 
 logger = logging.getLogger("hfseg")
@@ -22,15 +22,25 @@ class Destination:
     """Where a run is pushed to.
 
     Attributes:
-        repo_id: with its owner; on processes other than the first as it was given.
+        repo_id: as it was given; `prepare` adds the owner.
+        private: whether a new repository is; None leaves it to the account's settings.
         strategy: `--hub_strategy`: end, every_save, checkpoint or all_checkpoints.
         token, revision: as in `TrainingArguments`.
     """
 
     repo_id: str
+    private: bool | None
     strategy: str
     token: str | None
     revision: str | None
+
+    def prepare(self) -> None:
+        """Make the repository if it isn't there.
+
+        Raises:
+            UserError: it can't be made or written to.
+        """
+        self.repo_id = prepare_repository(self.repo_id, private=self.private, token=self.token)
 
     def push(self, folder: str | Path) -> str:
         """Push the finished run and return the commit's page.
@@ -49,26 +59,26 @@ class Destination:
 
 
 def destination(training: TrainingArguments) -> Destination | None:
-    """Where `--push_to_hub` wants the run, its repository made; None without that flag.
+    """Where `--push_to_hub` wants the run; None without that flag.
 
-    Takes the push out of `Trainer`'s hands, and the token out of what it saves.
+    Takes the push out of `Trainer`'s hands, and the token out of what it saves. Nothing is made on
+    the Hub yet (`Destination.prepare`), so that wrong data leave no empty repository there.
 
     Raises:
-        UserError: a repository that can't be made or written to.
+        UserError: a name that is none, a token that the Hub does not accept, or no Hub.
     """
     if not training.push_to_hub:
         return None
     wanted = Destination(
         training.hub_model_id or Path(training.output_dir).resolve().name,
+        training.hub_private_repo,
         str(getattr(training.hub_strategy, "value", training.hub_strategy)),
         training.hub_token,
         training.hub_revision,
     )
     training.push_to_hub, training.hub_token = False, None
     if training.process_index == 0:
-        wanted.repo_id = prepare_repository(
-            wanted.repo_id, private=training.hub_private_repo, token=wanted.token
-        )
+        check_token(wanted.repo_id, wanted.token)
     return wanted
 
 

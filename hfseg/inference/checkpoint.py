@@ -68,6 +68,11 @@ def load_trained(
         reader = AutoProcessor if model.config.model_type == "oneformer" else AutoImageProcessor
         image_processor = reader.from_pretrained(name_or_path, **options)
     except (OSError, ValueError) as error:
+        cause = None if folder.is_dir() else explain_hub_error(error, name_or_path)
+        if cause is not None:
+            raise UserError(
+                f"the image processor of {name_or_path} can't be had: {cause}"
+            ) from error
         raise UserError(
             f"{name_or_path} has no usable image processor (preprocessor_config.json): save the "
             "one it was trained with into it"

@@ -7,6 +7,7 @@ import torch
 
 from hfseg.errors import UserError
 from hfseg.labels import LabelSet
+from hfseg.metrics.bootstrap import image_counts, mean_iou_interval, mean_iou_of
 from hfseg.metrics.boundary import (
     boundary_f_counts,
     boundary_f_score,
@@ -15,9 +16,6 @@ from hfseg.metrics.boundary import (
 )
 from hfseg.metrics.confusion import confusion_matrix
 from hfseg.metrics.region import region_scores
-
-RESAMPLES = 1000
-_RESAMPLES_AT_ONCE = 50
 
 
 class SplitScores:
@@ -60,8 +58,7 @@ class SplitScores:
         # K + 1 classes, so that a prediction may be "another one"
         confusion = confusion_matrix(prediction, label, count + 1, ignored).cpu().numpy()[:count]
         self.confusion += confusion
-        hits = np.diagonal(confusion)
-        self.per_image[index] = np.stack([hits, confusion.sum(1), confusion.sum(0)[:count]])
+        self.per_image[index] = image_counts(confusion)
         if self.boundaries:
             ids = (prediction, label, count, ignored)
             self.boundary_iou_counts += boundary_iou_counts(*ids).cpu().numpy()
@@ -94,45 +91,16 @@ class SplitScores:
     def image_scores(self) -> dict[int, float]:
         """Sample index -> mIoU of that image alone (NaN without a labelled pixel), by index."""
         return {
-            index: float(_mean_iou(self.per_image[index][None])[0])
+            index: float(mean_iou_of(*self.per_image[index][:, None])[0])
             for index in sorted(self.per_image)
         }
 
     def interval(self, level: float = 0.95, seed: int = 0) -> tuple[float, float]:
-        """Percentile bootstrap interval of the mean IoU over images (Efron 1979).
-
-        Draws as many images as there are, with replacement, 1000 times. The order in which the
-        images were counted, and by which process, makes no difference.
-        """
-        if not self.per_image:
-            return float("nan"), float("nan")
-        counts = np.stack([self.per_image[index] for index in sorted(self.per_image)])
-        number = len(counts)
-        generator = np.random.default_rng(seed)
-        flat = counts.reshape(number, -1).astype(np.float64)
-        means = []
-        for _ in range(0, RESAMPLES, _RESAMPLES_AT_ONCE):
-            times = generator.multinomial(number, np.full(number, 1 / number), _RESAMPLES_AT_ONCE)
-            means.append(_mean_iou((times @ flat).reshape(-1, *counts.shape[1:])))
-        values = np.concatenate(means)
-        values = values[~np.isnan(values)]
-        if not len(values):
-            return float("nan"), float("nan")
-        low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2])
-        return float(low), float(high)
+        """`mean_iou_interval` of the images that were added."""
+        return mean_iou_interval(self.per_image, level, seed)
 
     @property
     def absent(self) -> list[str]:
         """Classes in neither the labels nor the predictions."""
         seen = self.confusion.sum(1) + self.confusion.sum(0)[:-1]
         return [name for name, count in zip(self.labels.names, seen, strict=True) if count == 0]
-
-
-def _mean_iou(counts: np.ndarray) -> np.ndarray:
-    """(N, 3, K) right, true and predicted pixels -> (N,) mean IoU over classes that occur."""
-    hits, truth, predicted = np.moveaxis(counts.astype(np.float64), 1, 0)
-    union = truth + predicted - hits
-    occurs = union > 0
-    iou = np.divide(hits, union, out=np.zeros_like(hits), where=occurs)
-    number = occurs.sum(1)
-    return np.divide(iou.sum(1), number, out=np.full(len(iou), np.nan), where=number > 0)

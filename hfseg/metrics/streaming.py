@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 from hfseg.labels import LabelSet
+from hfseg.metrics.bootstrap import image_counts, mean_iou_interval
 from hfseg.metrics.mean_iou.mean_iou import scores
 
 
@@ -19,6 +20,7 @@ class StreamingScores:
     Attributes:
         confusion: (K, K) int64, rows truth and columns prediction, of the last evaluation.
         per_image: sample index -> mIoU of that image, to find the worst ones.
+        image_counts: sample index -> (3, K) int64, for `interval`.
     """
 
     def __init__(self, labels: LabelSet) -> None:
@@ -29,6 +31,7 @@ class StreamingScores:
         self.confusion = np.zeros((len(self.labels), len(self.labels)), dtype=np.int64)
         self.loss_parts = np.zeros((2, 2))
         self.per_image: dict[int, float] = {}
+        self.image_counts: dict[int, np.ndarray] = {}
 
     def __call__(self, batch: Any, compute_result: bool = True) -> dict[str, float]:
         counts, losses = (values.cpu().numpy() for values in batch.predictions)
@@ -37,6 +40,7 @@ class StreamingScores:
             self.confusion += count
             self.loss_parts += loss
             self.per_image[int(index)] = float(scores(count)["mean_iou"])
+            self.image_counts[int(index)] = image_counts(count)
         return self.compute() if compute_result else {}
 
     def compute(self) -> dict[str, float]:
@@ -55,6 +59,10 @@ class StreamingScores:
                 for name, value in zip(self.labels.metric_names, values, strict=True)
             }
         return summary
+
+    def interval(self) -> tuple[float, float]:
+        """95 % `mean_iou_interval` over the images of the last evaluation."""
+        return mean_iou_interval(self.image_counts)
 
     @property
     def absent(self) -> list[str]:

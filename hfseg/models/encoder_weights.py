@@ -166,27 +166,10 @@ def load_smp_weights(model: "PreTrainedModel", weights: str) -> dict[str, Any] |
         UserError: a name the encoder does not offer, or weights that can't be had.
     """
     from huggingface_hub import hf_hub_download
-    from segmentation_models_pytorch.encoders import encoders, get_preprocessing_params
+    from segmentation_models_pytorch.encoders import get_preprocessing_params
 
     name = model.config.encoder_name
-    settings = encoders.get(name, {}).get("pretrained_settings", {})
-    if "/" in weights:
-        repository, revision = weights, None
-    elif name.startswith("tu-") and weights == "imagenet":
-        import timm
-
-        pretrained = timm.models.get_pretrained_cfg(name.removeprefix("tu-"))
-        repository, revision = getattr(pretrained, "hf_hub_id", None), None
-        if repository is None:
-            raise UserError(f"timm has no weights for {name}; {_REMEDY}")
-    elif weights in settings:
-        repository, revision = settings[weights]["repo_id"], settings[weights]["revision"]
-    else:
-        offered = ", ".join(settings) or ("imagenet" if name.startswith("tu-") else "none")
-        raise UserError(
-            f"--encoder_weights {weights}: no such file or folder, and {name} offers no weights "
-            f"of this name (it offers: {offered}); {_REMEDY}"
-        )
+    repository, revision = smp_repository(name, weights)
     try:
         file = hf_hub_download(repository, "model.safetensors", revision=revision)
         statistics = get_preprocessing_params(name, weights) if "/" not in weights else None
@@ -194,6 +177,34 @@ def load_smp_weights(model: "PreTrainedModel", weights: str) -> dict[str, Any] |
         raise unreachable(repository, error, _REMEDY) from error
     load_encoder_weights(model, read_state_dict(file), repository)
     return statistics
+
+
+def smp_repository(encoder_name: str, weights: str) -> tuple[str, str | None]:
+    """Hub id and revision of an encoder's weights, which are given by name or as a Hub id.
+
+    Raises:
+        UserError: a name the encoder does not offer.
+    """
+    from segmentation_models_pytorch.encoders import encoders
+
+    if "/" in weights:
+        return weights, None
+    if encoder_name.startswith("tu-") and weights == "imagenet":
+        import timm
+
+        pretrained = timm.models.get_pretrained_cfg(encoder_name.removeprefix("tu-"))
+        repository = getattr(pretrained, "hf_hub_id", None)
+        if repository is None:
+            raise UserError(f"timm has no weights for {encoder_name}; {_REMEDY}")
+        return repository, None
+    settings = encoders.get(encoder_name, {}).get("pretrained_settings", {})
+    if weights in settings:
+        return settings[weights]["repo_id"], settings[weights]["revision"]
+    offered = ", ".join(settings) or ("imagenet" if encoder_name.startswith("tu-") else "none")
+    raise UserError(
+        f"--encoder_weights {weights}: no such file or folder, and {encoder_name} offers no "
+        f"weights of this name (it offers: {offered}); {_REMEDY}"
+    )
 
 
 def load_backbone(model: "PreTrainedModel", source: str, **hub: Any) -> None:

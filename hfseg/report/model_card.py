@@ -11,13 +11,15 @@ import yaml
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 from hfseg.labels import LabelSet
+from hfseg.metrics.bootstrap import RESAMPLES
 from hfseg.report.citations import citations
 from hfseg.report.redaction import redacted, redacted_values
 
 TEMPLATE = Path(__file__).with_name("model_card_template.md")
 
+_EXAMPLES = "report/predictions.png"
 PICTURES = {
-    "report/predictions.png": "Images, ground truth and predictions",
+    _EXAMPLES: "Images, ground truth and predictions",
     "report/per_class_iou.png": "IoU per class",
     "report/confusion_matrix.png": "Confusion matrix",
     "report/curves.png": "Training curves",
@@ -55,6 +57,8 @@ class CardInputs:
         eval_split: the split that `metrics` were measured on.
         metrics: `eval_results.json` (`eval_mean_iou`, `eval_iou_<label>` ...); an IoU that is
             missing, None or NaN means that the class is absent.
+        test_metrics: `test_results.json`, empty where there is no test split.
+        chosen_by: the score on `eval_split` that picked the checkpoint, None for the last one.
         protocol: one sentence: at which size it was predicted and scored.
         command: the command line that repeats the run.
         recipe: resolved arguments that differ from the defaults.
@@ -67,7 +71,10 @@ class CardInputs:
         num_parameters: of the model.
         base_model: Hub id of the weights training started from.
         from_scratch: training started from random weights.
-        license: of the trained weights, None if unknown.
+        license: of the trained weights, None if unknown; a name that the Hub does not list is
+            declared as `other` with that name.
+        license_link: where its text is, None if unknown.
+        license_terms: what it is about, in half a sentence, None if unknown.
         dataset_id: Hub id of the data set.
         dataset_license: None if unknown.
         dataset_citation: authors, title and year, None if unknown.
@@ -97,9 +104,13 @@ class CardInputs:
     epochs: float
     versions: Mapping[str, str]
     num_parameters: int
+    test_metrics: Mapping[str, Any] = field(default_factory=dict)
+    chosen_by: str | None = None
     base_model: str | None = None
     from_scratch: bool = False
     license: str | None = None
+    license_link: str | None = None
+    license_terms: str | None = None
     dataset_id: str | None = None
     dataset_license: str | None = None
     dataset_citation: str | None = None
@@ -123,13 +134,17 @@ def write_model_card(output_dir: str | Path, run: CardInputs) -> Path:
         run=run,
         model_id=model_id,
         summary=_summary(run),
-        scores={name: run.metrics[f"eval_{key}"] for key, name in _scores(run).items()},
+        scores=_score_rows(run),
+        interval=_interval(run.metrics),
+        test_interval=_interval(run.test_metrics, "test"),
+        resamples=RESAMPLES,
         classes=_class_rows(run),
         has_iou=_measured_per_class(run),
         has_accuracy=any(key.startswith("eval_accuracy_") for key in run.metrics),
         long_table=len(run.label_set) > _LONG_TABLE,
         start=_start(run),
         pictures={p: t for p, t in PICTURES.items() if (output_dir / p).is_file()},
+        examples=_EXAMPLES,
         recipe=yaml.safe_dump(
             redacted_values(run.recipe), sort_keys=False, allow_unicode=True
         ).strip(),
@@ -151,7 +166,8 @@ def write_model_card(output_dir: str | Path, run: CardInputs) -> Path:
 
 
 def for_repository(card: str, repo_id: str) -> str:
-    """The text of a card with a usage that loads `repo_id`, wherever it loaded from before."""
+    """The text of a card as that of `repo_id`: its title, its `model-index`, and a usage that
+    loads it, whatever they named before."""
     used = re.search(r'pipeline\("image-segmentation", model="([^"]+)"', card)
     if used is None:
         return card
@@ -160,7 +176,10 @@ def for_repository(card: str, repo_id: str) -> str:
         return block[0].replace(f'"{used[1]}"', f'"{repo_id}"')
 
     card = re.sub(r"```python\n.*?```", renamed, card, flags=re.DOTALL)
-    return re.sub(rf"\n`{re.escape(used[1])}` is this folder: [^\n]*\n", "", card)
+    card = re.sub(rf"\n`{re.escape(used[1])}` is this folder: [^\n]*\n", "", card)
+    name = repo_id.split("/")[-1]
+    card = re.sub(r"(?<=^model-index:\n- name: )[^\n]*", name, card, count=1, flags=re.MULTILINE)
+    return re.sub(r"^# [^\n]*", f"# {name}", card, count=1, flags=re.MULTILINE)
 
 
 def _metadata(run: CardInputs) -> ModelCardData:
@@ -183,6 +202,7 @@ def _metadata(run: CardInputs) -> ModelCardData:
     return ModelCardData(
         license=run.license.lower() if run.license and known else (None if known else "other"),
         license_name=None if known else _slug(run.license),
+        license_link=run.license_link if not known or run.license == "other" else None,
         base_model=_hub_id(run.base_model),
         datasets=[dataset_id] if dataset_id else None,
         pipeline_tag="image-segmentation",
@@ -197,6 +217,27 @@ def _metadata(run: CardInputs) -> ModelCardData:
 def _scores(run: CardInputs) -> dict[str, str]:
     """The overall scores that were measured: key -> name."""
     return {key: name for key, name in _SCORES.items() if _number(run.metrics.get(f"eval_{key}"))}
+
+
+def _score_rows(run: CardInputs) -> list[dict[str, str]]:
+    """name -> value, and the value on the test split where that was scored."""
+    rows = []
+    for key, name in _scores(run).items():
+        test = run.test_metrics.get(f"test_{key}")
+        rows.append(
+            {
+                "name": name,
+                "value": f"{run.metrics[f'eval_{key}']:.4f}",
+                "test": f"{test:.4f}" if _number(test) else "",
+            }
+        )
+    return rows
+
+
+def _interval(metrics: Mapping[str, Any], prefix: str = "eval") -> str:
+    """`0.5812 to 0.6403`, or nothing where it was not measured."""
+    bounds = metrics.get(f"{prefix}_mean_iou_interval_95")
+    return "{:.4f} to {:.4f}".format(*bounds) if bounds else ""
 
 
 def _measured_per_class(run: CardInputs) -> bool:
@@ -231,6 +272,8 @@ def _summary(run: CardInputs) -> str:
     )
     if not scores:
         return f"{sentence} It was not evaluated."
+    if interval := _interval(run.metrics):
+        scores[0] += f" (95 % interval {interval})"
     return f"{sentence} On {where} it reaches {_listed(scores)}."
 
 
@@ -260,7 +303,14 @@ def _limits(run: CardInputs) -> list[str]:
     images = run.split_sizes.get(run.eval_split)
     if measured:
         limits.append(
-            f"The numbers hold for {run.dataset_name}; on other data nothing was measured."
+            f"The numbers hold for {run.dataset_name}; on other data nothing was measured, nor was "
+            "any use in which a wrong pixel can do harm."
+        )
+    if measured and run.chosen_by:
+        better = "; trust those of the test split more" if run.test_metrics else ""
+        limits.append(
+            f"The checkpoint is the one with the best {_in_words(run.chosen_by)} on the "
+            f"{run.eval_split} split, so the numbers of that split are somewhat too good{better}."
         )
     if measured and images is not None and images < _SMALL_SPLIT:
         limits.append(
@@ -283,6 +333,10 @@ def _limits(run: CardInputs) -> list[str]:
         lowest = [f"{row['name']} ({row['iou']})" for row in scored[:3]]
         limits.append(f"The classes with the lowest IoU are {_listed(lowest)}.")
     return limits
+
+
+def _in_words(metric: str) -> str:
+    return _SCORES.get(metric, metric.replace("_", " "))
 
 
 def _names(names: list[str], most: int = 12) -> str:

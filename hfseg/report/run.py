@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import yaml
 
+import hfseg
 from hfseg.data import dataset_info
 from hfseg.labels import LabelSet
 from hfseg.report.redaction import redacted_values
@@ -36,6 +37,7 @@ RUN_FILES = (
     "test_results.json",
 )
 _PACKAGES = ("torch", "transformers", "datasets", "accelerate", "albumentations", "evaluate")
+_SMP_PACKAGES = ("segmentation-models-pytorch", "timm")
 _NOT_IN_RECIPE = (
     "output_dir", "resume_from_checkpoint", "overwrite_output_dir", "push_to_hub", "hub_model_id",
     "hub_private_repo", "hub_strategy", "hub_revision", "hub_always_push",
@@ -48,13 +50,14 @@ class Evaluation:
     """One split, scored.
 
     Attributes:
-        scores: with the prefix `eval_` or `test_`.
+        scores: with the prefix `eval_` or `test_`; `..._mean_iou_interval_95` is [low, high], from
+            a bootstrap over the images.
         confusion: (K, K) int64, rows truth.
         per_image: sample index -> mIoU.
         absent: classes in neither labels nor predictions.
     """
 
-    scores: dict[str, float]
+    scores: dict[str, Any]
     confusion: np.ndarray
     per_image: dict[int, float]
     absent: list[str]
@@ -81,7 +84,7 @@ def write_run(
         _write_json(folder / "test_results.json", evaluations["test"].scores)
     (folder / "recipe.yaml").write_text(recipe_yaml(arguments), encoding="utf-8")
     _write_figures(folder / "report", trainer, data, labels, validation)
-    _write_card(arguments, trainer, data, labels, train_scores, validation, repo_id)
+    _write_card(arguments, trainer, data, labels, train_scores, evaluations, repo_id)
     print(class_table(labels, evaluations))
 
 
@@ -194,39 +197,55 @@ def _write_card(
     data: "datasets.DatasetDict",
     labels: LabelSet,
     train_scores: dict[str, float],
-    validation: Evaluation,
+    evaluations: dict[str, Evaluation],
     repo_id: str | None,
 ) -> None:
     from hfseg.models import NAMED_MODELS
+    from hfseg.models.origin import architecture_in_words, weights_repository
+    from hfseg.report.licences import licence_of_data, licence_of_model, licence_of_weights
     from hfseg.report.model_card import CardInputs, write_model_card
 
-    wanted, name = arguments.data, str(arguments.model.model_name_or_path)
-    named = NAMED_MODELS.get(name)
-    source = arguments.model.encoder_weights or (named.weights if named else name)
-    from_hub = not arguments.model.from_scratch and not os.path.isdir(str(source))
+    wanted, start = arguments.data, arguments.model
+    dataset_name, name = str(wanted.dataset_name), str(start.model_name_or_path)
+    dataset_id = _dataset_id(wanted.dataset_name, wanted.dataset_path)
+    base_model = None if start.from_scratch else weights_repository(name, start.encoder_weights)
+    weights = licence_of_weights(base_model) if base_model else None
+    info = dataset_info(dataset_name)
+    title = _dataset_title(dataset_name, wanted.dataset_path)
+    data_licence = licence_of_data(dataset_name, dataset_id)
+    licence = licence_of_model(weights, data_licence, title, start.from_scratch)
     config = trainer.model.config
     processor = trainer.processing_class
     size = (processor.size["height"], processor.size["width"]) if processor.do_resize else None
-    info = dataset_info(str(wanted.dataset_name))
+    architecture = architecture_in_words(config)
+    if name in NAMED_MODELS:
+        architecture += f" ({name})"
+    needs_remote_code = bool(getattr(config, "auto_map", None))
+    packages = _PACKAGES + (_SMP_PACKAGES if needs_remote_code else ())
+    folder = Path(arguments.training.output_dir)
     write_model_card(
-        Path(arguments.training.output_dir),
+        folder,
         CardInputs(
-            model_name=Path(arguments.training.output_dir).resolve().name,
+            model_name=(repo_id or folder.resolve().name).split("/")[-1],
             model_type=config.model_type,
-            architecture=f"{type(trainer.model).__name__} ({Path(name).name})",
-            model_name_or_path=source if arguments.model.encoder_weights else name,
-            base_model=source if from_hub else None,
-            from_scratch=arguments.model.from_scratch,
-            license=named.license if named and from_hub else None,
-            dataset_name=str(wanted.dataset_name),
+            architecture=architecture,
+            model_name_or_path=name,
+            base_model=base_model,
+            from_scratch=start.from_scratch,
+            license=licence.name if licence else None,
+            license_link=licence.link if licence else None,
+            license_terms=licence.terms if licence else None,
+            dataset_name=title,
             label_set=labels,
-            dataset_id=_dataset_id(wanted.dataset_name, wanted.dataset_path),
-            dataset_license=info.license_note if info else None,
+            dataset_id=dataset_id,
+            dataset_license=(data_licence.terms or data_licence.name) if data_licence else None,
             dataset_citation=info.citation if info else None,
             dataset_homepage=info.homepage if info else None,
             split_sizes={s: len(rows) for s, rows in data.items() if hasattr(rows, "__len__")},
             eval_split="validation",
-            metrics=validation.scores,
+            metrics=evaluations["validation"].scores,
+            test_metrics=evaluations["test"].scores if "test" in evaluations else {},
+            chosen_by=_chosen_by(arguments),
             protocol=protocol(wanted.image_size, wanted.eval_at_image_size),
             command=shlex.join(["accelerate", "launch", "scripts/finetune.py", *arguments.argv]),
             recipe=public_recipe(arguments),
@@ -235,13 +254,29 @@ def _write_card(
             training_seconds=train_scores["train_runtime"],
             num_steps=trainer.state.global_step,
             epochs=float(trainer.state.epoch or 0),
-            versions={package: version(package) for package in _PACKAGES},
+            versions={"hfseg": hfseg.__version__} | {each: version(each) for each in packages},
             num_parameters=sum(p.numel() for p in trainer.model.parameters()),
             image_size=size,
-            needs_remote_code=bool(getattr(config, "auto_map", None)),
+            needs_remote_code=needs_remote_code,
             repo_id=repo_id,
         ),
     )
+
+
+def _dataset_title(name: str, path: str | None) -> str:
+    """The name of the data, not of the reader: `folder` would tell nobody which folder."""
+    info = dataset_info(name)
+    if info is not None:
+        return info.title
+    return Path(path).resolve().name if path and name in ("folder", "coco") else name
+
+
+def _chosen_by(arguments: Arguments) -> str | None:
+    """The validation score that picked the checkpoint, where one was picked."""
+    training = arguments.training
+    if not training.load_best_model_at_end:
+        return None
+    return str(training.metric_for_best_model or "loss").removeprefix("eval_")
 
 
 def _dataset_id(name: str | None, path: str | None) -> str | None:
@@ -276,4 +311,5 @@ def hardware(trainer: "SegmentationTrainer") -> str:
     if trainer.args.device.type == "cuda":
         return f"{processes} x {torch.cuda.get_device_name()}"
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return f"CPU ({platform.machine()}, {cores} cores), {processes} process(es)"
+    shared = f", {processes} processes" if processes > 1 else ""
+    return f"CPU ({platform.machine()}, {cores} cores{shared})"
