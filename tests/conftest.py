@@ -15,7 +15,7 @@ os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 os.environ["ACCELERATE_USE_CPU"] = "true"
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
-os.environ.setdefault("OMP_NUM_THREADS", "2")
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # the tests of several files run at once
 
 import numpy as np
 import pytest
