@@ -91,7 +91,7 @@ def _common_labels(folders: Sequence[Path]) -> LabelSet:
 
 
 def _samples(folder: Path, flags: list[str]) -> Any:
-    from hfseg.finetune import load_data
+    from hfseg.assemble import load_data
 
     data, _ = load_data(parse(["--config", str(folder / "recipe.yaml"), *flags]))
     return data["validation"]

@@ -129,7 +129,7 @@ class _Search:
     """One trainer, which every trial gives another model and other arguments."""
 
     def __init__(self, argv: list[str], arguments: Arguments, space: dict[str, Any]) -> None:
-        from hfseg.finetune import load_data, make_loss, make_model, make_trainer
+        from hfseg.assemble import load_data, make_loss, make_model, make_trainer
         from hfseg.training.preemption import SaveOnSigterm
 
         self.argv, self.space = argv, space
@@ -178,8 +178,8 @@ class _Search:
         """Give the trainer what this trial's flags say; `Trainer` has nothing left to set."""
         from transformers import EarlyStoppingCallback
 
+        from hfseg.assemble import make_loss
         from hfseg.data.transforms import TrainingTransform, parse_size
-        from hfseg.finetune import make_loss
 
         self.best = None
         chosen = self.suggest(trial)
@@ -203,7 +203,7 @@ class _Search:
         return {}
 
     def model_of_trial(self) -> Any:
-        from hfseg.finetune import make_model
+        from hfseg.assemble import make_model
         from hfseg.models.auxiliary import expose_auxiliary_logits
         from hfseg.training.fitting import fit_training_to_model
 

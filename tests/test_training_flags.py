@@ -221,7 +221,7 @@ def test_a_warmup_leaves_a_step_to_decay_over() -> None:
 
 
 def test_a_dropped_last_training_batch_leaves_the_evaluation_whole(tmp_path: Path) -> None:
-    from hfseg.finetune import make_trainer
+    from hfseg.assemble import make_trainer
     from hfseg.models import load_model
 
     folder = make_folder(tmp_path / "data", count=14)
