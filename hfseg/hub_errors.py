@@ -64,7 +64,6 @@ def _sentence(error: BaseException, repo_id: str, repo_type: str, writing: bool)
         HFValidationError,
         LocalTokenNotFoundError,
         OfflineModeIsEnabled,
-        RemoteEntryNotFoundError,
         RepositoryNotFoundError,
         RevisionNotFoundError,
     )
@@ -98,8 +97,6 @@ def _sentence(error: BaseException, repo_id: str, repo_type: str, writing: bool)
             f"the Hub shows no {repo_type} {repo_id!r} to you; check the spelling, and if it is "
             "private, log in with `hf auth login` or HF_TOKEN"
         )
-    if isinstance(error, RemoteEntryNotFoundError):
-        return None  # the Hub works, but the repository lacks a file: the caller knows what for
     if isinstance(error, RevisionNotFoundError):
         return f"{repo_id} has no such branch, tag or commit; {page}/tree/main lists them"
     if isinstance(error, HfHubHTTPError):
@@ -116,9 +113,8 @@ def _sentence(error: BaseException, repo_id: str, repo_type: str, writing: bool)
         if status == 412:
             return f"somebody else changed {repo_id} at the same time; try again"
         return f"the Hub refuses ({' '.join(str(error).split())[:200]})"
-    if writing and isinstance(
-        error, json.JSONDecodeError
-    ):  # a gateway's page instead of the Hub's answer
+    if writing and isinstance(error, json.JSONDecodeError):
+        # a gateway's page instead of the Hub's answer
         return f"what {constants.ENDPOINT} answers makes no sense; try again later"
     if _is_no_connection(error):
         return (

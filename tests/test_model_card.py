@@ -9,9 +9,10 @@ from huggingface_hub import ModelCard
 from PIL import Image
 
 from hfseg.labels import LabelSet
+from hfseg.report.card_facts import CardInputs
 from hfseg.report.citations import citations
 from hfseg.report.licences import Licence, licence_of_model
-from hfseg.report.model_card import CardInputs, for_repository, write_model_card
+from hfseg.report.model_card import for_repository, write_model_card
 from hfseg.report.redaction import redacted, redacted_values
 
 LABELS = LabelSet(("sky", "road", "traffic sign", "car"))

@@ -172,7 +172,7 @@ def _about(
 def _protocol(
     wanted: Evaluating, data: DataArguments, segmenter: Segmenter, options: Options
 ) -> str:
-    from hfseg.report.run import protocol
+    from hfseg.report.card_facts import protocol
 
     processor = segmenter.image_processor
     size = None

@@ -3,15 +3,14 @@
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import yaml
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
-from hfseg.labels import LabelSet
 from hfseg.metrics.bootstrap import RESAMPLES
+from hfseg.report.card_facts import CardInputs
 from hfseg.report.citations import citations
 from hfseg.report.redaction import redacted, redacted_values
 
@@ -40,85 +39,6 @@ _HUB_LICENSE = re.compile(
     r"|bsd|bsd-[23]-clause|[al]?gpl-3\.0|l?gpl|gpl-2\.0|lgpl-2\.1"
     r"|cc-by(-nc)?(-sa|-nd)?-4\.0|cc-by(-nc)?(-sa)?-3\.0|cc-by-2\.0|cc-by-nc(-sa)?-2\.0"
 )
-
-
-@dataclass
-class CardInputs:
-    """What a card says of a run. Local paths in any text are reduced to their folder name.
-
-    Args:
-        model_name: title.
-        model_type: `config.model_type`.
-        architecture: in words, for example "SegFormer with a MiT-B0 encoder".
-        model_name_or_path: as given to the run.
-        label_set: names and colours.
-        dataset_name: as shown.
-        split_sizes: images by split.
-        eval_split: the split that `metrics` were measured on.
-        metrics: `eval_results.json` (`eval_mean_iou`, `eval_iou_<label>` ...); an IoU that is
-            missing, None or NaN means that the class is absent.
-        test_metrics: `test_results.json`, empty where there is no test split.
-        chosen_by: the score on `eval_split` that picked the checkpoint, None for the last one.
-        protocol: one sentence: at which size it was predicted and scored.
-        command: the command line that repeats the run.
-        recipe: resolved arguments that differ from the defaults.
-        seed: of the run.
-        hardware: for example "1 x NVIDIA A100" or "CPU, 2 cores".
-        training_seconds: wall-clock time of the training.
-        num_steps: optimisation steps.
-        epochs: passes over the training split.
-        versions: package -> version.
-        num_parameters: of the model.
-        base_model: Hub id of the weights training started from.
-        from_scratch: training started from random weights.
-        license: of the trained weights, None if unknown; a name that the Hub does not list is
-            declared as `other` with that name.
-        license_link: where its text is, None if unknown.
-        license_terms: what it is about, in half a sentence, None if unknown.
-        dataset_id: Hub id of the data set.
-        dataset_license: None if unknown.
-        dataset_citation: authors, title and year, None if unknown.
-        dataset_homepage: address of the official copy and its terms, None if unknown.
-        image_size: (height, width) that images are resized to, None for their own size.
-        needs_remote_code: loading it without hfseg needs `trust_remote_code=True`.
-        repo_id: Hub id that it is pushed to, None if it isn't.
-        notes: further facts, one sentence each.
-    """
-
-    model_name: str
-    model_type: str
-    architecture: str
-    model_name_or_path: str
-    label_set: LabelSet
-    dataset_name: str
-    split_sizes: Mapping[str, int]
-    eval_split: str
-    metrics: Mapping[str, Any]
-    protocol: str
-    command: str
-    recipe: Mapping[str, Any]
-    seed: int
-    hardware: str
-    training_seconds: float
-    num_steps: int
-    epochs: float
-    versions: Mapping[str, str]
-    num_parameters: int
-    test_metrics: Mapping[str, Any] = field(default_factory=dict)
-    chosen_by: str | None = None
-    base_model: str | None = None
-    from_scratch: bool = False
-    license: str | None = None
-    license_link: str | None = None
-    license_terms: str | None = None
-    dataset_id: str | None = None
-    dataset_license: str | None = None
-    dataset_citation: str | None = None
-    dataset_homepage: str | None = None
-    image_size: tuple[int, int] | None = None
-    needs_remote_code: bool = False
-    repo_id: str | None = None
-    notes: Sequence[str] = field(default_factory=tuple)
 
 
 def write_model_card(output_dir: str | Path, run: CardInputs) -> Path:
