@@ -49,10 +49,10 @@ def sam2_parts() -> dict[str, Any]:
         "vision_config": {
             "backbone_config": {
                 "model_type": "sam2_hiera_det_model", "hidden_size": 8,
-                "image_size": [SIDE, SIDE], "blocks_per_stage": [1, 1, 1, 1],
+                "image_size": [SIDE, SIDE], "blocks_per_stage": [1, 1, 2, 1],
                 "embed_dim_per_stage": [8, 16, 32, 64],
                 "num_attention_heads_per_stage": [1, 1, 2, 2],
-                "window_size_per_stage": [4, 2, 2, 2], "global_attention_blocks": [2],
+                "window_size_per_stage": [4, 4, 4, 2], "global_attention_blocks": [3],
                 "window_positional_embedding_background_size": [4, 4],
             },
             "backbone_channel_list": [64, 32, 16, 8],

@@ -281,9 +281,7 @@ class SamPredictor:
             (N, M, h, w) float32 and (N, M) float32.
         """
         device = self.model.device
-        scale = torch.tensor(
-            [embedded.fed[1] / embedded.width, embedded.fed[0] / embedded.height]
-        )
+        scale = torch.tensor([embedded.fed[1] / embedded.width, embedded.fed[0] / embedded.height])
         inputs: dict[str, torch.Tensor] = {}
         if points is not None:
             if point_labels is None:
