@@ -185,19 +185,19 @@ def plot_sam_image(
         [(title, classes(mask)) for title, mask in predictions],
         [("", errors(mask)) for _, mask in predictions],
     ]  # fmt: skip
-    occurring = np.unique([*map(np.unique, []), *np.unique(truth)]).tolist()
-    for _, mask in predictions:
-        occurring += np.unique(mask).tolist()
+    shown = [truth, *(mask for _, mask in predictions)]
+    occurring = np.unique(np.concatenate([np.unique(mask) for mask in shown])).tolist()
     patches = [
         Patch(facecolor=np.divide(labels.palette[index], 255), edgecolor="#777777", lw=0.5,
               label=labels.names[index])
-        for index in sorted({index for index in occurring if index < len(labels)})
+        for index in occurring
+        if index < len(labels)
     ]  # fmt: skip
     if max(occurring) >= len(labels):
         patches.append(
             Patch(facecolor="#181818", edgecolor="#8a8a8a", hatch="/////", label=IGNORED_NAME)
         )
-    patches += [
+    verdicts = [
         Patch(facecolor=np.divide(color, 255), edgecolor="#777777", lw=0.5, label=name)
         for name, color in (("right", RIGHT_COLOR), ("wrong", WRONG_COLOR))
     ]
@@ -215,17 +215,22 @@ def plot_sam_image(
                 axes.imshow(picture, interpolation="none")
                 axes.axis("off")
                 axes.set_title(title, fontsize=9, pad=4)
-        figure.legend(
-            handles=patches,
-            loc="upper left",
-            bbox_to_anchor=(
-                (gap + len(panels[0]) * (_PANEL + gap)) / full[0], 1 - title_height / full[1]
-            ),
-            ncols=1 if len(patches) <= 13 else 2,
-            borderaxespad=0,
-            frameon=False,
-            fontsize=8,
-        )  # fmt: skip
+        free = gap + len(panels[0]) * (_PANEL + gap)
+        for left, title, handles in (
+            (free, "classes", patches),
+            (free + 0.75 * _PANEL, "errors, below", verdicts),
+        ):
+            figure.legend(
+                handles=handles,
+                title=title,
+                loc="upper left",
+                bbox_to_anchor=(left / full[0], 1 - 0.05 / full[1]),
+                ncols=1 + (len(handles) - 1) // 12,
+                alignment="left",
+                borderaxespad=0,
+                frameon=False,
+                fontsize=8,
+            )
         figure.text(gap / full[0], 0.5 * foot / full[1], caption, va="center", color="#444444")
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         figure.savefig(path, dpi=_DPI)
