@@ -160,7 +160,6 @@ def plot_sam_image(
         caption: written below.
     """
     shape = (truth.shape[1], truth.shape[0])
-    columns = len(predictions)
     height = min(_PANEL * shape[1] / shape[0], 1.3 * _PANEL)
     scale = _DPI * min(_PANEL / shape[0], height / shape[1])
     size = (max(1, round(scale * shape[0])), max(1, round(scale * shape[1])))
@@ -202,7 +201,7 @@ def plot_sam_image(
         for name, color in (("right", RIGHT_COLOR), ("wrong", WRONG_COLOR))
     ]
     gap, title_height, foot = 0.08, 0.26, 0.32
-    full = (columns * (_PANEL + gap) + gap, 3 * height + 2 * title_height + 3 * gap + foot)
+    full = (len(predictions) * (_PANEL + gap) + gap, 3 * height + 2 * title_height + 3 * gap + foot)
     with matplotlib.rc_context({"font.size": 9, "hatch.linewidth": 0.8}):
         figure = Figure(figsize=full)
         top = full[1]
@@ -215,22 +214,32 @@ def plot_sam_image(
                 axes.imshow(picture, interpolation="none")
                 axes.axis("off")
                 axes.set_title(title, fontsize=9, pad=4)
-        free = gap + len(panels[0]) * (_PANEL + gap)
-        for left, title, handles in (
-            (free, "classes", patches),
-            (free + 0.75 * _PANEL, "errors, below", verdicts),
-        ):
-            figure.legend(
-                handles=handles,
-                title=title,
-                loc="upper left",
-                bbox_to_anchor=(left / full[0], 1 - 0.05 / full[1]),
-                ncols=1 + (len(handles) - 1) // 12,
-                alignment="left",
-                borderaxespad=0,
-                frameon=False,
-                fontsize=8,
-            )
+        # the free place beside SAM's masks: classes above, the error maps' colours below
+        left = (gap + len(panels[0]) * (_PANEL + gap)) / full[0]
+        columns = min(3, 1 + (len(patches) - 1) // 8)
+        points_a_line = 72 * (height + title_height - 0.65) / -(-len(patches) // columns)
+        style = {
+            "alignment": "left", "borderaxespad": 0, "frameon": False,
+            "columnspacing": 1.0, "handletextpad": 0.5, "handlelength": 1.6,
+        }  # fmt: skip
+        figure.legend(
+            handles=patches,
+            title="classes",
+            loc="upper left",
+            bbox_to_anchor=(left, 1 - 0.05 / full[1]),
+            ncols=columns,
+            fontsize=min(8, points_a_line / 1.5),
+            **style,
+        )
+        figure.legend(
+            handles=verdicts,
+            title="error maps",
+            loc="lower left",
+            bbox_to_anchor=(left, 1 - (title_height + height) / full[1]),
+            ncols=len(verdicts),
+            fontsize=8,
+            **style,
+        )
         figure.text(gap / full[0], 0.5 * foot / full[1], caption, va="center", color="#444444")
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         figure.savefig(path, dpi=_DPI)
