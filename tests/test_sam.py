@@ -1,6 +1,7 @@
 """`hfseg.sam`: equal to transformers' SAM used by hand, pixel by pixel and point by point."""
 
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -125,6 +126,16 @@ def test_no_mask_good_enough_is_no_mask_at_all():
     found = SamPredictor(*tiny_sam()).segment_everything(photo((30, 20)), pred_iou_thresh=99)
     assert found.masks.shape == (0, 20, 30) and found.masks.dtype == bool
     assert found.scores.shape == (0,)
+
+
+def test_threads_that_share_a_predictor_get_the_answers_of_their_own_images():
+    predictor = SamPredictor(*tiny_sam())
+    images = [photo((60 + seed, 50), seed) for seed in range(4)] * 5
+    alone = [predictor.prompt(image, points=[(20, 30)]).masks for image in images]
+    with ThreadPoolExecutor(4) as pool:
+        together = pool.map(lambda image: predictor.prompt(image, points=[(20, 30)]).masks, images)
+    for one, other in zip(alone, together, strict=True):
+        np.testing.assert_array_equal(one, other)
 
 
 # prompts
