@@ -183,7 +183,8 @@ def test_a_prompt_is_answered_as_by_processor_and_model_used_by_hand(family, ask
 
 
 def test_many_prompts_are_answered_as_each_alone(monkeypatch):
-    monkeypatch.setattr(predictor_module, "_PROMPTS_AT_ONCE", 2)
+    monkeypatch.setattr(predictor_module, "_PROMPTS_AT_ONCE", 3)
+    monkeypatch.setattr(predictor_module, "_FULL_SIZE_VALUES_AT_ONCE", 2 * 120 * 80)
     predictor = SamPredictor(*tiny_sam2())
     image = photo((120, 80))
     prompts = [
@@ -471,6 +472,16 @@ def test_a_class_that_would_vanish_keeps_its_pixels():
     mask = np.zeros((20, 30), dtype=np.uint8)
     mask[5:7, 5:7] = 3
     voted = refine_by_votes(rectangles((0, 0, 15, 20)), mask)
+    np.testing.assert_array_equal(voted, mask)
+
+
+def test_a_class_that_comes_back_takes_no_other_away():
+    mask = np.array([[0, 0, 1, 0, 0, 1, 0, 0, 1, 2, 2]], dtype=np.uint8)
+    masks = np.zeros((4, 1, 11), dtype=bool)
+    masks[0, 0, [2, 5, 8, 9, 10]] = True  # names the last two 1
+    for number, start in enumerate((0, 3, 6), start=1):
+        masks[number, 0, start : start + 3] = True  # and these, on top, leave no other 1
+    voted = refine_by_votes(SamMasks(masks, np.ones(4, dtype=np.float32)), mask)
     np.testing.assert_array_equal(voted, mask)
 
 
