@@ -1,6 +1,7 @@
 """The job of `scripts/evaluate_model.py`: model, data, options -> a folder of results."""
 
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -63,7 +64,7 @@ def evaluate_model(wanted: Evaluating, data: DataArguments) -> dict[str, Any]:
     options = Options.make(wanted.sliding_window, wanted.stride, wanted.tta)
     folder = _output_dir(wanted, data)
     with state.main_process_first():
-        rows, labels = _load_split(wanted.split, data)
+        rows, labels = load_split(wanted.split, data)
     segmenter = Segmenter.from_pretrained(
         wanted.model_name_or_path,
         trust_remote_code=wanted.trust_remote_code,
@@ -73,7 +74,7 @@ def evaluate_model(wanted: Evaluating, data: DataArguments) -> dict[str, Any]:
     claim = None
     if wanted.check_card:
         claim = claimed_mean_iou(wanted.model_name_or_path, wanted.split)
-    size = _set_image_size(segmenter, data)
+    size = set_image_size(segmenter, data)
     table = prediction_table(segmenter.labels, labels, wanted.label_map)
 
     share = range(state.process_index, len(rows), state.num_processes)
@@ -107,14 +108,24 @@ def evaluate_model(wanted: Evaluating, data: DataArguments) -> dict[str, Any]:
 
 
 def _output_dir(wanted: Evaluating, data: DataArguments) -> Path:
-    if wanted.output_dir is None:
-        parts = (wanted.model_name_or_path, data.dataset_name, wanted.split)
-        folder = Path("runs/evaluate", "-".join(Path(str(part)).name for part in parts))
-    else:
-        folder = Path(wanted.output_dir)
+    parts = (wanted.model_name_or_path, data.dataset_name, wanted.split)
+    return results_folder("evaluate", parts, wanted.output_dir, wanted.overwrite_output_dir)
+
+
+def results_folder(
+    job: str, parts: Sequence[Any], output_dir: str | None, overwrite_output_dir: bool
+) -> Path:
+    """`--output_dir`, or `runs/JOB/` and the last names of `parts`; it isn't made yet.
+
+    Raises:
+        UserError: it is a file, or holds results that may not be replaced.
+    """
+    folder = Path("runs", job, "-".join(Path(str(part)).name for part in parts))
+    if output_dir is not None:
+        folder = Path(output_dir)
     if folder.exists() and not folder.is_dir():
         raise UserError(f"--output_dir {folder} is a file; give a folder")
-    if (folder / RESULTS).exists() and not wanted.overwrite_output_dir:
+    if (folder / RESULTS).exists() and not overwrite_output_dir:
         raise UserError(
             f"{folder} already holds results; replace them (--overwrite_output_dir) or give "
             "another --output_dir"
@@ -122,7 +133,12 @@ def _output_dir(wanted: Evaluating, data: DataArguments) -> Path:
     return folder
 
 
-def _load_split(split: str, wanted: DataArguments) -> tuple[Any, LabelSet]:
+def load_split(split: str, wanted: DataArguments) -> tuple[Any, LabelSet]:
+    """The rows of a split, at most `--max_eval_samples`, and their labels.
+
+    Raises:
+        UserError: no data, no such split, or nothing in it.
+    """
     if wanted.dataset_name is None:
         raise UserError("no data: give --dataset_name, such as folder with --dataset_path")
     if wanted.streaming:
@@ -140,7 +156,7 @@ def _load_split(split: str, wanted: DataArguments) -> tuple[Any, LabelSet]:
     return rows, labels
 
 
-def _set_image_size(segmenter: Segmenter, data: DataArguments) -> Size | None:
+def set_image_size(segmenter: Segmenter, data: DataArguments) -> Size | None:
     """`--image_size`, given to the processor, or what the processor resizes to."""
     processor = segmenter.image_processor
     size = parse_size("--image_size", data.image_size)

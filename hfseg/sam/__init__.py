@@ -1,0 +1,33 @@
+"""The Segment Anything family beside a semantic model: masks without classes, and what a model's
+classes make of them.
+
+SAM answers "which pixels belong together?", never "what is this?". `SamPredictor` asks it;
+`refinement` joins its outlines with the classes of a semantic prediction; `comparison` measures
+what that is worth. The names below are imported on first use.
+"""
+
+from importlib import import_module
+from typing import Any
+
+_HOMES = {
+    "SamMasks": "hfseg.sam.masks",
+    "Prompt": "hfseg.sam.masks",
+    "SamPredictor": "hfseg.sam.predictor",
+    "prompts_from_mask": "hfseg.sam.regions",
+    "mask_recall": "hfseg.sam.regions",
+    "refine_by_prompts": "hfseg.sam.refinement",
+    "refine_by_votes": "hfseg.sam.refinement",
+    "oracle": "hfseg.sam.refinement",
+}
+
+__all__ = list(_HOMES)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'hfseg.sam' has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,98 @@
+"""What SAM is asked, and what it answers."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from hfseg.errors import UserError
+
+Point = tuple[float, float]
+Box = tuple[float, float, float, float]
+
+
+@dataclass(frozen=True, eq=False)
+class SamMasks:
+    """Masks of one image, without classes.
+
+    Attributes:
+        masks: (N, H, W) bool, at the image's own size; they may overlap. N may be 0.
+        scores: (N,) float32, SAM's own estimate of each mask's IoU with the object meant.
+    """
+
+    masks: np.ndarray
+    scores: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.masks)
+
+    @classmethod
+    def empty(cls, height: int, width: int) -> "SamMasks":
+        return cls(np.zeros((0, height, width), dtype=bool), np.zeros(0, dtype=np.float32))
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """One object that SAM is asked for: points on it, points beside it, a box around it.
+
+    Coordinates are pixels of the image, x to the right and y down, (0, 0) the upper left pixel.
+
+    Args:
+        points: (x, y) pairs.
+        point_labels: 1 for a point on the object, 0 for one beside it; all 1 if left empty.
+        box: (left, top, right, bottom), or None.
+        class_id: what the asker takes the object for; SAM doesn't see it.
+
+    Raises:
+        UserError: nothing that says where the object is, labels that don't fit, or coordinates
+            that are none.
+    """
+
+    points: tuple[Point, ...] = ()
+    point_labels: tuple[int, ...] = ()
+    box: Box | None = None
+    class_id: int | None = None
+
+    def __post_init__(self) -> None:
+        points = tuple(_numbers(point, 2, "a point is (x, y)") for point in self.points)
+        box = None
+        if self.box is not None:
+            box = _numbers(self.box, 4, "a box is (left, top, right, bottom)")
+            if box[0] > box[2] or box[1] > box[3]:
+                raise UserError(
+                    f"the box {box} ends before it begins: give (left, top, right, bottom)"
+                )
+        labels = tuple(self.point_labels) or (1,) * len(points)
+        if len(labels) != len(points):
+            raise UserError(f"{len(points)} points, but {len(labels)} point labels: give one each")
+        if any(label not in (0, 1) for label in labels):
+            raise UserError("point labels are 1 (on the object) or 0 (beside it)")
+        if box is None and 1 not in labels:
+            raise UserError("a prompt needs a point on the object (label 1) or a box around it")
+        object.__setattr__(self, "points", points)
+        object.__setattr__(self, "point_labels", tuple(int(label) for label in labels))
+        object.__setattr__(self, "box", box)
+
+    def check_inside(self, height: int, width: int) -> None:
+        """Whether everything lies in an image of this size.
+
+        Raises:
+            UserError: if not.
+        """
+        corners = [] if self.box is None else [self.box[:2], self.box[2:]]
+        for x, y in (*self.points, *corners):
+            if not (0 <= x <= width and 0 <= y <= height):
+                raise UserError(
+                    f"({x:g}, {y:g}) lies outside the image, which is {width} pixels wide and "
+                    f"{height} high: coordinates are (x, y) in pixels"
+                )
+
+
+def _numbers(values: object, count: int, meaning: str) -> tuple[float, ...]:
+    try:
+        numbers = tuple(float(value) for value in values)  # type: ignore[attr-defined]
+    except (TypeError, ValueError):
+        numbers = ()
+    if len(numbers) != count or not all(math.isfinite(number) for number in numbers):
+        raise UserError(f"{meaning} in numbers, not {values!r}")
+    return numbers

@@ -1,0 +1,318 @@
+"""`SamPredictor`: a model of the SAM family, from images and prompts to masks."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+
+from hfseg.errors import UserError
+from hfseg.inference.segmenter import DTYPES
+from hfseg.sam.checkpoint import load_sam
+from hfseg.sam.masks import Point, Prompt, SamMasks
+
+# Upper bound on the logits held at full size at once; 64 points of a 12-megapixel photo would
+# be 9 GB.
+_FULL_SIZE_VALUES_AT_ONCE = 2**25
+_PROMPTS_AT_ONCE = 64
+
+
+@dataclass(frozen=True, eq=False)
+class _Embedded:
+    """An image as the mask decoder wants it."""
+
+    key: tuple[tuple[int, int], bytes]
+    height: int
+    width: int
+    fed: tuple[int, int]
+    """(height, width) of the image inside what the network saw, without padding."""
+    embeddings: dict[str, Any]
+
+
+class SamPredictor:
+    """Asks a model of the SAM family for masks.
+
+    All coordinates are pixels (x, y) of the image. The embedding of the last image is kept, so
+    that further prompts on it cost a few milliseconds instead of the whole network.
+
+    Args:
+        model: `SamModel`, `SamHQModel`, `Sam2Model` or `EdgeTamModel`. It is put into eval mode
+            and stays on its device.
+        processor: the processor saved with it.
+
+    Example:
+        >>> predictor = SamPredictor.from_pretrained("facebook/sam2.1-hiera-tiny")
+        >>> everything = predictor.segment_everything(image)
+        >>> dog = predictor.prompt(image, points=[(320, 200), (10, 10)], point_labels=[1, 0])
+    """
+
+    def __init__(self, model: Any, processor: Any) -> None:
+        self.model = model.eval()
+        self.processor = processor
+        self._last: _Embedded | None = None
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        model_name_or_path: str | Path,
+        *,
+        revision: str | None = None,
+        token: str | bool | None = None,
+        device: str | torch.device | None = None,
+        dtype: str | torch.dtype | None = None,
+    ) -> "SamPredictor":
+        """Load a folder or a model of the Hub, and move it to `device` (a GPU if any).
+
+        The class follows from the checkpoint's config; of a checkpoint for videos
+        (`facebook/sam2.1-hiera-tiny` is one) the image model is taken.
+
+        Args:
+            dtype: `fp32`, `bf16` or `fp16`, or a torch dtype; as saved if None.
+
+        Raises:
+            UserError: nothing there, it is not a SAM, or an unknown dtype.
+        """
+        if isinstance(dtype, str):
+            if dtype not in DTYPES:
+                raise UserError(f"dtype {dtype!r}: choose from {', '.join(DTYPES)}")
+            dtype = DTYPES[dtype]
+        model, processor = load_sam(str(model_name_or_path), revision=revision, token=token)
+        if device is None:
+            device = "cuda" if torch.cuda.is_available() else "cpu"
+        return cls(model.to(device) if dtype is None else model.to(device, dtype), processor)
+
+    def segment_everything(
+        self,
+        image: Image.Image,
+        *,
+        points_per_side: int = 32,
+        points_per_batch: int = 64,
+        pred_iou_thresh: float = 0.88,
+        stability_score_thresh: float = 0.95,
+        box_nms_thresh: float = 0.7,
+    ) -> SamMasks:
+        """Masks of whatever there is, asked for by a grid of single points.
+
+        What transformers' `pipeline("mask-generation")` gives, but for one fault of it: SAM 2
+        sees the image squashed to a square, while the pipeline places the points as if the
+        longer side alone were scaled, so that of a landscape photo the lower part gets none.
+        Here the grid always covers the whole image. Memory grows with the masks that are
+        returned and with `points_per_batch`, not with the number of points.
+
+        Args:
+            image: RGB.
+            points_per_side: of the grid.
+            points_per_batch: points that pass through the mask decoder at once.
+            pred_iou_thresh: masks whose predicted IoU is not above it are dropped; 0 keeps all.
+            stability_score_thresh: masks whose area changes more than this when the threshold
+                on the logits moves by 1 up or down are dropped (the smaller area over the
+                larger); 0 keeps all.
+            box_nms_thresh: of two masks whose boxes overlap with a larger IoU the one with the
+                smaller predicted IoU is dropped.
+
+        Returns:
+            The masks, the largest predicted IoU first; they may be none.
+
+        Raises:
+            UserError: a number that makes no sense.
+        """
+        if points_per_side < 1 or points_per_batch < 1:
+            raise UserError("points_per_side and points_per_batch must be at least 1")
+        embedded = self.embed(image)
+        height, width = embedded.height, embedded.width
+        whole = torch.tensor([0.0, 0.0, width, height])
+        grid = _point_grid(points_per_side, height, width)
+        rles: list[Any] = []
+        scores, boxes = [torch.zeros(0)], [torch.zeros(0, 4)]
+        with torch.inference_mode():
+            for points in grid.split(points_per_batch):
+                logits, ious = self._decode(embedded, points[:, None], many=True)
+                logits, ious = logits.flatten(0, 1), ious.flatten(0, 1)
+                if pred_iou_thresh > 0:  # before anything is enlarged
+                    wanted = ious > pred_iou_thresh
+                    logits, ious = logits[wanted], ious[wanted]
+                done = 0
+                for full in self._full_size(logits, embedded):
+                    found = self.processor.image_processor.filter_masks(
+                        full,
+                        ious[done : done + len(full), None],
+                        (height, width),
+                        whole,
+                        pred_iou_thresh,
+                        stability_score_thresh,
+                    )
+                    done += len(full)
+                    rles += found[0]
+                    scores.append(found[1].float().cpu())
+                    boxes.append(found[2].float().cpu())
+        if not rles:
+            return SamMasks.empty(height, width)
+        masks, kept, *_ = self.processor.image_processor.post_process_for_mask_generation(
+            rles, torch.cat(scores), torch.cat(boxes), box_nms_thresh
+        )
+        return SamMasks(np.stack([np.asarray(mask) for mask in masks]), kept.numpy())
+
+    def prompt(
+        self,
+        image: Image.Image,
+        *,
+        points: Sequence[Point] | None = None,
+        point_labels: Sequence[int] | None = None,
+        boxes: Sequence[Any] | None = None,
+    ) -> SamMasks:
+        """The mask of one object, from all the points and the box together.
+
+        A single point is ambiguous (the shirt or the person?), so SAM proposes three masks for
+        it, of which the one with the largest predicted IoU is returned; several points, or a
+        box, give the single mask that SAM was trained to give for them.
+
+        Args:
+            image: RGB.
+            points: (x, y) pairs in pixels of the image.
+            point_labels: 1 for a point on the object, 0 for one beside it; all 1 if None.
+            boxes: one box, (left, top, right, bottom) or a list with one such; for several
+                objects use `prompt_each`.
+
+        Returns:
+            One mask and its score.
+
+        Raises:
+            UserError: coordinates outside the image, or nothing to go by.
+        """
+        box = boxes
+        if boxes is not None and len(boxes) and np.ndim(boxes[0]) > 0:
+            if len(boxes) > 1:
+                raise UserError(
+                    f"{len(boxes)} boxes are {len(boxes)} objects, which prompt_each answers; "
+                    "prompt takes one"
+                )
+            box = boxes[0]
+        points = () if points is None else tuple(points)
+        wanted = Prompt(points, tuple(point_labels or ()), None if box is None else tuple(box))
+        return self.prompt_each(image, [wanted])
+
+    def prompt_each(self, image: Image.Image, prompts: Sequence[Prompt]) -> SamMasks:
+        """One mask for each prompt, in the order of the prompts; each as `prompt` answers it.
+
+        Prompts of the same kind pass through the mask decoder together, a bounded number at a
+        time.
+
+        Raises:
+            UserError: coordinates outside the image.
+        """
+        height, width = image.height, image.width
+        for prompt in prompts:
+            prompt.check_inside(height, width)
+        if not prompts:
+            return SamMasks.empty(height, width)
+        embedded = self.embed(image)
+        masks = np.zeros((len(prompts), height, width), dtype=bool)
+        scores = np.zeros(len(prompts), dtype=np.float32)
+        # by kind, because padding to a common number of points would change the answers
+        kinds: dict[tuple[int, bool], list[int]] = {}
+        for index, prompt in enumerate(prompts):
+            kinds.setdefault((len(prompt.points), prompt.box is not None), []).append(index)
+        for (num_points, has_box), members in kinds.items():
+            waiting = iter(members)
+            while batch := list(islice(waiting, _PROMPTS_AT_ONCE)):
+                asked = [prompts[index] for index in batch]
+                with torch.inference_mode():
+                    logits, ious = self._decode(
+                        embedded,
+                        torch.tensor([p.points for p in asked]) if num_points else None,
+                        torch.tensor([p.point_labels for p in asked]) if num_points else None,
+                        torch.tensor([p.box for p in asked]) if has_box else None,
+                        many=num_points == 1 and not has_box,
+                    )
+                    rows = torch.arange(len(batch), device=ious.device)
+                    best = ious.argmax(dim=1)
+                    scores[batch] = ious[rows, best].cpu().numpy()
+                    done = 0
+                    for full in self._full_size(logits[rows, best], embedded):
+                        some = batch[done : done + len(full)]
+                        masks[some] = (full[:, 0] > 0).cpu().numpy()
+                        done += len(full)
+        return SamMasks(masks, scores)
+
+    @torch.inference_mode()
+    def embed(self, image: Image.Image) -> _Embedded:
+        """Pass an RGB image through the image encoder, unless it is the last one again."""
+        image = image.convert("RGB")
+        key = (image.size, blake2b(image.tobytes()).digest())
+        last = self._last
+        if last is not None and last.key == key:
+            return last
+        inputs = self.processor.image_processor(image, return_tensors="pt")
+        pixels = inputs["pixel_values"]
+        # SAM and SAM-HQ scale the longer side and pad; SAM 2 and EdgeTAM squash to a square
+        fed = inputs.get("reshaped_input_sizes", torch.tensor([pixels.shape[-2:]]))[0]
+        found = self.model.get_image_embeddings(pixels.to(self.model.device, self.model.dtype))
+        if isinstance(found, tuple):  # SAM-HQ
+            embeddings = {"image_embeddings": found[0], "intermediate_embeddings": found[1]}
+        else:
+            embeddings = {"image_embeddings": found}
+        size = (int(fed[0]), int(fed[1]))
+        # returned itself and not by way of `_last`, which another thread may have replaced
+        embedded = _Embedded(key, image.height, image.width, size, embeddings)
+        self._last = embedded
+        return embedded
+
+    def _decode(
+        self,
+        embedded: _Embedded,
+        points: torch.Tensor | None = None,
+        point_labels: torch.Tensor | None = None,
+        boxes: torch.Tensor | None = None,
+        *,
+        many: bool,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Small logits and predicted IoU of N objects.
+
+        Args:
+            points: (N, P, 2) float32 (x, y) in pixels of the image.
+            point_labels: (N, P); all on the object if None.
+            boxes: (N, 4).
+            many: three masks an object instead of one.
+
+        Returns:
+            (N, M, h, w) float32 and (N, M) float32.
+        """
+        device = self.model.device
+        scale = torch.tensor([embedded.fed[1] / embedded.width, embedded.fed[0] / embedded.height])
+        inputs: dict[str, torch.Tensor] = {}
+        if points is not None:
+            if point_labels is None:
+                point_labels = torch.ones(points.shape[:2], dtype=torch.int64)
+            inputs["input_points"] = (points * scale)[None].to(device)
+            inputs["input_labels"] = point_labels[None].to(device)
+        if boxes is not None:
+            inputs["input_boxes"] = (boxes * scale.repeat(2))[None].to(device)
+        answer = self.model(**embedded.embeddings, **inputs, multimask_output=many)
+        return answer.pred_masks[0].float(), answer.iou_scores[0].float()
+
+    def _full_size(self, logits: torch.Tensor, embedded: _Embedded) -> Iterator[torch.Tensor]:
+        """(N, h, w) small logits -> (n, 1, H, W) at the image's size, a few at a time."""
+        processor = self.processor.image_processor
+        padded = getattr(processor, "pad_size", None) or {"height": 0, "width": 0}
+        each = max(embedded.height * embedded.width, padded["height"] * padded["width"])
+        for part in logits.split(max(1, _FULL_SIZE_VALUES_AT_ONCE // each)):
+            if len(part):
+                yield processor.post_process_masks(
+                    [part[:, None]],
+                    [(embedded.height, embedded.width)],
+                    reshaped_input_sizes=[embedded.fed],
+                    binarize=False,
+                )[0]
+
+
+def _point_grid(points_per_side: int, height: int, width: int) -> torch.Tensor:
+    """(points_per_side ** 2, 2) float32 (x, y): the centres of equal tiles, row by row."""
+    offset = 1 / (2 * points_per_side)
+    along = torch.linspace(offset, 1 - offset, points_per_side)
+    y, x = torch.meshgrid(along, along, indexing="ij")
+    return torch.stack([x, y], dim=-1).reshape(-1, 2) * torch.tensor([width, height])
