@@ -113,6 +113,9 @@ def _sentence(error: BaseException, repo_id: str, repo_type: str, writing: bool)
         if status == 412:
             return f"somebody else changed {repo_id} at the same time; try again"
         return f"the Hub refuses ({' '.join(str(error).split())[:200]})"
+    if writing and isinstance(error, ValueError) and "Invalid metadata" in str(error):
+        said = " ".join(str(error).partition("\n")[2].split())[:300].removeprefix("- ")
+        return f"the Hub does not accept the metadata at the top of README.md ({said}); mend them"
     if writing and isinstance(error, json.JSONDecodeError):
         # a gateway's page instead of the Hub's answer
         return f"what {constants.ENDPOINT} answers makes no sense; try again later"

@@ -190,7 +190,8 @@ def test_damaged_weights_are_not_pushed(pusher: Pusher, folder: Path) -> None:
 def test_a_card_that_the_hub_refuses_is_one_sentence(pusher: Pusher, folder: Path) -> None:
     (folder / "README.md").write_text("---\nlicense: mine\n---\n# a card\n")
     error = str(pusher.push(folder))
-    assert "Invalid metadata in README.md" in error and "\n" not in error
+    assert "top of README.md (\"license\" 'mine' is not in the list); mend" in error
+    assert "\n" not in error
     assert not pusher.repo.files
 
 
