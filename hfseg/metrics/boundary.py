@@ -13,9 +13,10 @@ do for all classes at once.
 Boundary F-score: Csurka, Larlus & Perronnin, "What is a good evaluation measure for semantic
 segmentation?", BMVC 2013. Precision is the share of predicted contour pixels with a true contour
 pixel of the class within 0.75 % of the diagonal (in a disc), recall the reverse. The image's
-border and the edge of ignored regions are no contours. (VOC's annotators left an ignored band along
-nearly every outline: there hardly a contour is left to score, and Boundary IoU is the one to read.)
-Where that paper averages over images, counts are summed over the data set here, as they are for IoU.
+border and the edge of ignored regions are no contours. (VOC has an ignored band along
+nearly every outline: there hardly a contour is left to score, and Boundary IoU is the one to
+read.) Where that paper averages over images, counts are summed over the data set here, as they are
+for IoU.
 """
 
 from collections.abc import Callable
