@@ -256,6 +256,23 @@ def test_streaming_sees_every_sample_once_and_the_whole_validation_set(
     assert hub.run("-c", STREAM).stdout.strip().endswith("done")
 
 
+@pytest.mark.slow
+def test_two_processes_share_a_stream_without_gap_or_repetition(hub: Hub, tmp_path: Path) -> None:
+    add_shards(hub)
+    hub.run(
+        "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", 2,
+        "--num_machines", 1, "--mixed_precision", "no", "--dynamo_backend", "no",
+        "--main_process_port", 0, Path(__file__).with_name("worker.py"),
+        "stream", "them/shards", tmp_path, 1, 1, "ce",
+    )  # fmt: skip
+    reports = [json.loads((tmp_path / f"rank-{rank}.json").read_text()) for rank in (0, 1)]
+    assert [report["world_size"] for report in reports] == [2, 2]
+    assert [report["validation"] for report in reports] == [4, 4]
+    seen = [report["keys"] for report in reports]
+    assert len(seen[0] + seen[1]) == len(set(seen[0] + seen[1])) == 11
+    assert seen[0] and seen[1]
+
+
 def test_roles_are_found_by_content_and_a_hidden_test_split_is_left_out(hub: Hub) -> None:
     """Columns named to mislead: `label` is a breed, the mask is called `picture2`."""
     import datasets

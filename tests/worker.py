@@ -1,9 +1,9 @@
 """One rank of a small job, started by `python` or `accelerate launch` from the tests.
 
-    worker.py update|evaluate DATA OUTPUT BATCH ACCUMULATION LOSS
+    worker.py update|evaluate|stream DATA OUTPUT BATCH ACCUMULATION LOSS
 
-`update` takes one SGD step and saves the weights, `evaluate` scores a fixed model; every rank
-writes `rank-N.json` with the world size it sees.
+`update` takes one SGD step and saves the weights, `evaluate` scores a fixed model, `stream` reads
+one pass over a data set of the Hub; every rank writes `rank-N.json` with the world size it sees.
 """
 
 import json
@@ -15,6 +15,7 @@ from safetensors.torch import save_file
 
 from hfseg.data import load_dataset
 from hfseg.data.samples import EvaluationSamples, TrainingSamples
+from hfseg.data.streaming import StreamedTrainingSamples
 from hfseg.data.transforms import TrainingTransform
 from hfseg.metrics.streaming import StreamingScores
 from hfseg.models import load_model
@@ -28,8 +29,11 @@ def main(
 ) -> None:
     torch.set_num_threads(1)
     torch.manual_seed(0)
-    data, labels = load_dataset("folder", data_folder, train_val_test_split=(0.5, 0.5))
-    split = data["train"] if mode == "update" else data["validation"]
+    if mode == "stream":
+        data, labels = load_dataset(data_folder, streaming=True)
+    else:
+        data, labels = load_dataset("folder", data_folder, train_val_test_split=(0.5, 0.5))
+    split = data["validation"] if mode == "evaluate" else data["train"]
     model, processor = load_model("segformer-tiny", labels, pretrained=False)
     if mode == "update":
         # batch statistics depend on how a batch is divided: not what is tested here
@@ -54,24 +58,37 @@ def main(
         },
         mixed_precision="no",
     )
+    transform = TrainingTransform("none" if mode == "stream" else "light", None, 0)
+    if mode == "stream":
+        samples = StreamedTrainingSamples(
+            split, transform, rank=args.process_index, world_size=args.world_size, passes=1
+        )
+    else:
+        samples = TrainingSamples(split, transform)
     trainer = SegmentationTrainer(
         model=model,
         args=args,
-        train_dataset=TrainingSamples(split, TrainingTransform("light", None, 0)),
-        eval_dataset=EvaluationSamples(split),
+        train_dataset=samples,
+        eval_dataset=EvaluationSamples(data["validation"]),
         image_processor=processor,
         scores=StreamingScores(labels),
-        loss=SegmentationLoss(loss, class_weights=[0.5, 1.0, 2.0]),
+        loss=SegmentationLoss(loss, class_weights=[0.5, 1.0, 2.0][: len(labels)]),
     )
     folder = Path(output)
     folder.mkdir(parents=True, exist_ok=True)
-    report: dict = {"world_size": trainer.accelerator.num_processes, "samples": len(split)}
+    report: dict = {"world_size": trainer.accelerator.num_processes}
+    if mode == "stream":
+        batches = [batch["index"].tolist() for batch in trainer.get_train_dataloader()]
+        report["keys"] = [key for batch in batches for key in batch]
+        report["validation"] = len(data["validation"])
+    else:
+        report["samples"] = len(split)
     if mode == "update":
         trainer.train()
         report["loss"] = trainer.state.log_history[0]["loss"]
         if trainer.is_world_process_zero():
             save_file(dict(model.named_parameters()), folder / "weights.safetensors")
-    else:
+    elif mode == "evaluate":
         report["scores"] = trainer.evaluate()
         report["confusion"] = trainer.scores.confusion.tolist()
         report["images"] = len(trainer.scores.per_image)
