@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
+from gradio.components.api_component import Api
 from gradio.utils import get_upload_folder
 from limits import KEPT_SECONDS, MAX_BODY, MAX_KEPT, MAX_UPLOAD, UPLOAD_SECONDS
 from starlette.exceptions import HTTPException
@@ -26,9 +27,7 @@ NOT_UPLOADED = (
     "An image must be an uploaded file, not an address, a path or text: send it to "
     "/gradio_api/upload first, and give the path that comes back."
 )
-BAD_REQUEST = (
-    "The request is not what this endpoint takes: /gradio_api/info lists the parameters."
-)
+BAD_REQUEST = "The request is not what this endpoint takes: /gradio_api/info lists the parameters."
 OUR_FAULT = "Something went wrong here; whoever runs this page finds the reason in its log."
 FULL = "The page has no room for more files at the moment: try again in an hour."
 
@@ -43,6 +42,8 @@ class GuardedBlocks(gr.Blocks):
     async def preprocess_data(self, block_fn: Any, inputs: list[Any], *args: Any, **kwargs: Any):
         try:
             check_files(inputs)
+            # curl may leave out what has a default, as Python's client may
+            inputs = [*inputs, *(block.value for block in _left_out(block_fn, inputs))]
             return await super().preprocess_data(block_fn, inputs, *args, **kwargs)
         except gr.Error:
             raise
@@ -65,6 +66,11 @@ def told(error: UserError) -> gr.Error:
     """The sentence for the visitor; gradio's pages show it as HTML."""
     sentence = html.escape(str(error), quote=False)
     return gr.Error(sentence[:1].upper() + sentence[1:], title="", print_exception=False)
+
+
+def _left_out(block_fn: Any, inputs: list[Any]) -> list[Api]:
+    rest = block_fn.inputs[len(inputs) :]
+    return rest if all(isinstance(block, Api) for block in rest) else []
 
 
 def check_files(inputs: Any) -> None:

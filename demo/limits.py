@@ -1,4 +1,4 @@
-"""What a visitor may ask for: how large, how many, how long. Everything else is refused in words."""
+"""What a visitor may ask for: how large, how many, how long. The rest is refused in words."""
 
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor

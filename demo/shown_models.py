@@ -35,13 +35,21 @@ class ShownModels:
         self.segmenters = segmenters
         self.cards = cards or {}
         self.device = device or Device()
-        self.sam_name = sam if sam is None or isinstance(sam, str) else "given"
+        self._sam_source = sam if isinstance(sam, str) else None
         self._sam = None if isinstance(sam, str) else sam
         self._answers: OrderedDict[tuple[str, str, int], tuple[Segmentation, float]] = OrderedDict()
 
     @property
     def names(self) -> list[str]:
         return list(self.segmenters)
+
+    @property
+    def sam_name(self) -> str | None:
+        """What a visitor may know of where SAM comes from: the id, or the folder's own name."""
+        if self._sam_source is None:
+            return None if self._sam is None else "SAM"
+        folder = Path(self._sam_source)
+        return folder.resolve().name if folder.is_absolute() or folder.exists() else str(folder)
 
     def segmenter(self, name: str | None) -> "Segmenter":
         """The model of this name, the first one without a name.
@@ -78,8 +86,7 @@ class ShownModels:
             if type(error) is not RuntimeError:
                 raise
             raise UserError(
-                f"The model cannot segment {image.width} × {image.height} pixels: "
-                "try another size."
+                f"The model cannot segment {image.width} × {image.height} pixels: try another size."
             ) from error
         self._answers[key] = found, time.perf_counter() - start
         while len(self._answers) > _ANSWERS_KEPT:
@@ -93,14 +100,14 @@ class ShownModels:
             UserError: none was named, or it is not there; with the remedy.
         """
         if self._sam is None:
-            if self.sam_name is None:
+            if self._sam_source is None:
                 raise UserError(
                     "No SAM was named when this page was started: add "
                     "--sam facebook/sam2.1-hiera-tiny, or a folder with its weights."
                 )
             from hfseg.sam import SamPredictor
 
-            self._sam = SamPredictor.from_pretrained(self.sam_name)
+            self._sam = SamPredictor.from_pretrained(self._sam_source)
         return self._sam
 
 
