@@ -15,7 +15,7 @@ from limits import (
 )
 from PIL import Image, ImageDraw
 from shown_models import ShownModels
-from viewer import pictures_of_masks, save_picture, seconds, viewer, viewers
+from viewer import key, pictures_of_masks, save_picture, seconds, viewer, viewers
 
 from hfseg.errors import UserError
 
@@ -152,10 +152,16 @@ def compared(models: ShownModels, path: str | None, model: str, density: int, pr
 
     def figure(title: str, mask: np.ndarray, caption: str, file: str) -> str:
         return viewer(
-            title, saved, mask, found.labels, caption=caption, name=f"{stem(path)}_{file}"
+            title,
+            saved,
+            mask,
+            found.labels,
+            caption=caption,
+            name=f"{stem(path)}_{file}",
+            legend=False,
         )
 
-    return viewers(
+    return key([found.mask], found.labels) + viewers(
         [
             figure("The model", found.mask, seconds(took), "model"),
             viewer(
@@ -182,6 +188,7 @@ def compared(models: ShownModels, path: str | None, model: str, density: int, pr
             ),
         ],
         note,
+        least=400,
     )
 
 
@@ -207,18 +214,20 @@ def corrected(
     saved = save_picture(photo, stem(path), photo=True)
     where = found.labels.names[class_id]
     figures = [
-        viewer("The model", saved, found.mask, found.labels, caption=seconds(took)),
+        viewer("The model", saved, found.mask, found.labels, caption=seconds(took), legend=False),
         viewer(
-            f"With the object you clicked: {where}",
+            f"With your object: {where}",
             saved,
             refined,
             found.labels,
-            caption=f"{changed(refined, found.mask)}, SAM {seconds(took_sam)}, "
-            f"predicted IoU {score:.2f}",
+            caption=f"{changed(refined, found.mask)}, predicted IoU {score:.2f}, "
+            f"SAM {seconds(took_sam)}",
             name=f"{stem(path)}_refined",
+            legend=False,
         ),
     ]
-    return drawn(models, path, points, mask), viewers(figures, note)
+    result = key([found.mask, refined], found.labels) + viewers(figures, note, least=400)
+    return drawn(models, path, points, mask), result
 
 
 def object_at(

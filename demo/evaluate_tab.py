@@ -31,14 +31,21 @@ def evaluate_tab(models: ShownModels) -> None:
     model = model_menu(models, "eval-model")
     run = gr.Button("Evaluate", variant="primary", elem_id="evaluate")
     scenes = example_scenes(models, with_truth=True)
-    if scenes:
-        gr.Examples(scenes, [image, truth], label="Or try a drawn street scene")
+    examples = scenes and gr.Dataset(
+        components=[image],
+        samples=[[picture] for picture, _ in scenes],
+        type="index",
+        label="Or try a drawn street scene",
+    )
     result = gr.HTML(NOTHING_YET, elem_id="eval-result")
 
     def evaluate(path, truth, model, progress=gr.Progress()):  # noqa: B008
         progress(0.2, desc="The model is at work")
         return models.device.run(evaluated, models, path, truth, model)
 
+    if examples:
+        # both of them: gr.Examples would show a table of thumbnails
+        examples.click(lambda index: scenes[index], examples, [image, truth], **PRIVATE)
     run.click(evaluate, [image, truth, model], result, **ON_DEVICE, **PRIVATE)
 
 
@@ -89,7 +96,11 @@ def evaluated(models: ShownModels, path: str | None, truth_path: str | None, mod
             f"{percent(wrong)} wrong (red), hatched: not scored",
         ),
     ]  # fmt: skip
-    return score_list(scores) + viewers(figures, note) + score_table(scores, segmenter.labels)
+    return (
+        score_list(scores)
+        + viewers(figures, note, least=300)
+        + score_table(scores, segmenter.labels)
+    )
 
 
 def read_truth(path: str, labels: LabelSet) -> np.ndarray:

@@ -107,6 +107,7 @@ class Gate:
 
     def __init__(self, app: Any) -> None:
         self.app = app
+        self.since = time.time()
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] != "http":
@@ -125,7 +126,9 @@ class Gate:
         if int(dict(scope["headers"]).get(b"content-length", b"0")) > limit:
             await PlainTextResponse(too_large, 413)(scope, receive, send)
             return
-        if uploads and not await asyncio.to_thread(make_room, Path(get_upload_folder())):
+        if uploads and not await asyncio.to_thread(
+            make_room, Path(get_upload_folder()), self.since
+        ):
             await PlainTextResponse(FULL, 503)(scope, receive, send)
             return
         received, complete = 0, False
@@ -148,10 +151,11 @@ class Gate:
         await self.app(scope, counted, send)
 
 
-def make_room(folder: Path, now: float | None = None) -> bool:
+def make_room(folder: Path, since: float, now: float | None = None) -> bool:
     """Delete what is old in the temporary folder; whether there is room for more.
 
-    Files that lie in it directly are uploads under way, or cut off; finished ones have a folder.
+    What is older than `since` are the page's own examples, which stay. Files that lie
+    in the folder directly are uploads under way, or cut off; finished ones have a folder.
     """
     now = time.time() if now is None else now
     kept = 0
@@ -161,7 +165,7 @@ def make_room(folder: Path, now: float | None = None) -> bool:
             file = Path(root, name)
             try:
                 status = file.stat()
-                if now - status.st_mtime > allowed:
+                if since < status.st_mtime < now - allowed:
                     file.unlink()
                 else:
                     kept += status.st_size

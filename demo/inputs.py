@@ -3,7 +3,9 @@
 from typing import Any
 
 import gradio as gr
+from PIL import Image
 from shown_models import ShownModels
+from viewer import save_picture
 
 from hfseg.labels import LabelSet
 
@@ -62,5 +64,6 @@ def example_scenes(models: ShownModels, with_truth: bool = False) -> list[list[A
     scenes = []
     for index in EXAMPLES:
         image, mask = draw_scene("test", index)
-        scenes.append([image, index_png(mask, LABELS)] if with_truth else [image])
-    return scenes
+        path = save_picture(Image.fromarray(image), f"scene-{index}")
+        scenes.append([path, save_picture(index_png(mask, LABELS), f"scene-{index}_mask")])
+    return scenes if with_truth else [[path] for path, _ in scenes]

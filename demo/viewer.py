@@ -45,10 +45,14 @@ def address(path: str) -> str:
     return f"gradio_api/file={encode_file_path(path)}"
 
 
-def viewers(figures: Sequence[str], note: str = "") -> str:
-    """Several figures beside each other; they move together."""
+def viewers(figures: Sequence[str], note: str = "", least: int = 270) -> str:
+    """Several figures beside each other; they move together.
+
+    Args:
+        least: width in pixels below which a figure is put under its neighbour.
+    """
     told = f'<p class="note">{html.escape(note)}</p>' if note else ""
-    return f'{told}<div class="viewers">{"".join(figures)}</div>'
+    return f'{told}<div class="viewers" style="--least: {least}px">{"".join(figures)}</div>'
 
 
 def viewer(
@@ -133,6 +137,19 @@ def legend_table(shares: dict[int, float], labels: LabelSet, width: int, height:
     ]
     caption = f"{len(shares)} of {len(labels)} classes in {width} × {height} pixels"
     return table("Area", rows, caption)
+
+
+def key(masks: Sequence[np.ndarray], labels: LabelSet) -> str:
+    """Colour and name of every class that occurs in one of the masks, in a line."""
+    found = np.unique(np.concatenate([np.unique(mask) for mask in masks]))
+    items = [
+        "<li><span style="
+        f'"background: rgb({", ".join(map(str, labels.palette[index]))})"></span>'
+        f"{html.escape(labels.names[index])}</li>"
+        for index in found.tolist()
+        if index < len(labels)
+    ]
+    return f'<ul class="key" aria-label="Classes">{"".join(items)}</ul>'
 
 
 def table(heading: str, rows: Sequence[str], caption: str) -> str:
