@@ -4,6 +4,7 @@ import base64
 import io
 import re
 from pathlib import Path
+from typing import Any
 
 import gradio as gr
 from inputs import PRIVATE, model_menu
@@ -17,7 +18,6 @@ _TAGS = re.compile(
     re.IGNORECASE,
 )
 _PICTURE_SIDE = 1000
-_NO_CARD = "This model has no card."
 
 
 def about_tab(models: ShownModels, tab: gr.Tab) -> None:
@@ -26,27 +26,27 @@ def about_tab(models: ShownModels, tab: gr.Tab) -> None:
     card = gr.Markdown(elem_id="card", latex_delimiters=[])
 
     def read(name: str) -> str:
-        models.segmenter(name)
-        return read_card(models.cards.get(name, ""))
+        segmenter = models.segmenter(name)
+        return read_card(models.cards.get(name, "")) or described(name, segmenter)
 
     tab.select(read, model, card, **PRIVATE)
     model.change(read, model, card, **PRIVATE)
 
 
-def read_card(source: str) -> str:
+def read_card(source: str) -> str | None:
     """The README.md of a model folder or of a model on the Hub, fit to be shown.
 
     Pictures in the model's folder become part of the text. Others are replaced by their
-    description, so that no visitor's browser is sent to another host.
+    description, so that no visitor's browser is sent to another host. None if there is no card.
     """
     folder = Path(source)
     if source and folder.is_dir():
         path = folder / "README.md"
         if not path.is_file():
-            return _NO_CARD
+            return None
         return shown(path.read_text(encoding="utf-8", errors="replace"), folder)
     path = _card_on_hub(source)
-    return _NO_CARD if path is None else shown(path.read_text(encoding="utf-8"), None)
+    return None if path is None else shown(path.read_text(encoding="utf-8"), None)
 
 
 def _card_on_hub(source: str) -> Path | None:
@@ -56,6 +56,17 @@ def _card_on_hub(source: str) -> Path | None:
         return Path(hf_hub_download(source, "README.md"))
     except (OSError, ValueError):  # absent, no network, not an id: all the same to a visitor
         return None
+
+
+def described(name: str, segmenter: Any) -> str:
+    """What is known of a model without a card."""
+    million = sum(parameter.numel() for parameter in segmenter.model.parameters()) / 1e6
+    names = ", ".join(segmenter.labels.names)
+    return (
+        f"# {name}\n\nThis model has no card (README.md). It is a "
+        f"`{type(segmenter.model).__name__}` with {million:.1f} million parameters, and knows "
+        f"{len(segmenter.labels)} classes: {names}."
+    )
 
 
 def shown(text: str, folder: Path | None) -> str:

@@ -42,7 +42,8 @@
 
   function divide(figure, value) {
     for (const each of siblings(figure)) {
-      each.style.setProperty("--divide", `${value}%`);
+      if (Number(value) > 0) each.style.setProperty("--divide", `${value}%`);
+      else each.style.removeProperty("--divide");
       each.querySelector(".divide input").value = value;
     }
   }
