@@ -31,7 +31,7 @@ MAX_KEPT = 2 << 30
 MAX_WAITING = 32
 """Requests in the queue; the next one is told that it is full."""
 
-_FORMATS = ("PNG", "JPEG", "MPO", "WEBP", "GIF", "BMP")
+_FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP")
 _NO_IMAGE = "This file cannot be read as an image: try a PNG or JPEG."
 
 _T = TypeVar("_T")
@@ -49,6 +49,7 @@ def open_upload(path: str | None) -> Any:
         raise UserError("Choose an image first.")
     try:
         # by its content, and by few decoders: no SVG, no PostScript, whatever the name says
+        Image.init()  # else only some of the formats are known
         image = Image.open(path, formats=_FORMATS)
         width, height = image.size
         if width * height > MAX_PIXELS:

@@ -66,7 +66,7 @@ class EagerSam:
             points_per_side=points_per_side,
             pred_iou_thresh=0.0,
             stability_score_thresh=0.0,
-            box_nms_thresh=0.98,
+            box_nms_thresh=2.0,
         )
 
     def __getattr__(self, name: str) -> Any:
