@@ -63,7 +63,6 @@ def compare_tab(models: ShownModels) -> None:
                 height=PICTURE_HEIGHT,
                 alt_text="The image to click on: the object you mean",
                 elem_id="clicked",
-                elem_classes="picture",
             )
             with gr.Row():
                 side = gr.Radio([ON, BESIDE], value=ON, label="The next point is", elem_id="side")
@@ -94,8 +93,8 @@ def compare_tab(models: ShownModels) -> None:
     def click(path, model, name, points, side, event: gr.SelectData):
         if path is None:
             return gr.skip(), gr.skip(), points
-        size = models.device.run(open_photo, path, MAX_SAM_SIDE)[0].size
-        x, y = (float(value) / whole for value, whole in zip(event.index, size, strict=True))
+        size = canvas_size(models.device.run(open_photo, path, MAX_SAM_SIDE)[0])
+        x, y = ((value + 0.5) / whole for value, whole in zip(event.index, size, strict=True))
         return place(path, model, name, points, (x, y), side)
 
     def by_numbers(path, model, name, points, side, across, down):
@@ -269,6 +268,7 @@ def drawn(
         pixels = np.asarray(photo).astype(np.float32)
         pixels[~mask] *= 0.45
         photo = Image.fromarray(pixels.astype(np.uint8))
+    photo = photo.resize(canvas_size(photo), Image.Resampling.BICUBIC)
     draw = ImageDraw.Draw(photo)
     radius = max(3, max(photo.size) // 90)
     for x, y, label in points:
@@ -280,6 +280,13 @@ def drawn(
         if label:
             draw.line((left, top - radius / 2, left, top + radius / 2), fill="white", width=2)
     return photo
+
+
+def canvas_size(photo: Image.Image) -> tuple[int, int]:
+    """Of the picture to click on: gradio takes a click for a pixel of the picture, and is wrong
+    where the page enlarges it; so it is large from the start."""
+    factor = MAX_SAM_SIDE / max(photo.size)
+    return max(1, round(factor * photo.width)), max(1, round(factor * photo.height))
 
 
 def changed(refined: np.ndarray, mask: np.ndarray) -> str:

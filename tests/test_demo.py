@@ -163,14 +163,14 @@ def test_the_divider_and_the_opacity_change_the_picture_at_once(page, photo):
 def test_models_stand_side_by_side_and_can_be_switched(page, photo, models):
     segment(page, photo)
     assert page.locator("#result .viewer").count() == 1
-    page.get_by_label("second").check()
+    page.get_by_role("checkbox", name="second").check()
     page.click("#run")
     page.wait_for_selector("#result .viewer:nth-child(2)[data-painted]")
     titles = page.locator("#result figcaption strong").all_inner_texts()
     assert titles == ["first", "second"]
     boxes = [page.locator("#result .viewer").nth(index).bounding_box() for index in (0, 1)]
     assert boxes[0]["y"] == boxes[1]["y"] and boxes[0]["x"] < boxes[1]["x"]
-    page.get_by_label("first").uncheck()
+    page.get_by_role("checkbox", name="first").uncheck()
     page.click("#run")
     page.wait_for_function("document.querySelectorAll('#result .viewer').length === 1")
     page.wait_for_selector("#result .viewer[data-painted]")
@@ -247,7 +247,7 @@ def test_a_clicked_point_gives_sams_object_and_the_refined_result(page, models, 
         return [box.x + (box.width - scale * image.naturalWidth) / 2,
                 box.y + (box.height - scale * image.naturalHeight) / 2, scale]; }"""
     )
-    left, top, scale = shown
+    left, top, scale = shown[0], shown[1], shown[2] * 1024 / 90
     page.mouse.click(left + 70.5 * scale, top + 20.5 * scale)
     page.wait_for_selector("#sam-result .viewer:nth-child(2)[data-painted]")
     assert "With your object" in page.inner_text("#sam-result")
@@ -260,6 +260,7 @@ def test_a_clicked_point_gives_sams_object_and_the_refined_result(page, models, 
     plain = models.segmenters["first"](photo).mask
     labels = models.segmenters["first"].labels
     masks = models.sam().prompt(Image.open(photo), points=[(70.5, 20.5)], point_labels=[1])
+    assert 0 < masks.masks.sum() < masks.masks.size
     expected = labels.color_table()[with_object(plain, masks.masks[0], labels)[0]]
     refined = painted(page, "#sam-result .viewer:nth-child(2)")[..., :3]
     assert (refined == expected).all(-1).mean() > 0.6  # all but the lines between regions
