@@ -53,7 +53,8 @@ def tiny_segmenter(names: tuple[str, ...] = LABELS.names, seed: int = 0) -> Segm
 
 
 class EagerSam:
-    """A tiny SAM of random weights whose masks all count: its scores mean nothing."""
+    """A tiny SAM of random weights whose masks all count, as its scores mean nothing; for speed
+    it is asked at few points."""
 
     def __init__(self) -> None:
         from hfseg.sam import SamPredictor
@@ -63,7 +64,7 @@ class EagerSam:
     def segment_everything(self, image: Image.Image, points_per_side: int) -> Any:
         return self._predictor.segment_everything(
             image,
-            points_per_side=points_per_side,
+            points_per_side=min(points_per_side, 4),
             pred_iou_thresh=0.0,
             stability_score_thresh=0.0,
             box_nms_thresh=2.0,

@@ -83,8 +83,8 @@ def test_everything_lists_each_mask_of_the_picture(client, photo):
 
 
 def test_refine_by_votes_is_the_function_of_the_package(client, models, photo):
-    mask, _, summary = client.predict(handle_file(photo), api_name="/refine")
-    plain = models.segmenters["first"](photo).mask
+    mask, _, summary = client.predict(handle_file(photo), "second", api_name="/refine")
+    plain = models.segmenters["second"](photo).mask
     masks = models.sam().segment_everything(Image.open(photo), points_per_side=16)
     np.testing.assert_array_equal(np.asarray(Image.open(mask)), refine_by_votes(masks, plain))
     assert summary["changed"] > 0
