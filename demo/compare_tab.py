@@ -7,9 +7,9 @@ import gradio as gr
 import numpy as np
 from inputs import ON_DEVICE, PICTURE_HEIGHT, PRIVATE, example_scenes, image_input, model_menu
 from limits import (
-    MAX_POINTS,
     MAX_POINTS_PER_SIDE,
     MAX_SAM_SIDE,
+    check_number_of_points,
     open_photo,
     stem,
 )
@@ -88,6 +88,7 @@ def compare_tab(models: ShownModels) -> None:
 
     def place(path, model, name, points, point, side):
         kept = [*points, (*point, int(side == ON))]
+        check_number_of_points(kept)
         return (*corrected(models, path, model, name, kept), kept)
 
     def click(path, model, name, points, side, event: gr.SelectData):
@@ -233,8 +234,6 @@ def object_at(
     models: ShownModels, photo: Image.Image, points: list[Any]
 ) -> tuple[np.ndarray, float]:
     """SAM's mask at points (x, y as shares of the size, 1 on it or 0 beside it), and its score."""
-    if len(points) > MAX_POINTS:
-        raise UserError(f"These are {len(points)} points, and {MAX_POINTS} are allowed.")
     at = [(x * photo.width, y * photo.height) for x, y, _ in points]
     found = models.sam().prompt(photo, points=at, point_labels=[label for *_, label in points])
     return found.masks[0], float(found.scores[0])

@@ -1,6 +1,6 @@
 """What a visitor may ask for: how large, how many, how long. The rest is refused in words."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
@@ -81,6 +81,12 @@ def open_photo(path: str | None, max_side: int = MAX_SIDE) -> tuple[Any, str]:
     whole = image.size
     image.thumbnail((max_side, max_side))
     return image, f"Scaled from {whole[0]} × {whole[1]} to {image.width} × {image.height} pixels."
+
+
+def check_number_of_points(points: Sequence[Any]) -> None:
+    """Raises a UserError if there are too many."""
+    if len(points) > MAX_POINTS:
+        raise UserError(f"These are {len(points)} points, and {MAX_POINTS} are allowed.")
 
 
 def stem(path: str) -> str:

@@ -10,7 +10,7 @@ import gradio as gr
 import numpy as np
 from compare_tab import everything, object_at, timed, with_object
 from inputs import ON_DEVICE
-from limits import MAX_POINTS, MAX_SAM_SIDE, open_photo, stem
+from limits import MAX_SAM_SIDE, check_number_of_points, open_photo, stem
 from PIL import Image
 from shown_models import ShownModels
 from viewer import save_picture
@@ -164,8 +164,7 @@ def checked_points(points: Any) -> list[tuple[float, float, int]]:
     """
     if not isinstance(points, list) or not points:
         raise UserError("The method points needs points: a list of [x, y, 1 or 0].")
-    if len(points) > MAX_POINTS:
-        raise UserError(f"These are {len(points)} points, and {MAX_POINTS} are allowed.")
+    check_number_of_points(points)
     for point in points:
         if (
             not isinstance(point, list)

@@ -216,7 +216,7 @@ def test_an_image_of_8000_by_8000_pixels_is_told_in_one_sentence(page, tmp_path)
 
 
 @needs_browser
-def test_everything_of_sam_is_shown_beside_the_model_and_joined_with_it(page, photo):
+def test_everything_of_sam_is_shown_beside_the_model_and_joined_with_it(page, models, photo):
     page.get_by_role("tab", name="Compare with SAM").click()
     upload(page, photo, "#sam-image")
     page.click("#compare")
@@ -230,7 +230,10 @@ def test_everything_of_sam_is_shown_beside_the_model_and_joined_with_it(page, ph
     ]
     times = page.locator("#sam-result figcaption span").all_inner_texts()
     assert all(time.endswith(" s") or time.endswith(" ms") for time in times)
-    assert page.inner_text("#sam-result .viewer:nth-child(2)").count("mask") > 0
+    covered = models.sam().segment_everything(Image.open(photo), 4).masks.any(axis=0)
+    shown = painted(page, "#sam-result .viewer:nth-child(2)")
+    assert (shown[covered, 3] == 255).all()
+    assert len(np.unique(shown[covered].reshape(-1, 4), axis=0)) > 5  # masks, not one colour
 
 
 @needs_browser

@@ -266,11 +266,20 @@ def test_more_than_the_allowed_bytes_are_refused(address):
     assert httpx.post(f"{address}call/segment", content=text).status_code == 413
 
 
+def test_a_stated_length_is_refused_before_anything_is_sent(address):
+    parts = urlsplit(address)
+    head = b"POST /gradio_api/upload HTTP/1.1\r\nHost: x\r\nContent-Length: 99000000000\r\n\r\n"
+    with socket.create_connection((parts.hostname, parts.port), timeout=10) as connection:
+        connection.sendall(head)
+        assert b" 413 " in connection.recv(1000).splitlines()[0]
+
+
 def test_bytes_without_a_stated_length_are_counted_as_they_come(address):
-    def stream():
-        yield b'--x\r\nContent-Disposition: form-data; name="files"; filename="a.png"\r\n\r\n'
+    def stream():  # of many small files, none of which is too large for gradio
+        part = b'--x\r\nContent-Disposition: form-data; name="files"; filename="a.png"\r\n\r\n'
         for _ in range(30):
-            yield bytes(1 << 20)
+            yield part + bytes(1 << 20) + b"\r\n"
+        yield b"--x--\r\n"
 
     headers = {"Content-Type": "multipart/form-data; boundary=x"}
     try:
@@ -278,6 +287,13 @@ def test_bytes_without_a_stated_length_are_counted_as_they_come(address):
         assert answer.status_code == 413
     except httpx.WriteError:  # the server hung up before all was sent
         pass
+
+
+def test_formats_that_no_camera_writes_are_not_even_tried(address):
+    for name in ("TIFF", "EPS", "PCX"):
+        buffer = io.BytesIO()
+        Image.new("RGB", (64, 64)).save(buffer, name)
+        assert NO_IMAGE in refused_upload(address, buffer.getvalue(), "photo.png")
 
 
 @pytest.mark.parametrize(
