@@ -160,7 +160,6 @@ def plot_sam_image(
         caption: written below.
     """
     shape = (truth.shape[1], truth.shape[0])
-    columns = len(predictions)
     height = min(_PANEL * shape[1] / shape[0], 1.3 * _PANEL)
     scale = _DPI * min(_PANEL / shape[0], height / shape[1])
     size = (max(1, round(scale * shape[0])), max(1, round(scale * shape[1])))
@@ -185,24 +184,24 @@ def plot_sam_image(
         [(title, classes(mask)) for title, mask in predictions],
         [("", errors(mask)) for _, mask in predictions],
     ]  # fmt: skip
-    occurring = np.unique([*map(np.unique, []), *np.unique(truth)]).tolist()
-    for _, mask in predictions:
-        occurring += np.unique(mask).tolist()
+    shown = [truth, *(mask for _, mask in predictions)]
+    occurring = np.unique(np.concatenate([np.unique(mask) for mask in shown])).tolist()
     patches = [
         Patch(facecolor=np.divide(labels.palette[index], 255), edgecolor="#777777", lw=0.5,
               label=labels.names[index])
-        for index in sorted({index for index in occurring if index < len(labels)})
+        for index in occurring
+        if index < len(labels)
     ]  # fmt: skip
     if max(occurring) >= len(labels):
         patches.append(
             Patch(facecolor="#181818", edgecolor="#8a8a8a", hatch="/////", label=IGNORED_NAME)
         )
-    patches += [
+    verdicts = [
         Patch(facecolor=np.divide(color, 255), edgecolor="#777777", lw=0.5, label=name)
         for name, color in (("right", RIGHT_COLOR), ("wrong", WRONG_COLOR))
     ]
     gap, title_height, foot = 0.08, 0.26, 0.32
-    full = (columns * (_PANEL + gap) + gap, 3 * height + 2 * title_height + 3 * gap + foot)
+    full = (len(predictions) * (_PANEL + gap) + gap, 3 * height + 2 * title_height + 3 * gap + foot)
     with matplotlib.rc_context({"font.size": 9, "hatch.linewidth": 0.8}):
         figure = Figure(figsize=full)
         top = full[1]
@@ -215,17 +214,32 @@ def plot_sam_image(
                 axes.imshow(picture, interpolation="none")
                 axes.axis("off")
                 axes.set_title(title, fontsize=9, pad=4)
+        # the free place beside SAM's masks: classes above, the error maps' colours below
+        left = (gap + len(panels[0]) * (_PANEL + gap)) / full[0]
+        columns = 1 if len(patches) <= 8 else 2  # a third would cut long names
+        points_a_line = 72 * (height + title_height - 0.65) / -(-len(patches) // columns)
+        style = {
+            "alignment": "left", "borderaxespad": 0, "frameon": False,
+            "columnspacing": 1.0, "handletextpad": 0.5, "handlelength": 1.6,
+        }  # fmt: skip
         figure.legend(
             handles=patches,
+            title="classes",
             loc="upper left",
-            bbox_to_anchor=(
-                (gap + len(panels[0]) * (_PANEL + gap)) / full[0], 1 - title_height / full[1]
-            ),
-            ncols=1 if len(patches) <= 13 else 2,
-            borderaxespad=0,
-            frameon=False,
+            bbox_to_anchor=(left, 1 - 0.05 / full[1]),
+            ncols=columns,
+            fontsize=min(8, points_a_line / 1.5),
+            **style,
+        )
+        figure.legend(
+            handles=verdicts,
+            title="error maps",
+            loc="lower left",
+            bbox_to_anchor=(left, 1 - (title_height + height) / full[1]),
+            ncols=len(verdicts),
             fontsize=8,
-        )  # fmt: skip
+            **style,
+        )
         figure.text(gap / full[0], 0.5 * foot / full[1], caption, va="center", color="#444444")
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         figure.savefig(path, dpi=_DPI)

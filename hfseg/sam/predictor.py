@@ -257,8 +257,10 @@ class SamPredictor:
         else:
             embeddings = {"image_embeddings": found}
         size = (int(fed[0]), int(fed[1]))
-        self._last = _Embedded(key, image.height, image.width, size, embeddings)
-        return self._last
+        # returned itself and not by way of `_last`, which another thread may have replaced
+        embedded = _Embedded(key, image.height, image.width, size, embeddings)
+        self._last = embedded
+        return embedded
 
     def _decode(
         self,

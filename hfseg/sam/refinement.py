@@ -68,8 +68,9 @@ def outlined(asked: Sequence[Region], answers: SamMasks, mask: np.ndarray) -> np
 
     An answer counts if it is about the region that was asked for (IoU of one half or more); it
     takes the region's class. What the region had beyond its answer goes to the nearest other
-    class, unless another answer covers it. Everything else keeps the model's class, and so does
-    every pixel of a class that would vanish from the image.
+    class, if that has no answer of its own there to say that it isn't its either. Everything
+    else keeps the model's class, and so does every pixel of a class that would vanish from the
+    image.
 
     Args:
         asked: regions of `mask`.
@@ -94,14 +95,14 @@ def outlined(asked: Sequence[Region], answers: SamMasks, mask: np.ndarray) -> np
     given_up &= ~covered
     painted = _painted(answers.masks[used], [asked[index].class_id for index in used], mask)
     result = painted.copy()
+    unanswered = ~covered & ~given_up
     for class_id in np.unique(mask[given_up]):
         freed = given_up & (mask == class_id)
-        others = ~given_up & (painted != class_id)
+        others = painted != class_id
         if others.any():
-            nearest = distance_transform_edt(~others, return_distances=False, return_indices=True)[
-                :, freed
-            ]
-            result[freed] = painted[tuple(nearest)]
+            nearest = distance_transform_edt(~others, return_distances=False, return_indices=True)
+            sources = tuple(nearest[:, freed])
+            result[freed] = np.where(unanswered[sources], painted[sources], class_id)
     return _with_all_classes(result, mask)
 
 
