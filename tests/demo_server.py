@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -50,6 +50,14 @@ def tiny_segmenter(names: tuple[str, ...] = LABELS.names, seed: int = 0) -> Segm
         for parameter in model.decode_head.parameters():
             parameter.normal_()
     return Segmenter(model, SegformerImageProcessor(do_resize=False))
+
+
+class DemoPage(NamedTuple):
+    """A running page: what it shows, its temporary folder, its address."""
+
+    models: Any
+    folder: Path
+    address: str
 
 
 class EagerSam:

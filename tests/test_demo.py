@@ -10,7 +10,6 @@ from demo_server import (
     CHROMIUM,
     CHROMIUM_ARGS,
     DEMO,
-    EagerSam,
     draw_photo,
     needs_browser,
     served,
@@ -25,14 +24,13 @@ from hfseg.report.overlay import contours as outlines
 
 
 @pytest.fixture(scope="module")
-def models():
-    return tiny_models(EagerSam())
+def models(demo_page):
+    return demo_page.models
 
 
 @pytest.fixture(scope="module")
-def address(models, tmp_path_factory):
-    with served(models, tmp_path_factory.mktemp("page")) as address:
-        yield address
+def address(demo_page) -> str:
+    return demo_page.address
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from demo_server import DEMO, EagerSam, draw_photo, served, tiny_models
+from demo_server import DEMO, draw_photo, tiny_models
 from gradio_client import Client, handle_file
 from PIL import Image
 
@@ -15,14 +15,13 @@ from hfseg.sam import refine_by_votes
 
 
 @pytest.fixture(scope="module")
-def models():
-    return tiny_models(EagerSam())
+def models(demo_page):
+    return demo_page.models
 
 
 @pytest.fixture(scope="module")
-def address(models, tmp_path_factory):
-    with served(models, tmp_path_factory.mktemp("page")) as address:
-        yield address
+def address(demo_page) -> str:
+    return demo_page.address
 
 
 @pytest.fixture(scope="module")

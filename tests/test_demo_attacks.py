@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 import httpx
 import numpy as np
 import pytest
-from demo_server import EagerSam, draw_photo, served, tiny_models
+from demo_server import draw_photo
 from PIL import Image
 
 META = {"_type": "gradio.FileData"}
@@ -25,19 +25,18 @@ NO_IMAGE = "This file cannot be read as an image"
 
 
 @pytest.fixture(scope="module")
-def models():
-    return tiny_models(EagerSam())
+def models(demo_page):
+    return demo_page.models
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory) -> Path:
-    return tmp_path_factory.mktemp("attacked")
+def folder(demo_page) -> Path:
+    return demo_page.folder
 
 
 @pytest.fixture(scope="module")
-def address(models, folder):
-    with served(models, folder) as address:
-        yield address + "gradio_api/"
+def address(demo_page) -> str:
+    return demo_page.address + "gradio_api/"
 
 
 @pytest.fixture(autouse=True)
