@@ -6,6 +6,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 # set before any Hugging Face library is imported; inherited by the processes the tests start
 _HOME = Path(tempfile.gettempdir()) / f"hfseg-tests-{os.getuid() if hasattr(os, 'getuid') else 0}"
@@ -21,6 +22,9 @@ import numpy as np
 import pytest
 from hub_server import HubServer
 from PIL import Image
+
+if TYPE_CHECKING:
+    from demo_server import DemoPage
 
 REPOSITORY = Path(__file__).parent.parent
 
@@ -49,6 +53,16 @@ def make_folder(folder: Path, count: int, size: tuple[int, int] = (48, 64)) -> P
         Image.fromarray(mask).save(folder / "masks" / f"{index:03d}.png")
     (folder / "classes.txt").write_text("ground\nwall\nroof\n")
     return folder
+
+
+@pytest.fixture(scope="session")
+def demo_page(tmp_path_factory: pytest.TempPathFactory) -> Iterator["DemoPage"]:
+    """The demo, served with very small models and a SAM; started once for all its tests."""
+    from demo_server import DemoPage, EagerSam, served, tiny_models
+
+    models, folder = tiny_models(EagerSam()), tmp_path_factory.mktemp("demo") / "page"
+    with served(models, folder) as address:
+        yield DemoPage(models, folder, address)
 
 
 @pytest.fixture

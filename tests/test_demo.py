@@ -1,82 +1,36 @@
 """The demo page, used by a real browser as a visitor would."""
 
-import importlib.util
-import shutil
-import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
-from PIL import Image
-from transformers import SegformerConfig, SegformerForSemanticSegmentation, SegformerImageProcessor
-
-from hfseg.data.toyscapes import LABELS
-from hfseg.inference import Segmenter
-
-APP = Path(__file__).parent.parent / "demo" / "app.py"
-CHROMIUM = shutil.which("chromium")
-CHROMIUM_ARGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--no-first-run",
-]
-
-needs_browser = pytest.mark.skipif(
-    CHROMIUM is None, reason="chromium is not installed (apt-get install chromium; .ci/run does)"
+from demo_server import (
+    CHROMIUM,
+    CHROMIUM_ARGS,
+    DEMO,
+    draw_photo,
+    needs_browser,
+    served,
+    tiny_models,
+    tiny_segmenter,
 )
+from PIL import Image
 
-
-def load_app():
-    spec = importlib.util.spec_from_file_location("demo_app", APP)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-def tiny_segmenter(names: tuple[str, ...] = LABELS.names) -> Segmenter:
-    """A random SegFormer; one with the names of toyscapes brings the examples with it."""
-    torch.manual_seed(0)
-    config = SegformerConfig(
-        hidden_sizes=[8, 8, 8, 8],
-        depths=[1, 1, 1, 1],
-        num_attention_heads=[1, 1, 1, 1],
-        decoder_hidden_size=8,
-        id2label=dict(enumerate(names)),
-        label2id={name: index for index, name in enumerate(names)},
-    )
-    model = SegformerForSemanticSegmentation(config)
-    with torch.no_grad():  # with the initial range of 0.02 one class would win everywhere
-        for parameter in model.decode_head.parameters():
-            parameter.normal_()
-    return Segmenter(model, SegformerImageProcessor(do_resize=False))
+from hfseg.data.toyscapes import draw_scene
+from hfseg.errors import UserError
+from hfseg.report.overlay import contours as outlines
 
 
 @pytest.fixture(scope="module")
-def segmenter() -> Segmenter:
-    return tiny_segmenter()
+def models(demo_page):
+    return demo_page.models
 
 
 @pytest.fixture(scope="module")
-def address(segmenter):
-    """The page, served on a free port."""
-    demo = load_app()
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    app = demo.build_app(segmenter)
-    _, url, _ = app.launch(
-        server_name="127.0.0.1",
-        server_port=port,
-        prevent_thread_lock=True,
-        quiet=True,
-        **demo.launch_options(),
-    )
-    yield url
-    app.close(verbose=False)
+def address(demo_page) -> str:
+    return demo_page.address
 
 
 @pytest.fixture(scope="module")
@@ -112,59 +66,121 @@ def page(browser, address):
 
 @pytest.fixture
 def photo(tmp_path) -> Path:
-    coarse = np.random.default_rng(1).integers(0, 256, (5, 7, 3), dtype=np.uint8)
-    path = tmp_path / "my street.png"
-    Image.fromarray(coarse).resize((90, 60), Image.Resampling.BICUBIC).save(path)
-    return path
+    return draw_photo(tmp_path / "my street.png")
 
 
-def upload(page, path: Path) -> None:
-    page.set_input_files("#image input[type=file]", path)
-    page.wait_for_selector("#image img")
+def upload(page, path: Path, where: str = "#image") -> None:
+    page.set_input_files(f"{where} input[type=file]", path)
+    page.wait_for_selector(f"{where} img")
+
+
+def segment(page, photo: Path) -> None:
+    upload(page, photo)
+    page.click("#run")
+    page.wait_for_selector("#result .viewer[data-painted]")
+
+
+def painted(page, selector: str) -> np.ndarray:
+    """(H, W, 4) pixels of a figure's colours, without opacity."""
+    values = page.evaluate(
+        """selector => { const canvas = document.querySelector(selector);
+        const data = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height);
+        return [canvas.height, canvas.width, Array.from(data.data)]; }""",
+        f"{selector} canvas",
+    )
+    return np.array(values[2], dtype=np.uint8).reshape(values[0], values[1], 4)
 
 
 @needs_browser
-def test_a_visitor_segments_an_image_and_takes_the_mask_home(page, photo, segmenter, tmp_path):
-    upload(page, photo)
-    page.click("#run")
-    result = page.wait_for_selector("#result img")
-
-    found = segmenter(photo)
-    shown = [name.strip() for name in page.locator("#legend tbody th").all_inner_texts()]
-    occurring = {segmenter.labels.names[index] for index in np.unique(found.mask)}
+def test_a_visitor_segments_an_image_and_takes_mask_and_overlay_home(page, photo, models, tmp_path):
+    segment(page, photo)
+    found = models.segmenters["first"](photo)
+    shown = [name.strip() for name in page.locator("#result tbody th").all_inner_texts()]
+    occurring = {found.labels.names[index] for index in np.unique(found.mask)}
     assert len(shown) == len(occurring) and set(shown) == occurring
-    assert shown[0] in result.get_attribute("alt")
-    assert page.evaluate("image => [image.naturalWidth, image.naturalHeight]", result) == [90, 60]
+    assert shown[0] in page.get_attribute("#result .stage", "aria-label")
 
     with page.expect_download() as download:
-        page.click("#download")
+        page.click("#result .downloads a")
     download.value.save_as(tmp_path / "mask.png")
     assert download.value.suggested_filename == "my street_mask.png"
     np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "mask.png")), found.mask)
 
+    with page.expect_download() as download:
+        page.click("#result .downloads button")
+    download.value.save_as(tmp_path / "overlay.png")
+    assert download.value.suggested_filename == "my street_overlay.png"
+    overlay = np.asarray(Image.open(tmp_path / "overlay.png").convert("RGB")).astype(int)
+    expected = np.asarray(found.overlay(0.55, legend=False)).astype(int)
+    assert np.median(np.abs(overlay - expected)) <= 3  # the photo on the page is a JPEG
+
 
 @needs_browser
-def test_the_opacity_slider_draws_the_overlay_anew(page, photo):
-    upload(page, photo)
+def test_the_colours_on_the_page_are_those_of_the_classes(page, photo, models):
+    segment(page, photo)
+    found = models.segmenters["first"](photo)
+    colors = found.labels.color_table()[found.mask]
+    shown = painted(page, "#result .viewer")
+    assert (shown[..., 3] == 255).all()
+    same = (shown[..., :3] == colors).all(-1)
+    assert same[~outlines(found.mask)].all()
+
+
+@needs_browser
+def test_the_class_under_the_pointer_or_the_arrow_keys_is_named(page, photo, models):
+    segment(page, photo)
+    found = models.segmenters["first"](photo)
+    box = page.locator("#result .stage").bounding_box()
+    for x, y in ((10, 10), (80, 50), (45, 30)):
+        page.mouse.move(
+            box["x"] + (x + 0.5) / 90 * box["width"], box["y"] + (y + 0.5) / 60 * box["height"]
+        )
+        assert page.inner_text("#result .under") == found.labels.names[found.mask[y, x]]
+    page.mouse.move(0, 0)
+    page.focus("#result .stage")
+    for _ in range(3):
+        page.keyboard.press("Shift+ArrowLeft")
+    x = int((45.5 / 90 - 0.3) * 90)
+    assert page.inner_text("#result .under") == found.labels.names[found.mask[30, x]]
+
+
+@needs_browser
+def test_the_divider_and_the_opacity_change_the_picture_at_once(page, photo):
+    segment(page, photo)
+    page.locator("#result .divide input").fill("40")
+    clip = "getComputedStyle(document.querySelector('#result canvas')).clipPath"
+    assert page.evaluate(clip) == "inset(0px 0px 0px 40%)"
+    page.locator("#opacity input[type=range]").fill("0.2")
+    opacity = "getComputedStyle(document.querySelector('#result canvas')).opacity"
+    page.wait_for_function(f"{opacity} === '0.2'")
+
+
+@needs_browser
+def test_models_stand_side_by_side_and_can_be_switched(page, photo, models):
+    segment(page, photo)
+    assert page.locator("#result .viewer").count() == 1
+    page.get_by_role("checkbox", name="second").check()
     page.click("#run")
-    before = page.wait_for_selector("#result img").get_attribute("src")
-    page.locator("#opacity input[type=range]").fill("0")
-    page.wait_for_function(
-        "before => document.querySelector('#result img').src !== before", arg=before
-    )
-    shown = page.request.get(page.get_attribute("#result img", "src")).body()
-    (photo.parent / "shown.png").write_bytes(shown)
-    difference = np.asarray(Image.open(photo.parent / "shown.png")).astype(int)
-    difference = np.abs(difference - np.asarray(Image.open(photo)))
-    assert np.median(difference) == 0  # without colour, but for the lines between the regions
+    page.wait_for_selector("#result .viewer:nth-child(2)[data-painted]")
+    titles = page.locator("#result figcaption strong").all_inner_texts()
+    assert titles == ["first", "second"]
+    boxes = [page.locator("#result .viewer").nth(index).bounding_box() for index in (0, 1)]
+    assert boxes[0]["y"] == boxes[1]["y"] and boxes[0]["x"] < boxes[1]["x"]
+    page.get_by_role("checkbox", name="first").uncheck()
+    page.click("#run")
+    page.wait_for_function("document.querySelectorAll('#result .viewer').length === 1")
+    page.wait_for_selector("#result .viewer[data-painted]")
+    second = models.segmenters["second"](photo)
+    shown = painted(page, "#result .viewer")[..., :3]
+    same = (shown == second.labels.color_table()[second.mask]).all(-1)
+    assert same[~outlines(second.mask)].all()
 
 
 @needs_browser
 def test_an_example_is_segmented_at_a_click(page):
-    assert page.locator(".gallery-item").count() == 4
-    page.locator(".gallery-item").first.click()
-    page.wait_for_selector("#result img")
-    assert "256 × 160 pixels" in page.inner_text("#legend")
+    page.locator(".gallery-item:visible").first.click()
+    page.wait_for_selector("#result .viewer[data-painted]")
+    assert "256 × 160 pixels" in page.inner_text("#result")
 
 
 @needs_browser
@@ -189,54 +205,200 @@ def test_a_file_that_is_no_image_is_told_without_a_traceback(browser, address, t
 
 
 @needs_browser
+def test_an_image_of_8000_by_8000_pixels_is_told_in_one_sentence(page, tmp_path):
+    Image.new("1", (8000, 8000)).save(tmp_path / "huge.png")
+    upload(page, tmp_path / "huge.png")
+    page.click("#run")
+    message = page.wait_for_selector(".toast-body").inner_text()
+    assert "8000 × 8000 pixels, and 50 million are allowed" in message
+
+
+@needs_browser
+def test_everything_of_sam_is_shown_beside_the_model_and_joined_with_it(page, models, photo):
+    page.get_by_role("tab", name="Compare with SAM").click()
+    upload(page, photo, "#sam-image")
+    page.click("#compare")
+    page.wait_for_selector("#sam-result .viewer:nth-child(4)[data-painted]")
+    titles = page.locator("#sam-result figcaption strong").all_inner_texts()
+    assert titles == [
+        "The model",
+        "SAM, everything: no classes",
+        "SAM's masks, the model's votes",
+        "The model's regions, SAM's outlines",
+    ]
+    times = page.locator("#sam-result figcaption span").all_inner_texts()
+    assert all(time.endswith(" s") or time.endswith(" ms") for time in times)
+    covered = models.sam().segment_everything(Image.open(photo), 4).masks.any(axis=0)
+    shown = painted(page, "#sam-result .viewer:nth-child(2)")
+    assert (shown[covered, 3] == 255).all()
+    assert len(np.unique(shown[covered].reshape(-1, 4), axis=0)) > 5  # masks, not one colour
+
+
+@needs_browser
+def test_a_clicked_point_gives_sams_object_and_the_refined_result(page, models, photo):
+    page.get_by_role("tab", name="Compare with SAM").click()
+    upload(page, photo, "#sam-image")
+    image = page.wait_for_selector("#clicked img")
+    page.wait_for_function("document.querySelector('#clicked img').complete")
+    before = image.get_attribute("src")
+    shown = image.evaluate(
+        """image => { const box = image.getBoundingClientRect();
+        const scale = Math.min(box.width / image.naturalWidth, box.height / image.naturalHeight);
+        return [box.x + (box.width - scale * image.naturalWidth) / 2,
+                box.y + (box.height - scale * image.naturalHeight) / 2, scale]; }"""
+    )
+    left, top, scale = shown[0], shown[1], shown[2] * 1024 / 90
+    page.mouse.click(left + 70.5 * scale, top + 20.5 * scale)
+    page.wait_for_selector("#sam-result .viewer:nth-child(2)[data-painted]")
+    assert "With your object" in page.inner_text("#sam-result")
+    page.wait_for_function(
+        "before => document.querySelector('#clicked img').src !== before", arg=before
+    )
+
+    from compare_tab import with_object
+
+    plain = models.segmenters["first"](photo).mask
+    labels = models.segmenters["first"].labels
+    masks = models.sam().prompt(Image.open(photo), points=[(70.5, 20.5)], point_labels=[1])
+    assert 0 < masks.masks.sum() < masks.masks.size
+    expected = with_object(plain, masks.masks[0], labels)[0]
+    refined = painted(page, "#sam-result .viewer:nth-child(2)")[..., :3]
+    same = (refined == labels.color_table()[expected]).all(-1)
+    assert same[~outlines(expected)].all()
+    assert (refined != painted(page, "#sam-result .viewer")[..., :3]).any()
+
+    page.get_by_label("beside it").check()
+    page.mouse.click(left + 10.5 * scale, top + 50.5 * scale)
+    page.wait_for_timeout(300)
+    page.click("#undo")
+    page.click("#clear")
+    page.wait_for_function("!document.querySelector('#sam-result .viewer')")
+
+
+@needs_browser
+def test_an_image_and_its_truth_are_scored(page, models, tmp_path):
+    image, truth = draw_scene("test", 3)
+    Image.fromarray(image).save(tmp_path / "scene.png")
+    Image.fromarray(truth).save(tmp_path / "truth.png")
+    page.get_by_role("tab", name="Evaluate").click()
+    upload(page, tmp_path / "scene.png", "#eval-image")
+    upload(page, tmp_path / "truth.png", "#truth")
+    page.click("#evaluate")
+    page.wait_for_selector("#eval-result .viewer[data-painted]")
+    segmenter = models.segmenters["first"]
+    prediction, scored = segmenter(tmp_path / "scene.png").mask, truth < 8
+    right = (prediction == truth)[scored].mean()
+    assert f"{100 * right:.1f} %" in page.inner_text("#eval-result .scores")
+    names = page.locator("#eval-result tbody th").all_inner_texts()
+    index = segmenter.labels.names.index(names[0])
+    both = ((prediction == index) & (truth == index)).sum()
+    either = (((prediction == index) & scored) | (truth == index)).sum()
+    best = page.locator("#eval-result tbody .share").first.inner_text()
+    assert best == f"{100 * both / either:.1f} %"
+    assert "wrong" in page.get_attribute("#eval-result .plain img", "alt")
+
+
+@needs_browser
+def test_the_page_runs_without_sam_and_says_how_to_add_it(browser, photo, tmp_path):
+    with served(tiny_models(), tmp_path / "page") as address:
+        page = browser.new_page()
+        page.goto(address)
+        segment(page, photo)
+        page.get_by_role("tab", name="Compare with SAM").click()
+        text = page.wait_for_selector(".hint:visible").inner_text()
+        assert "--sam facebook/sam2.1-hiera-tiny" in text
+        assert page.locator("#compare").is_disabled()
+        page.close()
+
+
+@needs_browser
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_the_page_fits_a_phone_in_light_and_dark(page, photo, scheme):
     page.set_viewport_size({"width": 390, "height": 844})
     page.emulate_media(color_scheme=scheme)
     page.reload()
-    upload(page, photo)
-    page.click("#run")
-    page.wait_for_selector("#legend table")
-    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    segment(page, photo)
+    for name in ("Compare with SAM", "Evaluate", "About", "Segment"):
+        page.get_by_role("tab", name=name).click()
+        assert page.evaluate("document.documentElement.scrollWidth") <= 390
     background = page.evaluate("getComputedStyle(document.body).backgroundColor")
     channels = [int(part) for part in background.strip("rgba()").split(",")[:3]]
     assert (sum(channels) < 200) == (scheme == "dark")
 
 
-def test_a_large_upload_is_scaled_down_and_the_reader_is_told(tmp_path, segmenter):
-    Image.new("RGB", (3072, 128)).save(tmp_path / "wide.png")
-    found, note = load_app().answer_for(segmenter, str(tmp_path / "wide.png"))
-    assert found.mask.shape == (64, 1536)
-    assert note == "Scaled from 3072 × 128 to 1536 × 64 pixels."
+@needs_browser
+def test_every_control_of_a_result_is_reached_by_the_tab_key(page, photo):
+    segment(page, photo)
+    page.focus("#opacity input[type=range]")
+    reached = []
+    for _ in range(6):
+        page.keyboard.press("Tab")
+        reached.append(page.evaluate("document.activeElement.className || "
+                                     "document.activeElement.tagName"))  # fmt: skip
+    assert {"stage", "A", "BUTTON"} <= set(reached)
 
 
-def test_a_size_that_the_model_cannot_take_is_told_in_one_sentence(tmp_path, segmenter):
-    import gradio as gr
-
-    Image.new("RGB", (3, 2)).save(tmp_path / "small.png")
-    with pytest.raises(gr.Error, match="The model cannot segment 3 × 2 pixels"):
-        load_app().answer_for(segmenter, str(tmp_path / "small.png"))
+def test_a_size_that_the_model_cannot_take_is_told_in_one_sentence(models):
+    with pytest.raises(UserError, match="The model cannot segment 3 × 2 pixels"):
+        models.segment("first", "small.png", Image.new("RGB", (3, 2)))
 
 
-def test_a_model_of_other_classes_shows_no_toyscapes(segmenter):
-    demo = load_app()
-    assert len(demo.example_images(segmenter.labels)) == 4
-    assert demo.example_images(tiny_segmenter(("cat", "dog")).labels) == []
+def test_a_model_of_other_classes_shows_no_toyscapes(models, tmp_path, monkeypatch):
+    from inputs import example_scenes
+    from shown_models import ShownModels
+
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
+    assert len(example_scenes(models)) == 4
+    assert example_scenes(ShownModels({"pets": tiny_segmenter(("cat", "dog"))})) == []
 
 
-def test_class_names_cannot_put_markup_into_the_page(photo):
-    found = tiny_segmenter(("<b>one</b>", "<b>two</b>"))(photo)
-    assert "<b>" not in load_app().legend_table(found, "")
+def test_class_names_cannot_put_markup_into_the_page(photo, tmp_path, monkeypatch):
+    from viewer import key, viewer
+
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "page"))
+    found = tiny_segmenter(("<b>one</b>", "\"'><b>two</b>"))(photo)
+    shown = viewer("<b>", "photo.jpg", found.mask, found.labels, caption="<b>", name="<b>")
+    assert "<b>" not in shown + key([found.mask], found.labels)
+
+
+def test_a_card_brings_its_own_pictures_and_none_from_elsewhere(tmp_path):
+    from about_tab import read_card
+
+    Image.new("RGB", (8, 8)).save(tmp_path / "own.png")
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "README.md").write_text(
+        "---\nlicense: x\n---\n# Card\n![mine](own.png) ![up](../own.png) ![far](http://a.b/c.png)"
+        '\n<img src="http://a.b/d.png"> ![passwd](/etc/passwd)'
+    )
+    Image.new("RGB", (8, 8)).save(tmp_path / "model" / "own.png")
+    card = read_card(str(tmp_path / "model"))
+    assert card.startswith("# Card") and card.count("data:image/webp;base64,") == 1
+    assert "a.b" not in card and "/etc" not in card and "up" in card
+
+
+def test_a_mask_of_another_size_or_of_unknown_classes_is_one_sentence(models, photo, tmp_path):
+    from evaluate_tab import evaluated
+
+    def said(mask: Image.Image) -> str:
+        mask.save(tmp_path / "mask.png")
+        with pytest.raises(UserError) as error:
+            evaluated(models, str(photo), str(tmp_path / "mask.png"), "first")
+        return str(error.value)
+
+    assert "90 × 60 pixels, its mask 20 × 10" in said(Image.new("L", (20, 10)))
+    assert "value 99" in said(Image.new("L", (90, 60), 99))
+    assert "no pixel with a class" in said(Image.new("L", (90, 60), 255))
 
 
 def test_help_needs_no_heavy_import_and_a_missing_model_is_one_sentence(tmp_path):
+    script = str(DEMO / "app.py")
     heavy = "import sys, runpy; sys.argv = ['app.py', '--help']\n"
-    heavy += f"try: runpy.run_path({str(APP)!r}, run_name='__main__')\n"
+    heavy += f"try: runpy.run_path({script!r}, run_name='__main__')\n"
     heavy += "finally: sys.exit(bool({'torch', 'gradio', 'transformers'} & set(sys.modules)))"
     shown = subprocess.run([sys.executable, "-c", heavy], capture_output=True, text=True)
-    assert shown.returncode == 0 and "--model" in shown.stdout
+    assert shown.returncode == 0 and "--models" in shown.stdout and "--sam" in shown.stdout
 
-    run = subprocess.run([sys.executable, APP], cwd=tmp_path, capture_output=True, text=True)
+    run = subprocess.run([sys.executable, script], cwd=tmp_path, capture_output=True, text=True)
     assert run.returncode == 2
     assert run.stderr.startswith("error: there is no model in runs/quickstart yet")
     assert run.stderr.count("\n") == 1

@@ -40,9 +40,8 @@ def test_the_demo_becomes_a_space_that_shows_the_model(hub: Hub, tmp_path: Path)
     repo = hub.server.repos["space", "me/roof-demo"]
     header = RepoCard(repo.files["README.md"].decode()).data.to_dict()
     assert header["app_file"] == "app.py" and header["models"] == ["me/roofs"]
-    assert {"demo/app.py", "hfseg/__init__.py", "hfseg/report/model_card_template.md"} <= set(
-        repo.files
-    )
+    here = {f"demo/{path.name}" for path in (REPOSITORY / "demo").iterdir() if path.is_file()}
+    assert here | {"hfseg/__init__.py", "hfseg/report/model_card_template.md"} <= set(repo.files)
     assert not any("__pycache__" in path for path in repo.files)
     requirements = repo.files["requirements.txt"].decode().split()
     assert any(each.startswith("gradio") for each in requirements)
@@ -57,7 +56,7 @@ def test_the_demo_becomes_a_space_that_shows_the_model(hub: Hub, tmp_path: Path)
         "exec(compile(source, 'app.py', 'exec'))"
     )
     shown = hub.run("-c", start, tmp_path / "space", PYTHONPATH="")
-    assert "--model" in shown.stdout
+    assert "--models" in shown.stdout
 
 
 def test_a_space_for_a_model_that_is_not_on_the_hub_is_one_sentence(hub: Hub) -> None:

@@ -34,7 +34,7 @@ import runpy
 import sys
 
 sys.path.insert(0, "demo")
-sys.argv = ["demo/app.py", "--model", "{model}", "--host", "0.0.0.0"]
+sys.argv = ["demo/app.py", "--models", "{model}", "--host", "0.0.0.0"]
 runpy.run_path("demo/app.py", run_name="__main__")
 '''
 

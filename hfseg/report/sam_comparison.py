@@ -216,7 +216,7 @@ def plot_sam_image(
                 axes.set_title(title, fontsize=9, pad=4)
         # the free place beside SAM's masks: classes above, the error maps' colours below
         left = (gap + len(panels[0]) * (_PANEL + gap)) / full[0]
-        columns = min(3, 1 + (len(patches) - 1) // 8)
+        columns = 1 if len(patches) <= 8 else 2  # a third would cut long names
         points_a_line = 72 * (height + title_height - 0.65) / -(-len(patches) // columns)
         style = {
             "alignment": "left", "borderaxespad": 0, "frameon": False,

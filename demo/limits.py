@@ -1,0 +1,126 @@
+"""What a visitor may ask for: how large, how many, how long. The rest is refused in words."""
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, TypeVar
+
+from hfseg.errors import UserError
+
+MAX_UPLOAD = 25 << 20
+"""Bytes of a request that carries a file; about a phone photo of 50 megapixels."""
+MAX_BODY = 1 << 20
+"""Bytes of any other request."""
+MAX_PIXELS = 50_000_000
+"""Of an image, read from its header before anything is unpacked."""
+MAX_SIDE = 1536
+"""Pixels; a larger image is scaled down before a model sees it, so that one visitor's photo takes
+seconds on a CPU and cannot use up the memory."""
+MAX_SAM_SIDE = 1024
+"""As MAX_SIDE, where SAM may give some hundred masks of the image's size."""
+MAX_POINTS = 50
+MAX_POINTS_PER_SIDE = 32
+
+SECONDS = 120
+"""For one piece of work on the device."""
+UPLOAD_SECONDS = 120
+KEPT_SECONDS = 3600
+"""How long uploads and results stay in the temporary folder."""
+MAX_KEPT = 2 << 30
+"""Bytes in the temporary folder."""
+MAX_WAITING = 32
+"""Requests in the queue; the next one is told that it is full."""
+
+_FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP")
+_NO_IMAGE = "This file cannot be read as an image: try a PNG or JPEG."
+
+_T = TypeVar("_T")
+
+
+def open_upload(path: str | None) -> Any:
+    """An uploaded file as Pillow sees it, with its pixels read and their number within bounds.
+
+    Raises:
+        UserError: nothing was uploaded, it is no image, or it has too many pixels.
+    """
+    from PIL import Image
+
+    if not path:
+        raise UserError("Choose an image first.")
+    try:
+        # by its content, and by few decoders: no SVG, no PostScript, whatever the name says
+        Image.init()  # else only some of the formats are known
+        image = Image.open(path, formats=_FORMATS)
+        width, height = image.size
+        if width * height > MAX_PIXELS:
+            raise UserError(
+                f"The image has {width} × {height} pixels, and {MAX_PIXELS // 1_000_000} million "
+                "are allowed: scale it down."
+            )
+        image.load()
+    except Image.DecompressionBombError:
+        raise UserError("The image has too many pixels: scale it down.") from None
+    except UserError:
+        raise
+    except (OSError, SyntaxError, ValueError, MemoryError):
+        raise UserError(_NO_IMAGE) from None
+    return image
+
+
+def open_photo(path: str | None, max_side: int = MAX_SIDE) -> tuple[Any, str]:
+    """An upload as an upright RGB image for a model.
+
+    Returns:
+        The image, and a note for the reader if it was scaled down (else empty).
+    """
+    from hfseg.inference.images import to_rgb
+
+    image = to_rgb(open_upload(path))
+    if max(image.size) <= max_side:
+        return image, ""
+    whole = image.size
+    image.thumbnail((max_side, max_side))
+    return image, f"Scaled from {whole[0]} × {whole[1]} to {image.width} × {image.height} pixels."
+
+
+def check_number_of_points(points: Sequence[Any]) -> None:
+    """Raises a UserError if there are too many."""
+    if len(points) > MAX_POINTS:
+        raise UserError(f"These are {len(points)} points, and {MAX_POINTS} are allowed.")
+
+
+def stem(path: str) -> str:
+    """An upload's own name, for the names of its results."""
+    return Path(path).stem[:60] or "image"
+
+
+class Device:
+    """Does one piece of work at a time, and lets nobody wait for ever.
+
+    A thread cannot be stopped; but as there is only one, work that is given up holds up others
+    without piling up.
+    """
+
+    def __init__(self, seconds: float = SECONDS) -> None:
+        self.seconds = seconds
+        self._thread = ThreadPoolExecutor(1, "device")
+
+    def run(self, work: Callable[..., _T], *args: Any) -> _T:
+        """The answer of `work(*args)`.
+
+        Raises:
+            UserError: it took too long, or more memory than there is.
+        """
+        from torch import OutOfMemoryError
+
+        future: Future[_T] = self._thread.submit(work, *args)
+        try:
+            return future.result(self.seconds)
+        except TimeoutError:
+            future.cancel()
+            raise UserError(
+                f"This took more than {self.seconds:g} seconds and was given up: "
+                "try a smaller image, or again later."
+            ) from None
+        except (MemoryError, OutOfMemoryError):
+            raise UserError("The image is too large for the memory here: scale it down.") from None

@@ -1,0 +1,131 @@
+"""The models named at the start: loaded once, shared by all visitors, asked one at a time."""
+
+import time
+from collections import OrderedDict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from limits import Device
+
+from hfseg.errors import UserError
+
+if TYPE_CHECKING:
+    from hfseg.inference import Segmentation, Segmenter
+
+_ANSWERS_KEPT = 4
+
+
+class ShownModels:
+    """What the page can show.
+
+    Args:
+        segmenters: name -> model, in the order of the menu; not empty.
+        sam: folder or Hub id of a SAM, which is loaded when it is first asked; or a predictor.
+        cards: name -> folder or Hub id where the model card is found.
+        device: does the work.
+    """
+
+    def __init__(
+        self,
+        segmenters: "dict[str, Segmenter]",
+        sam: Any = None,
+        cards: dict[str, str] | None = None,
+        device: Device | None = None,
+    ) -> None:
+        self.segmenters = segmenters
+        self.cards = cards or {}
+        self.device = device or Device()
+        self._sam_source = sam if isinstance(sam, str) else None
+        self._sam = None if isinstance(sam, str) else sam
+        self._answers: OrderedDict[tuple[str, str, int], tuple[Segmentation, float]] = OrderedDict()
+
+    @property
+    def names(self) -> list[str]:
+        return list(self.segmenters)
+
+    @property
+    def sam_name(self) -> str | None:
+        """What a visitor may know of where SAM comes from: the id, or the folder's own name."""
+        if self._sam_source is None:
+            return None if self._sam is None else "SAM"
+        folder = Path(self._sam_source)
+        return folder.resolve().name if folder.is_absolute() or folder.exists() else str(folder)
+
+    def segmenter(self, name: str | None) -> "Segmenter":
+        """The model of this name, the first one without a name.
+
+        Raises:
+            UserError: another name: no model is ever loaded for a visitor.
+        """
+        if not name:
+            return next(iter(self.segmenters.values()))
+        if name not in self.segmenters:
+            raise UserError(f"This page shows no such model; it shows {', '.join(self.names)}.")
+        return self.segmenters[name]
+
+    def segment(self, name: str | None, path: str, image: Any) -> "tuple[Segmentation, float]":
+        """The answer and its seconds; those of the last few images are kept.
+
+        Args:
+            name: of the model.
+            path: of the upload, which says which image this is.
+            image: RGB.
+
+        Raises:
+            UserError: an unknown model, or a size that it cannot take.
+        """
+        segmenter = self.segmenter(name)
+        key = (name or "", path, max(image.size))
+        if key in self._answers:
+            self._answers.move_to_end(key)
+            return self._answers[key]
+        start = time.perf_counter()
+        try:
+            found = segmenter(image)
+        except RuntimeError as error:  # torch: such as smaller than a kernel
+            if type(error) is not RuntimeError:
+                raise
+            raise UserError(
+                f"The model cannot segment {image.width} × {image.height} pixels: try another size."
+            ) from error
+        self._answers[key] = found, time.perf_counter() - start
+        while len(self._answers) > _ANSWERS_KEPT:
+            self._answers.popitem(last=False)
+        return self._answers[key]
+
+    def sam(self) -> Any:
+        """The predictor, loaded at the first call.
+
+        Raises:
+            UserError: none was named, or it is not there; with the remedy.
+        """
+        if self._sam is None:
+            if self._sam_source is None:
+                raise UserError(
+                    "No SAM was named when this page was started: add "
+                    "--sam facebook/sam2.1-hiera-tiny, or a folder with its weights."
+                )
+            from hfseg.sam import SamPredictor
+
+            self._sam = SamPredictor.from_pretrained(self._sam_source)
+        return self._sam
+
+
+def load_models(names: list[str], sam: str | None) -> ShownModels:
+    """Load what the command line names.
+
+    Raises:
+        UserError: a model that is not there.
+    """
+    from hfseg.inference import Segmenter
+
+    segmenters, cards = {}, {}
+    for name in dict.fromkeys(names):
+        shown = name
+        if Path(name).is_dir():
+            shown = Path(name).resolve().name
+            if shown in segmenters:
+                shown = f"{Path(name).resolve().parent.name}/{shown}"
+        segmenters[shown] = Segmenter.from_pretrained(name)
+        cards[shown] = name
+    return ShownModels(segmenters, sam, cards)

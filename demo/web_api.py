@@ -1,0 +1,238 @@
+"""The page as a web API: `/segment`, `/segment_everything`, `/refine` and `/health`.
+
+README.md beside this file shows them through `gradio_client` and curl.
+"""
+
+import math
+from typing import Any
+
+import gradio as gr
+import numpy as np
+from compare_tab import everything, object_at, timed, with_object
+from inputs import ON_DEVICE
+from limits import MAX_SAM_SIDE, check_number_of_points, open_photo, stem
+from PIL import Image
+from shown_models import ShownModels
+from viewer import save_picture
+
+from hfseg.errors import UserError
+from hfseg.labels import LabelSet
+
+METHODS = ("votes", "boxes", "points")
+
+
+def add_endpoints(models: ShownModels) -> None:
+    """Add the endpoints inside `gr.Blocks`.
+
+    gradio shows the functions' docstrings and types at /gradio_api/info and in its client's
+    `view_api()`.
+    """
+    run = models.device.run
+
+    def segment(
+        image: gr.FileData, model: str = "", opacity: float = 0.55
+    ) -> tuple[gr.FileData, gr.FileData, dict]:
+        """The class of every pixel.
+
+        Gives the mask (a palette PNG whose values are class ids), the overlay (JPEG), and the
+        classes that occur with their share of the area. `model` is a name listed by /health;
+        left empty, the first one.
+        """
+        path = uploaded(image)
+        check_opacity(opacity)
+        photo, note = run(open_photo, path)
+        found, took = run(models.segment, model, path, photo)
+        summary = {
+            "model": model or models.names[0],
+            "width": found.mask.shape[1],
+            "height": found.mask.shape[0],
+            "seconds": round(took, 4),
+            "classes": areas(found.mask, found.labels),
+            "note": note,
+        }
+        return (*mask_and_overlay(path, found.image, found.mask, found.labels, opacity), summary)
+
+    def segment_everything(
+        image: gr.FileData, points_per_side: int = 16
+    ) -> tuple[gr.FileData, dict]:
+        """What SAM finds, without classes.
+
+        Gives a 16-bit PNG of mask numbers (0 where there is none, smaller masks on top), and for
+        each number the area in pixels, the box (left, top, right, bottom) and the predicted IoU.
+        """
+        path = uploaded(image)
+        density = whole_number(points_per_side, "points_per_side")
+        photo, note = run(open_photo, path, MAX_SAM_SIDE)
+        predictor = run(models.sam)
+        masks, took = run(timed, lambda: everything(predictor, photo, density))
+        numbers, listed = numbered(masks)
+        picture = Image.fromarray(numbers)
+        summary = {
+            "sam": models.sam_name,
+            "width": photo.width,
+            "height": photo.height,
+            "seconds": round(took, 4),
+            "masks": listed,
+            "note": note,
+        }
+        return file_data(save_picture(picture, f"{stem(path)}_masks")), summary
+
+    def refine(
+        image: gr.FileData, model: str = "", method: str = "votes", points: list | None = None,
+        opacity: float = 0.55,
+    ) -> tuple[gr.FileData, gr.FileData, dict]:  # fmt: skip
+        """The model's mask with SAM's outlines.
+
+        `method`: `votes` (each of SAM's masks takes the class of most of its pixels), `boxes`
+        (SAM is asked for each region of the mask), or `points` (the one object at `points`, a
+        list of [x, y, 1 on the object or 0 beside it] in pixels of the image, takes the class of
+        most of its pixels). Gives mask, overlay and summary as /segment does.
+        """
+        from hfseg.sam import refine_by_prompts, refine_by_votes
+
+        if method not in METHODS:
+            raise UserError(f"The method is one of {', '.join(METHODS)}.")
+        path = uploaded(image)
+        check_opacity(opacity)
+        asked = checked_points(points) if method == "points" else []
+        photo, note = run(open_photo, path, MAX_SAM_SIDE)
+        predictor = run(models.sam)
+        found, _ = run(models.segment, model, path, photo)
+        extra: dict[str, Any] = {}
+
+        def work() -> np.ndarray:
+            if method == "boxes":
+                return refine_by_prompts(predictor, photo, found.mask, found.labels)
+            if method == "votes":
+                return refine_by_votes(predictor.segment_everything(photo, points_per_side=16),
+                                       found.mask)  # fmt: skip
+            whole = open_photo(path, max_side=1 << 16)[0].size if note else photo.size
+            shares = [(x / whole[0], y / whole[1], label) for x, y, label in asked]
+            if any(not (0 <= x <= 1 and 0 <= y <= 1) for x, y, _ in shares):
+                raise UserError(f"A point lies outside the image of {whole[0]} × {whole[1]}.")
+            mask, score = object_at(models, photo, shares)
+            refined, class_id = with_object(found.mask, mask, found.labels)
+            extra.update(object=found.labels.names[class_id], predicted_iou=round(score, 4))
+            return refined
+
+        mask, took = run(timed, work)
+        summary = {
+            "model": model or models.names[0],
+            "sam": models.sam_name,
+            "method": method,
+            "width": photo.width,
+            "height": photo.height,
+            "seconds": round(took, 4),
+            "changed": float(np.mean(mask != found.mask)),
+            "classes": areas(mask, found.labels),
+            "note": note,
+            **extra,
+        }
+        return (*mask_and_overlay(path, photo, mask, found.labels, opacity), summary)
+
+    def health() -> dict:
+        """Whether the page is up, and what it shows."""
+        return {
+            "status": "ok",
+            "models": {
+                name: list(segmenter.labels.names) for name, segmenter in models.segmenters.items()
+            },
+            "sam": models.sam_name,
+        }
+
+    for endpoint in (segment, segment_everything, refine):
+        gr.api(endpoint, api_name=endpoint.__name__, **ON_DEVICE)
+    # not in the queue: it answers when the queue is full too
+    gr.api(health, api_name="health", queue=False)
+
+
+def uploaded(image: Any) -> str:
+    """The path of an upload; that it is one has been checked (see gate.py)."""
+    if not isinstance(image, dict) or not isinstance(image.get("path"), str):
+        raise UserError(
+            "An image must be an uploaded file: send it to /gradio_api/upload first, and give "
+            'the path that comes back as {"path": ..., "meta": {"_type": "gradio.FileData"}}.'
+        )
+    return image["path"]
+
+
+def checked_points(points: Any) -> list[tuple[float, float, int]]:
+    """What a client sent as points.
+
+    Raises:
+        UserError: none, too many, or something else.
+    """
+    if not isinstance(points, list) or not points:
+        raise UserError("The method points needs points: a list of [x, y, 1 or 0].")
+    check_number_of_points(points)
+    for point in points:
+        if (
+            not isinstance(point, list)
+            or len(point) != 3
+            or not all(isinstance(value, int | float) for value in point)
+            or not all(math.isfinite(value) for value in point)
+            or point[2] not in (0, 1)
+        ):
+            raise UserError("A point is [x, y, 1 on the object or 0 beside it].")
+    if not any(point[2] for point in points):
+        raise UserError("At least one point must be on the object: [x, y, 1].")
+    return [(x, y, int(label)) for x, y, label in points]
+
+
+def check_opacity(opacity: Any) -> None:
+    if not isinstance(opacity, int | float) or not 0 <= opacity <= 1:
+        raise UserError("The opacity is a number from 0 to 1.")
+
+
+def whole_number(value: Any, name: str) -> int:
+    if not isinstance(value, int | float) or value != round(value):
+        raise UserError(f"{name} is a whole number.")
+    return int(value)
+
+
+def areas(mask: np.ndarray, labels: LabelSet) -> list[dict[str, Any]]:
+    """The classes that occur, the largest first."""
+    from hfseg.report.overlay import area_shares
+
+    return [
+        {"id": index, "name": labels.names[index], "share": round(float(share), 6)}
+        for index, share in area_shares(mask, labels).items()
+        if index < len(labels)
+    ]
+
+
+def numbered(masks: Any) -> tuple[np.ndarray, list[dict[str, Any]]]:
+    """SAM's masks as (H, W) uint16 numbers from 1, the largest mask first, and a list of them."""
+    numbers = np.zeros(masks.masks.shape[1:], dtype=np.uint16)
+    order = np.argsort(-masks.masks.sum(axis=(1, 2)), kind="stable")
+    listed = []
+    for number, index in enumerate(order, start=1):
+        mask = masks.masks[index]
+        numbers[mask] = number
+        rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+        listed.append(
+            {
+                "number": number,
+                "area": int(mask.sum()),
+                "box": [int(columns[0]), int(rows[0]), int(columns[-1]), int(rows[-1])],
+                "predicted_iou": round(float(masks.scores[index]), 4),
+            }
+        )
+    return numbers, listed
+
+
+def mask_and_overlay(
+    path: str, photo: Image.Image, mask: np.ndarray, labels: LabelSet, opacity: float
+) -> tuple[Any, Any]:
+    from hfseg.report.overlay import index_png, overlay
+
+    return (
+        file_data(save_picture(index_png(mask, labels), f"{stem(path)}_mask")),
+        file_data(
+            save_picture(overlay(photo, mask, labels, opacity), f"{stem(path)}_overlay", photo=True)
+        ),
+    )
+
+
+def file_data(path: str) -> dict[str, Any]:
+    return {"path": path, "meta": {"_type": "gradio.FileData"}}
