@@ -26,7 +26,7 @@ from hfseg.sam.comparison import Comparing, compare, compare_sam
 from hfseg.sam.measuring import Meter
 from hfseg.training.arguments import DataArguments
 
-NUM_SCENES = 2
+SCENES = (0, 2)  # without three regions in one corner, of which the sums by hand say nothing
 FED = 96  # the side to which the double's processor squashes; coordinates must be scaled right
 LARGE = 0.004  # share of the image
 IDENTITY = np.minimum(np.arange(256), len(LABELS))
@@ -141,7 +141,7 @@ def shifted(truth: np.ndarray) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def scenes():
-    return [clean_scene(index) for index in range(NUM_SCENES)]
+    return [clean_scene(index) for index in SCENES]
 
 
 @pytest.fixture(scope="module")
@@ -218,7 +218,7 @@ def test_every_way_has_the_score_that_the_erosion_gives_it(scenes, rows, erosion
         votes.append(np.where(covered, truth, shifted(truth)))
         prompted.append(np.where(asked_for, truth, shifted(truth)))
     assert 0 < found < expected or points_per_side > 4
-    for index in range(NUM_SCENES):
+    for index in range(len(SCENES)):
         np.testing.assert_array_equal(seen[index].predictions["oracle"], oracles[index])
         np.testing.assert_array_equal(seen[index].predictions["voted"], votes[index])
         np.testing.assert_array_equal(seen[index].predictions["prompted"], prompted[index])
