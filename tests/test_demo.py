@@ -259,12 +259,18 @@ def test_a_clicked_point_gives_sams_object_and_the_refined_result(page, models, 
 
     plain = models.segmenters["first"](photo).mask
     labels = models.segmenters["first"].labels
-    masks = models.sam().prompt(Image.open(photo), points=[(70.5, 20.5)], point_labels=[1])
-    assert 0 < masks.masks.sum() < masks.masks.size
-    expected = with_object(plain, masks.masks[0], labels)[0]
     refined = painted(page, "#sam-result .viewer:nth-child(2)")[..., :3]
-    same = (refined == labels.color_table()[expected]).all(-1)
-    assert same[~outlines(expected)].all()
+
+    def agreement(x: float, y: float) -> float:
+        masks = models.sam().prompt(Image.open(photo), points=[(x, y)], point_labels=[1])
+        assert 0 < masks.masks.sum() < masks.masks.size
+        expected = with_object(plain, masks.masks[0], labels)[0]
+        same = (refined == labels.color_table()[expected]).all(-1)
+        return same[~outlines(expected)].mean()
+
+    # the mouse points at whole pixels of the screen, so a few pixels of a random SAM may differ
+    elsewhere = [agreement(x, y) for x, y in ((20.5, 50.5), (20.5, 20.5), (70.5, 50.5))]
+    assert agreement(70.5, 20.5) > max(*elsewhere, 0.995)
     assert (refined != painted(page, "#sam-result .viewer")[..., :3]).any()
 
     page.get_by_label("beside it").check()
