@@ -1,12 +1,7 @@
 """The job of `scripts/compare_sam.py`: a semantic model beside SAM on a labelled split."""
 
-import csv
-import json
-import math
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,7 +12,6 @@ from hfseg.data.samples import EvaluationSamples
 from hfseg.errors import UserError
 from hfseg.evaluation.job import load_split, results_folder, set_image_size
 from hfseg.evaluation.label_map import prediction_table
-from hfseg.evaluation.report import RESULTS
 from hfseg.inference.images import read_ahead
 from hfseg.inference.segmenter import Options, Segmenter
 from hfseg.labels import LabelSet
@@ -27,112 +21,24 @@ from hfseg.report.sam_comparison import (
     PLUMBING,
     Row,
     boundary_changes,
-    markdown_table,
-    picture_of_masks,
-    plot_sam_image,
     terminal_table,
 )
 from hfseg.sam.checkpoint import is_untrained
-from hfseg.sam.masks import SamMasks
 from hfseg.sam.measuring import Meter
 from hfseg.sam.predictor import SamPredictor
 from hfseg.sam.refinement import oracle, outlined, refine_by_votes
 from hfseg.sam.regions import MAX_PROMPTS, check_kind, mask_recall, regions
-from hfseg.training.arguments import DataArguments
-
-
-@dataclass(frozen=True)
-class _Way:
-    name: str
-    title: str
-    classes_from: str
-    steps: tuple[str, ...]
-    networks: tuple[str, ...]
-
-
-_WAYS = (
-    _Way("model", "the model", "model", ("predict",), ("model",)),
-    _Way(
-        "oracle",
-        "SAM oracle (upper bound)",
-        "truth",
-        ("embed", "everything", "oracle"),
-        ("sam",),
-    ),
-    _Way(
-        "prompted",
-        "SAM prompted by the model",
-        "model",
-        ("predict", "embed", "prompt"),
-        ("model", "sam"),
-    ),
-    _Way(
-        "voted",
-        "SAM's masks, the model votes",
-        "model",
-        ("predict", "embed", "everything", "vote"),
-        ("model", "sam"),
-    ),
+from hfseg.sam.results import (
+    WAYS,
+    Comparing,
+    Comparison,
+    Seen,
+    draw_image,
+    number_or_none,
+    results_of,
+    write_results,
 )
-
-
-@dataclass
-class Comparing:
-    """What a comparison is told beside its data."""
-
-    model_name_or_path: str
-    sam: str
-    split: str = "validation"
-    prompts: str = "boxes"
-    points_per_side: int = 32
-    points_per_batch: int = 64
-    pred_iou_thresh: float = 0.88
-    stability_score_thresh: float = 0.95
-    num_figures: int = 6
-    dtype: str = "fp32"
-    label_map: str | None = None
-    trust_remote_code: bool = False
-    output_dir: str | None = None
-    overwrite_output_dir: bool = False
-
-    @property
-    def everything(self) -> dict[str, Any]:
-        """What `SamPredictor.segment_everything` is told."""
-        names = ("points_per_side", "points_per_batch", "pred_iou_thresh", "stability_score_thresh")
-        return {name: getattr(self, name) for name in names}
-
-
-@dataclass
-class Comparison:
-    """What was measured.
-
-    Attributes:
-        rows: the four ways.
-        scores: way -> its counts.
-        num_masks: sample index -> how many masks SAM has of everything.
-    """
-
-    rows: list[Row]
-    scores: dict[str, SplitScores]
-    num_masks: dict[int, int] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, eq=False)
-class Seen:
-    """One image in all ways, for a figure.
-
-    Attributes:
-        image: RGB.
-        truth: (H, W) true ids.
-        everything: SAM's masks.
-        predictions: way -> (H, W) ids of the data set.
-    """
-
-    index: int
-    image: Image.Image
-    truth: np.ndarray
-    everything: SamMasks
-    predictions: dict[str, np.ndarray]
+from hfseg.training.arguments import DataArguments
 
 
 def compare_sam(wanted: Comparing, data: DataArguments) -> dict[str, Any]:
@@ -173,7 +79,7 @@ def compare_sam(wanted: Comparing, data: DataArguments) -> dict[str, Any]:
 
     def show(seen: Seen) -> None:
         path = folder / "figures" / f"image-{seen.index:05d}.png"
-        _draw(seen, labels, path, PLUMBING if untrained else "")
+        draw_image(seen, labels, path, PLUMBING if untrained else "")
         figures.append(f"figures/{path.name}")
 
     with _progress(len(rows)) as bar:
@@ -188,8 +94,8 @@ def compare_sam(wanted: Comparing, data: DataArguments) -> dict[str, Any]:
             show=lambda seen: show(seen) if seen.index in shown else None,
             done=bar.update,
         )
-    results = _results(wanted, data, found, untrained, figures)
-    _write(folder, results, found)
+    results = results_of(wanted, data, found, untrained, figures)
+    write_results(folder, results, found)
     if untrained:
         print(PLUMBING)
     print(terminal_table(found.rows))
@@ -228,8 +134,8 @@ def compare(
     samples = EvaluationSamples(data)
     device = torch.device(segmenter.model.device)
     meter = Meter(device)
-    scores = {way.name: SplitScores(labels) for way in _WAYS}
-    recall = {way.name: np.zeros(2, dtype=np.int64) for way in _WAYS}
+    scores = {way.name: SplitScores(labels) for way in WAYS}
+    recall = {way.name: np.zeros(2, dtype=np.int64) for way in WAYS}
     found = Comparison([], scores)
     options = Options()
     for index, waiting in read_ahead(range(len(samples)), samples.__getitem__):
@@ -274,10 +180,10 @@ def compare(
         show(Seen(index, image, truth, masks, predictions))
         done()
     parameters = {"model": _parameters(segmenter.model), "sam": _parameters(predictor.model)}
-    for way in _WAYS:
+    for way in WAYS:
         values = scores[way.name].compute()
         numbers = {
-            key: _number(values[key])
+            key: number_or_none(values[key])
             for key in ("mean_iou", "mean_boundary_iou", "mean_boundary_f")
         }
         hit, expected = recall[way.name].tolist()
@@ -302,138 +208,7 @@ def _parameters(model: Any) -> int:
     return sum(parameter.numel() for parameter in model.parameters())
 
 
-def _results(
-    wanted: Comparing,
-    data: DataArguments,
-    found: Comparison,
-    untrained: bool,
-    figures: list[str],
-) -> dict[str, Any]:
-    from hfseg.report.redaction import redacted
-
-    count = len(found.num_masks)
-    return {
-        "model": redacted(wanted.model_name_or_path),
-        "sam": redacted(wanted.sam),
-        "sam_is_untrained": untrained,
-        "dataset": redacted(str(data.dataset_name)),
-        "split": wanted.split,
-        "num_images": count,
-        "image_size": data.image_size,
-        "prompts": wanted.prompts,
-        **wanted.everything,
-        "dtype": wanted.dtype,
-        "device": _device_name(),
-        "masks_per_image": sum(found.num_masks.values()) / count,
-        "ways": {
-            way.name: {
-                "name": row.name,
-                "classes_from": row.classes_from,
-                **row.scores,
-                "seconds_per_image": row.seconds,
-                "peak_memory_gib": row.peak_gib,
-                "million_parameters": row.million_parameters,
-                "per_category_iou": {
-                    name: _number(value)
-                    for name, value in zip(
-                        found.scores[way.name].labels.names,
-                        found.scores[way.name].compute()["per_category_iou"],
-                        strict=True,
-                    )
-                },
-            }
-            for way, row in zip(_WAYS, found.rows, strict=True)
-        },
-        "figures": figures,
-    }
-
-
-def _write(folder: Path, results: dict[str, Any], found: Comparison) -> None:
-    """comparison.csv, images.csv, results.md and, when all is there, results.json."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "comparison.csv").open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        for number, (name, way) in enumerate(results["ways"].items()):
-            values = {key: value for key, value in way.items() if key != "per_category_iou"}
-            if number == 0:
-                writer.writerow(["way", *values, "sam_is_untrained"])
-            writer.writerow([name, *values.values(), results["sam_is_untrained"]])
-    per_image = {name: scores.image_scores() for name, scores in found.scores.items()}
-    with (folder / "images.csv").open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(["index", "masks", *(f"mean_iou_{name}" for name in per_image)])
-        for index, count in sorted(found.num_masks.items()):
-            values = [f"{scores[index]:.6f}" for scores in per_image.values()]
-            writer.writerow([index, count, *values])
-    (folder / "results.md").write_text(_markdown(results, found), encoding="utf-8")
-    text = json.dumps(results, indent=1, ensure_ascii=False)
-    (folder / RESULTS).write_text(text + "\n", encoding="utf-8")
-
-
-def _markdown(results: dict[str, Any], found: Comparison) -> str:
-    lines = [
-        f"# {results['model']} beside {results['sam']} on {results['dataset']}, {results['split']}",
-        "",
-    ]
-    if results["sam_is_untrained"]:
-        lines += [f"**{PLUMBING}**", ""]
-    lines += [
-        markdown_table(found.rows),
-        "",
-        *(f"{sentence}.  " for sentence in boundary_changes(found.rows)),
-        "",
-        CLASS_AWARENESS,
-        "",
-        f"{results['num_images']} images, scored at the label's own size. SAM: "
-        f"{results['points_per_side']} x {results['points_per_side']} points, predicted IoU above "
-        f"{results['pred_iou_thresh']}, stability above {results['stability_score_thresh']}, "
-        f"{results['masks_per_image']:.1f} masks an image; prompts: {results['prompts']}. Seconds "
-        f"and memory on {results['device']}, {results['dtype']}; one image at a time, both models "
-        "loaded all the time.",
-    ]
-    for path in results["figures"]:
-        lines += ["", f"![photo, truth, SAM's masks, the four ways and their errors]({path})"]
-    return "\n".join(lines) + "\n"
-
-
-def _draw(seen: Seen, labels: LabelSet, path: Path, note: str) -> None:
-    titles = {
-        "model": "model",
-        "oracle": "SAM oracle (upper bound)",
-        "prompted": "SAM prompted by the model",
-        "voted": "SAM voted by the model",
-    }
-    shown = []
-    for name, title in titles.items():
-        scores = SplitScores(labels, boundaries=False)
-        prediction = torch.from_numpy(seen.predictions[name].astype(np.int64))
-        scores.add(0, prediction, torch.from_numpy(seen.truth.astype(np.int64)))
-        value = scores.image_scores()[0]
-        said = "" if math.isnan(value) else f", mIoU {value:.2f}"
-        shown.append((title + said, seen.predictions[name]))
-    plot_sam_image(
-        seen.image,
-        seen.truth,
-        picture_of_masks(seen.image, seen.everything.masks),
-        len(seen.everything),
-        shown,
-        labels,
-        path,
-        f"image {seen.index}. {note}",
-    )
-
-
-def _device_name() -> str:
-    if torch.cuda.is_available():
-        return torch.cuda.get_device_name()
-    return f"CPU, {torch.get_num_threads()} threads"
-
-
 def _progress(total: int) -> Any:
     from tqdm import tqdm
 
     return tqdm(total=total, unit="image", disable=not sys.stderr.isatty())
-
-
-def _number(value: float) -> float | None:
-    return None if math.isnan(value) else float(value)
