@@ -12,6 +12,8 @@ from PIL import Image
 from transformers import (
     AutoImageProcessor,
     AutoModelForSemanticSegmentation,
+    MobileNetV2Config,
+    MobileNetV2ForSemanticSegmentation,
     MobileNetV2ImageProcessor,
     SegformerConfig,
     SegformerForImageClassification,
@@ -384,6 +386,31 @@ def test_half_precision_answers_nearly_the_same(folder, segmenter):
     assert (half(image).mask == segmenter(image).mask).mean() > 0.9
     with pytest.raises(UserError, match="dtype 'int4': choose from fp32"):
         Segmenter.from_pretrained(folder, dtype="int4")
+
+
+def test_a_convolutional_network_is_laid_out_channels_last_and_answers_the_same(tmp_path, folder):
+    torch.manual_seed(0)
+    config = MobileNetV2Config(depth_multiplier=0.35, num_labels=5)
+    model = MobileNetV2ForSemanticSegmentation(config)
+    model.save_pretrained(tmp_path)
+    processor = MobileNetV2ImageProcessor(do_resize=False, do_center_crop=False)
+    processor.save_pretrained(tmp_path)
+    fast, plain = Segmenter.from_pretrained(tmp_path, device="cpu"), Segmenter(model, processor)
+    scores = [
+        segmenter(photo(97, 80), return_probabilities=True).probabilities
+        for segmenter in (fast, plain)
+    ]
+    np.testing.assert_allclose(*scores, atol=1e-5)
+
+    def channels_last(segmenter: Segmenter) -> bool:
+        return all(
+            weight.is_contiguous(memory_format=torch.channels_last)
+            for weight in segmenter.model.parameters()
+            if weight.ndim == 4
+        )
+
+    assert channels_last(fast) and not channels_last(plain)
+    assert not channels_last(Segmenter.from_pretrained(folder, device="cpu"))
 
 
 def test_an_image_smaller_than_the_models_stride_is_segmented(segmenter):
