@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import REPOSITORY, Hub
-from hub_server import STRANGER, TOKEN, HubServer, Repo
+from hub_repos import STRANGER, TOKEN, Repo
+from hub_server import HubServer
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 from safetensors.numpy import save_file

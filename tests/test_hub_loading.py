@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 from conftest import Hub
-from hub_server import STRANGER, TOKEN, HubServer
+from hub_repos import STRANGER, TOKEN
+from hub_server import HubServer
 
 # One process loads whatever it is told, since starting one takes seconds; each time with a cache
 # of the test's own, and without sleeping between tries.

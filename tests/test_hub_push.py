@@ -13,8 +13,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import REPOSITORY, Hub, make_folder
-from hub_server import STRANGER as STRANGER_TOKEN
-from hub_server import TOKEN, HubServer, Repo
+from hub_repos import STRANGER as STRANGER_TOKEN
+from hub_repos import TOKEN, Repo
+from hub_server import HubServer
 from huggingface_hub import ModelCard
 from launch import finetune_command
 from PIL import Image

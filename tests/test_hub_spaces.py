@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from conftest import REPOSITORY, Hub
-from hub_server import STRANGER
+from hub_repos import STRANGER
 from huggingface_hub import RepoCard
 
 SCRIPTS = REPOSITORY / "scripts"

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from test_segmenter import photo, save_tiny
+from tiny_segformer import photo, save_tiny
 
 import hfseg
 from hfseg.errors import UserError

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from launch import REPOSITORY, environment
 from PIL import Image
-from test_segmenter import NAMES, photo, save_tiny
+from tiny_segformer import NAMES, photo, save_tiny
 
 from hfseg.errors import UserError
 from hfseg.inference import Segmenter

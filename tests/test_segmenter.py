@@ -1,7 +1,6 @@
-"""`Segmenter`: the rule for pixels, what it reads, and what it says about a bad checkpoint."""
+"""`Segmenter`: the rule for pixels, in batches, tiles and views, with every kind of model."""
 
 import json
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -9,47 +8,19 @@ import pytest
 import torch
 import torch.nn.functional as F
 from PIL import Image
+from tiny_segformer import NAMES, photo, save_tiny
 from transformers import (
     AutoImageProcessor,
     AutoModelForSemanticSegmentation,
     MobileNetV2Config,
     MobileNetV2ForSemanticSegmentation,
     MobileNetV2ImageProcessor,
-    SegformerConfig,
-    SegformerForImageClassification,
-    SegformerForSemanticSegmentation,
-    SegformerImageProcessor,
-    ViTConfig,
-    ViTForImageClassification,
     pipeline,
 )
 
 from hfseg.errors import UserError
 from hfseg.inference import Segmenter
 from hfseg.inference import segmenter as segmenter_module
-from hfseg.inference.images import to_rgb
-
-NAMES = ("sky", "road", "tree", "car", "pole")
-TINY = {
-    "hidden_sizes": [8, 8, 8, 8],
-    "depths": [1, 1, 1, 1],
-    "num_attention_heads": [1, 1, 1, 1],
-    "decoder_hidden_size": 8,
-    "id2label": dict(enumerate(NAMES)),
-    "label2id": {name: index for index, name in enumerate(NAMES)},
-}
-
-
-def save_tiny(folder: Path, **processor) -> Path:
-    """A random SegFormer whose answers vary over an image."""
-    torch.manual_seed(0)
-    model = SegformerForSemanticSegmentation(SegformerConfig(**TINY))
-    with torch.no_grad():  # with the initial range of 0.02 one class would win everywhere
-        for parameter in model.decode_head.parameters():
-            parameter.normal_()
-    model.save_pretrained(folder)
-    SegformerImageProcessor(**{"do_resize": False, **processor}).save_pretrained(folder)
-    return folder
 
 
 @pytest.fixture(scope="module")
@@ -60,12 +31,6 @@ def folder(tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def segmenter(folder: Path) -> Segmenter:
     return Segmenter.from_pretrained(folder, device="cpu")
-
-
-def photo(height: int, width: int, seed: int = 0) -> np.ndarray:
-    """Blobs of colour: (height, width, 3) uint8."""
-    coarse = np.random.default_rng(seed).integers(0, 256, (5, 7, 3), dtype=np.uint8)
-    return np.array(Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC))
 
 
 @pytest.mark.parametrize(
@@ -153,9 +118,6 @@ def test_overlay_is_the_image_at_its_own_size_and_grows_by_a_legend(segmenter):
     assert with_legend.height / with_legend.width > 40 / 60
 
 
-# what is read, and how
-
-
 def test_a_photo_with_exif_orientation_comes_out_upright(tmp_path, segmenter):
     upright = Image.fromarray(photo(40, 64))
     exif = Image.Exif()
@@ -164,118 +126,6 @@ def test_a_photo_with_exif_orientation_comes_out_upright(tmp_path, segmenter):
     result = segmenter(tmp_path / "photo.png")
     np.testing.assert_array_equal(np.asarray(result.image), np.asarray(upright))
     np.testing.assert_array_equal(result.mask, segmenter(upright).mask)
-
-
-@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGBA", "CMYK", "HSV"])
-def test_every_colour_mode_becomes_what_pillow_shows(tmp_path, mode):
-    image = Image.fromarray(photo(20, 30)).convert(mode)
-    expected = np.asarray(image.convert("RGB"))
-    read = to_rgb(image)
-    assert read.mode == "RGB"
-    np.testing.assert_array_equal(np.asarray(read), expected)
-    if mode != "HSV":  # no file format holds it
-        name = tmp_path / ("image.tif" if mode == "CMYK" else "image.png")
-        image.save(name)
-        np.testing.assert_array_equal(np.asarray(to_rgb(str(name))), expected)
-
-
-def test_a_transparent_palette_is_read_without_a_warning(recwarn, tmp_path):
-    image = Image.fromarray(photo(20, 30)).convert("P")
-    image.save(tmp_path / "image.png", transparency=bytes(range(256)))
-    read = to_rgb(tmp_path / "image.png")
-    np.testing.assert_array_equal(np.asarray(read), np.asarray(image.convert("RGB")))
-    assert not [warning for warning in recwarn if "Palette" in str(warning.message)]
-
-
-def test_sixteen_bits_of_grey_are_scaled_not_clipped(tmp_path):
-    grey = np.linspace(0, 65535, 256 * 4, dtype=np.uint16).reshape(32, 32)
-    Image.fromarray(grey).save(tmp_path / "grey.png")
-    read = np.asarray(to_rgb(tmp_path / "grey.png"))
-    np.testing.assert_array_equal(read[..., 0], np.rint(grey / 257))
-    assert read.min() == 0 and read.max() == 255
-    np.testing.assert_array_equal(read[..., 0], read[..., 2])
-
-
-@pytest.mark.parametrize(
-    ("image", "words"),
-    [
-        ("nowhere.png", "there is no image file nowhere.png"),
-        (np.zeros((4, 4), np.uint8), r"must be \(height, width, 3\) uint8, not \(4, 4\) uint8"),
-        (np.zeros((4, 4, 3), np.float32), "float32"),
-        (Image.new("F", (4, 4)), "floating-point"),
-        (7, "not int"),
-    ],
-)
-def test_what_is_not_an_image_is_told_in_one_sentence(image, words):
-    with pytest.raises(UserError, match=words) as caught:
-        to_rgb(image)
-    assert "\n" not in str(caught.value)
-
-
-def test_a_damaged_or_foreign_file_is_told_in_one_sentence(tmp_path):
-    (tmp_path / "notes.png").write_text("not an image")
-    with pytest.raises(UserError, match=r"notes\.png is not an image"):
-        to_rgb(tmp_path / "notes.png")
-    Image.fromarray(photo(64, 64)).save(tmp_path / "whole.png")
-    half = (tmp_path / "whole.png").read_bytes()
-    (tmp_path / "half.png").write_bytes(half[: len(half) // 2])
-    with pytest.raises(UserError, match=r"half\.png cannot be read"):
-        to_rgb(tmp_path / "half.png")
-
-
-# checkpoints that are none
-
-
-def refuse(path: Path | str, words: str) -> None:
-    with pytest.raises(UserError, match=words) as caught:
-        Segmenter.from_pretrained(path)
-    assert "\n" not in str(caught.value)
-
-
-def test_a_missing_folder_is_told_without_asking_the_hub(tmp_path, monkeypatch):
-    monkeypatch.setattr("socket.getaddrinfo", lambda *_: pytest.fail("the network was asked"))
-    refuse(tmp_path / "nothing", "there is no model folder .*nothing: train one")
-    refuse("runs/nothing", "there is no model folder runs/nothing")
-
-
-def test_a_name_that_the_hub_cannot_give_is_told():
-    refuse(
-        "someone/no-such-model", "no folder someone/no-such-model, and from the Hugging Face Hub"
-    )
-
-
-def test_an_empty_folder_holds_no_model(tmp_path):
-    refuse(tmp_path, "holds no model")
-
-
-def test_a_classification_checkpoint_of_the_same_family_is_refused(tmp_path):
-    # transformers would load it, with a random segmentation head
-    SegformerForImageClassification(SegformerConfig(**TINY)).save_pretrained(tmp_path)
-    refuse(tmp_path, "is not a trained semantic-segmentation checkpoint: it lacks 1. weights")
-
-
-def test_a_classification_checkpoint_of_another_family_is_refused(tmp_path):
-    config = ViTConfig(
-        hidden_size=8,
-        num_hidden_layers=1,
-        num_attention_heads=1,
-        intermediate_size=8,
-        image_size=32,
-    )
-    ViTForImageClassification(config).save_pretrained(tmp_path)
-    refuse(tmp_path, "is not a semantic-segmentation checkpoint: give one that")
-
-
-def test_damaged_weights_are_told(tmp_path, folder):
-    shutil.copytree(folder, tmp_path / "copy")
-    (tmp_path / "copy" / "model.safetensors").write_bytes(b"cut")
-    refuse(tmp_path / "copy", "copy cannot be loaded")
-
-
-def test_a_missing_image_processor_is_told(tmp_path, folder):
-    shutil.copytree(folder, tmp_path / "copy")
-    (tmp_path / "copy" / "preprocessor_config.json").unlink()
-    refuse(tmp_path / "copy", "has no usable image processor")
 
 
 # many images, tiles and views

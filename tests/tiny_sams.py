@@ -2,7 +2,9 @@
 
 from typing import Any
 
+import numpy as np
 import torch
+from PIL import Image
 from transformers import (
     EdgeTamConfig,
     EdgeTamModel,
@@ -26,6 +28,11 @@ SIDE = 64
 _DECODER = {
     "hidden_size": 16, "mlp_dim": 32, "num_attention_heads": 2, "iou_head_hidden_dim": 16,
 }  # fmt: skip
+
+
+def photo(size: tuple[int, int], seed: int = 0) -> Image.Image:
+    rng = np.random.default_rng(seed)
+    return Image.fromarray(rng.integers(0, 256, (size[1], size[0], 3), dtype=np.uint8))
 
 
 def tiny_sam() -> tuple[SamModel, SamProcessor]:
