@@ -55,7 +55,7 @@ def evaluated(models: ShownModels, path: str | None, truth_path: str | None, mod
     Raises:
         UserError: something is missing, not an image, of another size, or not of these classes.
     """
-    from hfseg.inference.segmenter import Options
+    from hfseg.inference.segmentation import Options
     from hfseg.report.overlay import error_map
 
     if not truth_path:

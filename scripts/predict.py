@@ -40,7 +40,8 @@ def main(argv: list[str]) -> None:
     flags = parser.parse_args(argv)
 
     from hfseg.inference.predict_files import predict_files
-    from hfseg.inference.segmenter import Options, Segmenter
+    from hfseg.inference.segmentation import Options
+    from hfseg.inference.segmenter import Segmenter
 
     options = Options.make(flags.sliding_window, flags.stride, flags.tta)
     settings = {

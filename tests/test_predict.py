@@ -14,7 +14,7 @@ from tiny_segformer import NAMES, photo, save_tiny
 from hfseg.errors import UserError
 from hfseg.inference import Segmenter
 from hfseg.inference.predict_files import name_outputs, predict_files
-from hfseg.inference.segmenter import Options
+from hfseg.inference.segmentation import Options
 
 
 @pytest.fixture(scope="module")

@@ -20,7 +20,8 @@ from hfseg.evaluation.report import (
     write_results,
 )
 from hfseg.evaluation.scoring import gathered, predict_sample, score_split
-from hfseg.inference.segmenter import Options, Segmenter
+from hfseg.inference.segmentation import Options
+from hfseg.inference.segmenter import Segmenter
 from hfseg.labels import LabelSet
 from hfseg.training.arguments import DataArguments
 

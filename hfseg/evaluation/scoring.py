@@ -10,7 +10,8 @@ from PIL import Image
 from hfseg.data.samples import EvaluationSamples
 from hfseg.data.transforms import Size
 from hfseg.inference.images import read_ahead
-from hfseg.inference.segmenter import Options, Segmenter
+from hfseg.inference.segmentation import Options
+from hfseg.inference.segmenter import Segmenter
 from hfseg.labels import LabelSet
 from hfseg.metrics.split_scores import SplitScores
 

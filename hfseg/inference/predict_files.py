@@ -22,7 +22,8 @@ from PIL import Image
 
 from hfseg.errors import UserError
 from hfseg.inference.images import image_files, read_ahead, to_rgb
-from hfseg.inference.segmenter import Options, Segmenter
+from hfseg.inference.segmentation import Options
+from hfseg.inference.segmenter import Segmenter
 from hfseg.report.overlay import index_png, legend_image, overlay
 
 SETTINGS = "predictions.json"

@@ -13,7 +13,8 @@ from hfseg.errors import UserError
 from hfseg.evaluation.job import load_split, results_folder, set_image_size
 from hfseg.evaluation.label_map import prediction_table
 from hfseg.inference.images import read_ahead
-from hfseg.inference.segmenter import Options, Segmenter
+from hfseg.inference.segmentation import Options
+from hfseg.inference.segmenter import Segmenter
 from hfseg.labels import LabelSet
 from hfseg.metrics.split_scores import SplitScores
 from hfseg.report.sam_comparison import (
