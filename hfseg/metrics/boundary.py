@@ -12,11 +12,14 @@ do for all classes at once.
 
 Boundary F-score: Csurka, Larlus & Perronnin, "What is a good evaluation measure for semantic
 segmentation?", BMVC 2013. Precision is the share of predicted contour pixels with a true contour
-pixel of the class within 0.75 % of the diagonal (in a disc), recall the reverse. The image's
-border and the edge of ignored regions are no contours. (VOC has an ignored band along
-nearly every outline: there hardly a contour is left to score, and Boundary IoU is the one to
-read.) Where that paper averages over images, counts are summed over the data set here, as they are
-for IoU.
+pixel of the class within 0.75 % of the diagonal (in a disc), recall the reverse. Where that paper
+averages over images, counts are summed over the data set here, as they are for IoU.
+Where labels are ignored:
+- a contour may run under an ignored band, as nearly all of VOC's do: as in the paper, the edge of
+  the band is true contour, but only where another class begins across it, within twice the
+  tolerance. The edge of a wide ignored region (a car's bonnet) and the image's border are none;
+- a predicted contour among ignored pixels, or that only they make one, counts where a true contour
+  of any class is within the tolerance, and is neither right nor wrong elsewhere.
 """
 
 from collections.abc import Callable
@@ -93,8 +96,12 @@ def boundary_f_counts(
     truth, predicted = _label_maps(predictions, labels, ignore_index)
     if tolerance is None:
         tolerance = _pixels(CONTOUR_TOLERANCE, truth)
-    true_contour = truth.where(_is_contour(truth), _NOTHING)
-    predicted_contour = predicted.where(_is_contour(predicted), _NOTHING)
+    at_edge = _differs_around(truth, 1, ignored_too=True)
+    true_contour = truth.where(at_edge & _differs_around(truth, 2 * tolerance), _NOTHING)
+    guessed = predictions.to(torch.uint8)  # under the ignored pixels too
+    judged = _differs_around(predicted, 1)
+    judged |= _differs_around(guessed, 1) & _grown(true_contour != _NOTHING, tolerance)
+    predicted_contour = guessed.where(judged, _NOTHING)
     counts = torch.zeros(4, num_labels, dtype=torch.int64, device=truth.device)
     counts[1] = _count(predicted_contour, num_labels)
     counts[3] = _count(true_contour, num_labels)
@@ -136,11 +143,16 @@ def _near_an_edge(ids: Tensor, distance: int) -> Tensor:
     return smallest != _filter(padded, window, window, torch.maximum)
 
 
-def _is_contour(ids: Tensor) -> Tensor:
-    """Whether one of the eight neighbours is of another class; what has no class has no say."""
-    smallest = _filter(F.pad(ids, (1,) * 4, value=_NOTHING), 3, 3, torch.minimum)
-    classes = ids.masked_fill(ids == _NOTHING, 0)
-    largest = _filter(F.pad(classes, (1,) * 4, value=0), 3, 3, torch.maximum)
+def _differs_around(ids: Tensor, distance: int, ignored_too: bool = False) -> Tensor:
+    """Whether another class is within the square around a pixel that has one itself.
+
+    Args:
+        ignored_too: whether pixels without a class count as another; those outside never do.
+    """
+    window = 2 * distance + 1
+    smallest = _filter(F.pad(ids, (distance,) * 4, value=_NOTHING), window, window, torch.minimum)
+    classes = ids if ignored_too else ids.masked_fill(ids == _NOTHING, 0)
+    largest = _filter(F.pad(classes, (distance,) * 4, value=0), window, window, torch.maximum)
     return (smallest != largest) & (ids != _NOTHING)
 
 
