@@ -1,6 +1,6 @@
 """Measure what hfseg says of itself, on your machine.
 
-python scripts/benchmark.py speed --model_name_or_path MODEL --images photos/ [--dtype bf16]
+python scripts/benchmark.py speed --model_name_or_path MODEL --images DIR [--dtype bf16] [--compile]
     `Segmenter` on a folder against pipeline("image-segmentation"): same masks, ratio of times
 python scripts/benchmark.py tile [--side 12000]
     peak memory of a huge image under a sliding window, and whether its mask is right
@@ -37,6 +37,7 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--images", metavar="DIR", help="a folder of photos")
     parser.add_argument("--max_images", type=int, default=100, help="[100]")
     parser.add_argument("--dtype", default="fp32", help="of the Segmenter: fp32, bf16 [fp32]")
+    parser.add_argument("--compile", action="store_true", help="the Segmenter's model")
     parser.add_argument("--side", type=int, default=12000, help="pixels [12000]")
     parser.add_argument("--counts", type=int, nargs=2, default=(200, 2000), help="[200 2000]")
     parser.add_argument("--alone", metavar="JOB", help=argparse.SUPPRESS)
@@ -46,7 +47,7 @@ def main(argv: list[str]) -> None:
     elif flags.what == "speed":
         if flags.model_name_or_path is None or flags.images is None:
             raise UserError("speed needs --model_name_or_path and --images")
-        speed(flags.model_name_or_path, flags.images, flags.max_images, flags.dtype)
+        speed(flags.model_name_or_path, flags.images, flags.max_images, flags.dtype, flags.compile)
     elif flags.what == "tile":
         found = _in_child("tile", {"side": flags.side})
         print(
@@ -57,7 +58,7 @@ def main(argv: list[str]) -> None:
         memory(*flags.counts)
 
 
-def speed(model: str, images: str, most: int, dtype: str) -> None:
+def speed(model: str, images: str, most: int, dtype: str, compile: bool) -> None:
     """Alternate both over the same files, and compare the best rounds."""
     import numpy as np
     from transformers import pipeline
@@ -69,7 +70,7 @@ def speed(model: str, images: str, most: int, dtype: str) -> None:
     set_verbosity_error()
     files = [str(path) for path in image_files(images)[:most]]
     theirs = pipeline("image-segmentation", model=model, device="cpu")
-    ours = Segmenter.from_pretrained(model, device="cpu", dtype=dtype)
+    ours = Segmenter.from_pretrained(model, device="cpu", dtype=dtype, compile=compile)
     same, pixels = 0, 0
     times: dict[str, list[float]] = {"pipeline": [], "segmenter": []}
     for path in files[:2]:
@@ -90,9 +91,10 @@ def speed(model: str, images: str, most: int, dtype: str) -> None:
         del segments, masks
     best = {name: min(values) / len(files) for name, values in times.items()}
     ratio = best["pipeline"] / best["segmenter"]
+    how = f"{dtype}, compiled" if compile else dtype
     print(
         f"{len(files)} images: pipeline {best['pipeline'] * 1e3:.1f} ms an image, Segmenter "
-        f"({dtype}) {best['segmenter'] * 1e3:.1f} ms, {ratio:.2f} times as fast; "
+        f"({how}) {best['segmenter'] * 1e3:.1f} ms, {ratio:.2f} times as fast; "
         f"{same / pixels:.4%} of the pixels agree"
     )
 

@@ -263,6 +263,15 @@ def test_a_convolutional_network_is_laid_out_channels_last_and_answers_the_same(
     assert not channels_last(Segmenter.from_pretrained(folder, device="cpu"))
 
 
+@pytest.mark.slow
+def test_a_compiled_model_answers_the_same_at_every_size(folder, segmenter):
+    compiled = Segmenter.from_pretrained(folder, device="cpu", compile=True)
+    for seed, size in enumerate([(48, 64), (64, 48), (48, 64)]):
+        image = photo(*size, seed)
+        assert (compiled(image).mask == segmenter(image).mask).mean() > 0.999
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] > 0
+
+
 def test_an_image_smaller_than_the_models_stride_is_segmented(segmenter):
     assert segmenter(photo(5, 9)).mask.shape == (5, 9)
 

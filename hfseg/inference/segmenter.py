@@ -74,7 +74,8 @@ class Segmenter:
         Args:
             dtype: `bf16` or `fp16` for weights and activations of half the size; worth it on
                 GPUs, and bf16 on CPUs that compute it (AVX512-BF16, AMX).
-            compile: `torch.compile` the model; worth its minute for many images of few sizes.
+            compile: `torch.compile` the model; worth it for many images of few sizes. Each size
+                takes about a minute once; past eight the rest run as they would without.
 
         Raises:
             UserError: nothing there, it is not a segmentation checkpoint, or an unknown dtype.
@@ -97,7 +98,8 @@ class Segmenter:
         if model.device.type == "cpu" and _is_convolutional(model):
             model = model.to(memory_format=torch.channels_last)
         if compile:
-            model.compile(dynamic=True)
+            # with sizes left open MobileNetV2, which pads by them, was not done in ten minutes
+            model.compile(dynamic=False)
         return cls(model, image_processor)
 
     @overload
