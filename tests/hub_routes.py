@@ -60,11 +60,14 @@ class Answers:
     def _repo(self, id: str, kind: str = "models") -> Repo:
         return self.server_hub.find(TYPES[kind], id, self.token)
 
-    def _writable(self, id: str, kind: str = "models") -> Repo:
+    def _check_writer(self) -> None:
         if self.token == STRANGER:
             raise HubError(403, "Forbidden", "You don't have the rights to write there")
         if self.token != TOKEN:
             raise HubError(401, "Unauthorized", "Invalid username or password.")
+
+    def _writable(self, id: str, kind: str = "models") -> Repo:
+        self._check_writer()
         return self._repo(id, kind)
 
     # ---- account and repositories ----
@@ -87,10 +90,7 @@ class Answers:
         return {"errors": [], "warnings": []}
 
     def create(self) -> dict[str, Any]:
-        if self.token == STRANGER:
-            raise HubError(403, "Forbidden", "You don't have the rights to create it there")
-        if self.token != TOKEN:
-            raise HubError(401, "Unauthorized", "Invalid username or password.")
+        self._check_writer()
         wish = json.loads(self.body)
         type = wish.get("type") or "model"
         id = f"{wish.get('organization') or USER}/{wish['name']}"

@@ -220,20 +220,14 @@ def _markdown(results: dict[str, Any], found: Comparison) -> str:
 
 def draw_image(seen: Seen, labels: LabelSet, path: Path, note: str) -> None:
     """The figure of one image, with the score of each way on it."""
-    titles = {
-        "model": "model",
-        "oracle": "SAM oracle (upper bound)",
-        "prompted": "SAM prompted by the model",
-        "voted": "SAM voted by the model",
-    }
     shown = []
-    for name, title in titles.items():
+    for way in WAYS:
         scores = SplitScores(labels, boundaries=False)
-        prediction = torch.from_numpy(seen.predictions[name].astype(np.int64))
+        prediction = torch.from_numpy(seen.predictions[way.name].astype(np.int64))
         scores.add(0, prediction, torch.from_numpy(seen.truth.astype(np.int64)))
         value = scores.image_scores()[0]
         said = "" if math.isnan(value) else f", mIoU {value:.2f}"
-        shown.append((title + said, seen.predictions[name]))
+        shown.append((way.title + said, seen.predictions[way.name]))
     plot_sam_image(
         seen.image,
         seen.truth,
