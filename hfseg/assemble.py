@@ -54,6 +54,8 @@ def _first(rows: Any, count: int) -> Any:
 def make_model(
     arguments: Arguments, labels: LabelSet
 ) -> "tuple[PreTrainedModel, SegformerImageProcessor]":
+    import torch
+
     wanted = arguments.model
     model, processor = load_model(
         str(wanted.model_name_or_path),
@@ -63,6 +65,8 @@ def make_model(
         trust_remote_code=wanted.trust_remote_code,
         **model_options(wanted.model_config),
     )
+    if arguments.run.sync_batch_norm:  # replaces modules, so it comes before any is frozen
+        model = torch.nn.SyncBatchNorm.convert_sync_batchnorm(model)
     if wanted.freeze_encoder:
         freeze_encoder(model)
     if wanted.freeze_batch_norm:
@@ -117,7 +121,6 @@ def make_trainer(
     labels: LabelSet,
     loss: "SegmentationLoss",
 ) -> "SegmentationTrainer":
-    import torch
     from transformers import EarlyStoppingCallback
     from transformers.trainer_callback import PrinterCallback, ProgressCallback
 
@@ -137,8 +140,6 @@ def make_trainer(
     check_metric(training, labels, run.early_stopping_patience)
     if hasattr(samples, "__len__"):
         fit_training_to_model(training, model, len(samples))
-    if run.sync_batch_norm:
-        model = torch.nn.SyncBatchNorm.convert_sync_batchnorm(model)
     trainer = SegmentationTrainer(
         model=model,
         args=training,

@@ -148,4 +148,5 @@ TRAINING_FIXED: dict[str, object] = {
     "remove_unused_columns": False,
     "batch_eval_metrics": True,
     "label_names": ["labels"],
+    "restore_callback_states_from_checkpoint": True,  # early stopping goes on counting
 }

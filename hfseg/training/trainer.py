@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 from torch.utils.data import DataLoader, IterableDataset
-from transformers import Trainer, TrainerCallback
+from transformers import EarlyStoppingCallback, Trainer, TrainerCallback
 from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_utils import rotate_checkpoints
 
@@ -163,7 +163,8 @@ class SegmentationTrainer(Trainer):
             args = self.args
             if args.optim == ADAM:
                 betas = (args.adam_beta1, args.adam_beta2)
-                factory, options = torch.optim.Adam, {"betas": betas, "eps": args.adam_epsilon}
+                options = {"lr": args.learning_rate, "betas": betas, "eps": args.adam_epsilon}
+                factory = torch.optim.Adam
             else:
                 factory, options = self.get_optimizer_cls_and_kwargs(args, self.model)
             groups = parameter_groups(
@@ -193,6 +194,29 @@ class SegmentationTrainer(Trainer):
         self.lr_scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer or self.optimizer, factor)
         self._created_lr_scheduler = True
         return self.lr_scheduler
+
+    # ---- beginning and resuming ----
+
+    def _prepare_for_training(self, *args: Any, **kwargs: Any) -> Any:
+        """An evaluation before the training marks the model as prepared. accelerate would then
+        leave out DistributedDataParallel, and each process would train a model of its own."""
+        if self.model_wrapped is self.model:
+            self.accelerator.unwrap_model(self.model, keep_fp32_wrapper=False)
+            self.model._is_accelerate_prepared = False
+        return super()._prepare_for_training(*args, **kwargs)
+
+    def _run_epoch(self, *args: Any, **kwargs: Any) -> None:
+        """Train on, unless the checkpoint was the last one of its run: `Trainer` would take one
+        more step before it notices."""
+        stopped_early = any(
+            isinstance(callback, EarlyStoppingCallback)
+            and callback.early_stopping_patience_counter >= callback.early_stopping_patience
+            for callback in self.callback_handler.callbacks
+        )
+        if stopped_early or self.state.global_step >= self.state.max_steps:
+            self.control.should_training_stop = True
+        else:
+            super()._run_epoch(*args, **kwargs)
 
     # ---- checkpoints ----
 
