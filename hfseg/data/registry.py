@@ -4,11 +4,10 @@ import difflib
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hfseg.data.info import BUILT_IN, HubSource, dataset_info
+from hfseg.data.info import BUILT_IN, HubSource, built_in_module, dataset_info
 from hfseg.data.splits import DEFAULT_FRACTIONS, SplitPlan, parse_fractions
 from hfseg.errors import UserError
 from hfseg.labels import LabelSet
@@ -177,7 +176,7 @@ def _read_folder(
         from hfseg.data.readers.folder import read
 
         return read(folder, id2label)
-    return import_module(f"hfseg.data.{name}").read(folder, label_mode)
+    return built_in_module(name).read(folder, label_mode)
 
 
 def _load_hub(
@@ -194,7 +193,7 @@ def _load_hub(
 
     from hfseg.data.readers.hub import downloaded_split, open_hub_dataset, streamed_split
 
-    module = import_module(f"hfseg.data.{name}") if name in BUILT_IN else None
+    module = built_in_module(name) if name in BUILT_IN else None
     known = module.labels(label_mode) if module is not None else None
     data = open_hub_dataset(source, wishes, known, streaming)
     if module is not None and module.INFO.hidden_test:
