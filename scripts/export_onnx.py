@@ -65,7 +65,7 @@ def main(argv: list[str]) -> None:
     if folder != Path(flags.model_name_or_path):
         processor.save_pretrained(folder)
     (folder / "onnx.md").write_text(
-        usage(folder.resolve().name, size, exported.dynamic), encoding="utf-8"
+        usage(folder.resolve().name, processor, size, exported.dynamic), encoding="utf-8"
     )
     for each in exported.parities:
         print(

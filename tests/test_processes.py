@@ -95,6 +95,11 @@ def test_first_update_is_that_of_the_whole_batch(
     assert reports[0]["loss"] == pytest.approx(expected_loss, abs=1e-5)
 
 
+def test_an_evaluation_before_the_training_leaves_the_processes_together(data, tmp_path) -> None:
+    first, second = run_worker("evaluate-first", data, tmp_path, 2, 1, processes=2, loss="ce")
+    assert first["sums"] == second["sums"]
+
+
 def test_two_processes_count_the_same_confusion_matrix_as_one(tmp_path: Path) -> None:
     data = make_folder(tmp_path / "data", count=14)  # 7 to score: no multiple of 2 x 2
     alone = run_worker("evaluate", data, tmp_path / "one", 2, 1, processes=1)[0]

@@ -2,14 +2,20 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from conftest import make_folder
-from transformers import TrainerCallback
+from PIL import Image
+from transformers import TrainerCallback, TrainingArguments
 
-from hfseg.assemble import load_data, make_loss, make_model, make_trainer
+from hfseg.errors import UserError
+from hfseg.labels import LabelSet
+from hfseg.metrics.streaming import StreamingScores
+from hfseg.models import load_model
 from hfseg.training.parse import parse
 from hfseg.training.trainer import SegmentationTrainer
+from hfseg.workflows.assemble import load_data, make_loss, make_model, make_trainer
 
 STEPS_PER_EPOCH = 5  # 10 training images in batches of 2
 
@@ -82,6 +88,15 @@ def test_a_finished_run_trains_no_further_when_resumed(data, tmp_path, length) -
     assert before == int(last.name.split("-")[1])
 
 
+def test_a_last_batch_of_one_image_is_dropped_only_where_there_is_one(data, tmp_path) -> None:
+    pooled = ("--model_name_or_path", "deeplabv3plus-resnet18", "--crop_size", "64")
+    for batch, steps in ((3, 3), (2, 5)):  # of 10 images
+        flags = (*pooled, "--per_device_train_batch_size", str(batch))
+        trainer = trainer_of(data, tmp_path, *flags)
+        assert len(trainer.get_train_dataloader()) == steps
+        assert not trainer.args.dataloader_drop_last
+
+
 # ---- the optimizer ----
 
 
@@ -119,3 +134,76 @@ def test_frozen_batch_norms_stay_frozen_when_they_are_synchronized(data) -> None
     model.train()(pixel_values=torch.randn(2, 3, 64, 64))
     assert len(norms) > 20
     assert all(torch.equal(n.running_mean, mean) for n, mean in zip(norms, before, strict=True))
+
+
+# ---- used from Python ----
+
+
+class OwnDataset(torch.utils.data.Dataset):
+    """A dataset as people write it: 7 items in the form that is asked for."""
+
+    def __init__(self, form: str) -> None:
+        self.form = form
+
+    def __len__(self) -> int:
+        return 7
+
+    def __getitem__(self, index: int):
+        rng = np.random.default_rng(index)
+        image = rng.integers(0, 256, (32, 48, 3), dtype=np.uint8)
+        mask = rng.integers(0, 3, (32, 48), dtype=np.uint8)
+        return {
+            "columns": lambda: {"image": Image.fromarray(image), "label": Image.fromarray(mask)},
+            "pair": lambda: (torch.from_numpy(image).permute(2, 0, 1), torch.from_numpy(mask)),
+            "ready": lambda: {
+                "pixel_values": torch.from_numpy(image).permute(2, 0, 1) / 255,
+                "labels": torch.from_numpy(mask).long(),
+            },
+            "wrong": lambda: {"photo": image, "annotation": mask},
+            "float": lambda: (image / 255, mask),
+        }[self.form]()
+
+
+def own_trainer(form: str, output: Path) -> SegmentationTrainer:
+    labels = LabelSet(("ground", "wall", "roof"))
+    torch.manual_seed(0)
+    model, processor = load_model("segformer-tiny", labels, pretrained=False)
+    return SegmentationTrainer(
+        model=model,
+        args=TrainingArguments(
+            output_dir=str(output), per_device_train_batch_size=3, num_train_epochs=1,
+            report_to="none", disable_tqdm=True, use_cpu=True, save_strategy="no",
+        ),
+        train_dataset=OwnDataset(form),
+        eval_dataset=OwnDataset(form),
+        image_processor=processor,
+        scores=StreamingScores(labels),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("form", ["columns", "pair", "ready"])
+def test_plain_arguments_and_a_dataset_of_ones_own_train_and_evaluate(form, tmp_path) -> None:
+    trainer = own_trainer(form, tmp_path)
+    assert trainer.train().global_step == 3
+    assert 0 <= trainer.evaluate()["eval_mean_iou"] <= 1
+    assert sorted(trainer.scores.per_image) == list(range(7))
+
+
+@pytest.mark.parametrize(
+    ("form", "message"),
+    [("wrong", "item . of the dataset is .'annotation', 'photo'.; give"), ("float", "is float64")],
+)
+def test_items_that_are_not_an_image_and_a_mask_are_named(form, message, tmp_path) -> None:
+    with pytest.raises(UserError, match=message):
+        own_trainer(form, tmp_path).train()
+
+
+def test_the_arguments_given_are_not_changed(tmp_path) -> None:
+    args = TrainingArguments(output_dir=str(tmp_path), report_to="none", use_cpu=True)
+    before = args.to_dict()
+    labels = LabelSet(("ground", "wall"))
+    model, processor = load_model("segformer-tiny", labels, pretrained=False)
+    scores = StreamingScores(labels)
+    trainer = SegmentationTrainer(model=model, args=args, image_processor=processor, scores=scores)
+    trainer.get_eval_dataloader(OwnDataset("pair"))
+    assert args.to_dict() == before

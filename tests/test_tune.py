@@ -116,3 +116,21 @@ def test_what_cannot_be_searched_is_told(tmp_path: Path) -> None:
         (tmp_path / "wrong.yaml").write_text(line)
         with pytest.raises(UserError, match=message):
             read_space([f"--config={tmp_path / 'wrong.yaml'}"])
+
+
+def test_a_trial_that_drops_its_last_batch_leaves_the_next_one_alone(tmp_path: Path) -> None:
+    from hfseg.workflows.tune import _Search
+
+    make_folder(tmp_path / "data", count=13)
+    recipe = RECIPE.replace("segformer-tiny", "deeplabv3plus-resnet18").replace("32x48", "64")
+    (tmp_path / "small.yaml").write_text(recipe)
+    argv = ["--config", str(tmp_path / "small.yaml"), "--dataset_path", str(tmp_path / "data")]
+    argv += ["--output_dir", str(tmp_path / "search")]
+    arguments = parse(argv)
+    search = _Search(argv, arguments, read_space(argv))
+    for batch, steps in ((3, 3), (2, 5)):  # of 10 images
+        search.trainer.args.per_device_train_batch_size = batch
+        search.trainer._train_batch_size = batch
+        search.model_of_trial()
+        assert len(search.trainer.get_train_dataloader()) == steps
+    assert arguments.training.save_strategy == "epoch"

@@ -4,12 +4,13 @@ Pixels reach the model by one way only, the image processor that is saved with i
 training, evaluation and inference feed is the same.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from torch.utils.data import Dataset, Sampler
+from PIL import Image
+from torch.utils.data import Dataset, IterableDataset, Sampler
 
 from hfseg.data.transforms import Size, TrainingTransform
 from hfseg.errors import UserError
@@ -99,6 +100,68 @@ class EvaluationSamples(Dataset[dict[str, Any]]):
         return {"index": index, "image": image, "label": label}
 
 
+class OwnSamples(Dataset[dict[str, Any]]):
+    """Items of any dataset, addressed by an index or by (epoch, index), for the trainer.
+
+    Args:
+        data: see `as_samples`.
+    """
+
+    def __init__(self, data: Any) -> None:
+        self.data = data
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+    def __getitem__(self, key: int | SampleKey) -> dict[str, Any]:
+        index = key[1] if isinstance(key, tuple) else key
+        item = self.data[index]
+        if isinstance(item, (tuple, list)) and len(item) == 2:
+            item = dict(zip(("image", "label"), item, strict=True))
+        if isinstance(item, Mapping):
+            if {"pixel_values", "labels"} <= item.keys():
+                return {
+                    "index": index,
+                    "pixel_values": torch.as_tensor(item["pixel_values"]),
+                    "label": np.asarray(item["labels"]),
+                }
+            if {"image", "label"} <= item.keys():
+                return {
+                    "index": index,
+                    "image": _channels_last(item["image"], index),
+                    "label": np.asarray(item["label"]),
+                }
+        given = sorted(item) if isinstance(item, Mapping) else type(item).__name__
+        raise UserError(
+            f"item {index} of the dataset is {given}; give `image` and `label`, a pair of the two, "
+            "or `pixel_values` and `labels`"
+        )
+
+
+def as_samples(dataset: Any) -> Any:
+    """A dataset whose items the trainer's `Collator` takes.
+
+    Args:
+        dataset: one of this package's, or any with a length whose items are `image` and `label`
+            (an RGB image as PIL or uint8, (H, W, 3) or a (3, H, W) tensor, and class ids (H, W)),
+            a pair of the two, or `pixel_values` and `labels` that are ready for the model.
+    """
+    ours = (TrainingSamples, EvaluationSamples, OwnSamples, IterableDataset)
+    return dataset if isinstance(dataset, ours) else OwnSamples(dataset)
+
+
+def _channels_last(image: Any, index: int) -> np.ndarray:
+    array = np.asarray(image.convert("RGB") if isinstance(image, Image.Image) else image)
+    if isinstance(image, torch.Tensor) and array.ndim == 3 and array.shape[0] == 3:
+        array = np.moveaxis(array, 0, -1)
+    if array.dtype != np.uint8 or array.ndim != 3 or array.shape[-1] != 3:
+        raise UserError(
+            f"item {index} of the dataset: its image is {array.dtype} of shape {array.shape}; give "
+            "RGB as uint8, or give `pixel_values` and `labels` that are ready for the model"
+        )
+    return np.ascontiguousarray(array)
+
+
 def read_example(data: "datasets.Dataset", index: int) -> tuple[np.ndarray, np.ndarray]:
     """(H, W, 3) uint8 and (H, W) uint8 of one row."""
     try:
@@ -141,11 +204,12 @@ class Collator:
         self.resize = resize and bool(processor.do_resize)
 
     def __call__(self, samples: Sequence[dict[str, Any]]) -> dict[str, Any]:
-        images = [sample["image"] for sample in samples]
-        pixel_values = self.processor(
-            images, do_resize=self.resize, input_data_format="channels_last"
-        )
-        pixels = [torch.as_tensor(image) for image in pixel_values["pixel_values"]]
+        if "pixel_values" in samples[0]:
+            pixels = [sample["pixel_values"] for sample in samples]
+        else:
+            images = [sample["image"] for sample in samples]
+            made = self.processor(images, do_resize=self.resize, input_data_format="channels_last")
+            pixels = [torch.as_tensor(image) for image in made["pixel_values"]]
         labels = [torch.from_numpy(sample["label"].astype(np.int64)) for sample in samples]
         return {
             # first, and a tensor: transformers reads the batch size from the first tensor it finds

@@ -25,6 +25,8 @@ cv2.setNumThreads(0)  # OpenCV's own threads fight with DataLoader workers
 Size = tuple[int, int]
 AUGMENTATIONS = ("none", "light", "standard", "strong", "roboflow")
 _SCALED = ("standard", "strong")
+_RESIZES = ("geometric.resize", "crops.transforms")
+"""albumentations' modules of the transforms that resize; the others warp."""
 
 
 def parse_size(flag: str, text: str | int | None) -> Size | None:
@@ -76,6 +78,7 @@ def _scale(low: float, high: float) -> A.BasicTransform:
     return A.RandomScale(
         scale_limit=(low - 1, high - 1),
         interpolation=cv2.INTER_LINEAR,
+        mask_interpolation=cv2.INTER_NEAREST_EXACT,
         area_for_downscale="image",
         p=1.0,
     )
@@ -133,7 +136,12 @@ def _read_pipeline(path: Path) -> A.BaseCompose:
         # albumentations fills masks with 0 by default, which is a class
         if getattr(transform, "fill_mask", None) == 0:
             transform.fill_mask = IGNORE_INDEX
-        if getattr(transform, "mask_interpolation", cv2.INTER_NEAREST) != cv2.INTER_NEAREST:
+        interpolation = getattr(transform, "mask_interpolation", cv2.INTER_NEAREST)
+        resizes = type(transform).__module__.endswith(_RESIZES)
+        if resizes and interpolation == cv2.INTER_NEAREST:
+            # OpenCV's plain one rounds down, which moves masks by up to half a pixel
+            transform.mask_interpolation = cv2.INTER_NEAREST_EXACT
+        elif interpolation not in (cv2.INTER_NEAREST, cv2.INTER_NEAREST_EXACT):
             raise UserError(
                 f"--augmentation {path}: {type(transform).__name__} blends the ids of masks; "
                 "leave mask_interpolation at 0 (nearest)"

@@ -1,7 +1,6 @@
 """`load_model`: one call for every architecture, pretrained or from scratch."""
 
 import copy
-import dataclasses
 import difflib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +21,13 @@ from hfseg.models.encoder_weights import (
     load_encoder_weights,
     load_smp_weights,
     read_state_dict,
+)
+from hfseg.models.image_processors import (
+    Statistics,
+    carry_over,
+    processor_from_statistics,
+    stored_processor,
+    stored_statistics,
 )
 from hfseg.models.loading import first_line, load_checkpoint, quiet_transformers, unreachable
 from hfseg.models.small_images import accept_small_images
@@ -55,7 +61,7 @@ def load_model(
 
     Returns:
         The model, whose config carries `id2label`, `label2id`, `palette` and `loss_ignore_index`,
-        and a `SegformerImageProcessor` with the encoder's mean and std.
+        and a `SegformerImageProcessor` that makes the pixels its weights were trained with.
 
     Raises:
         UserError: an unknown name or option, or weights that can't be had.
@@ -70,19 +76,22 @@ def load_model(
     from transformers.modeling_layers import GradientCheckpointingLayer
 
     source, hub = str(source), {"trust_remote_code": trust_remote_code}
+    is_state_dict = named is not None and (named.model_type == "smp" or _is_state_dict(source))
+    statistics: Statistics = (IMAGENET_MEAN, IMAGENET_STD)
+    if named is not None:
+        statistics = named.image_mean, named.image_std
 
     if not pretrained:
         config = _new_config(named, name, labels, model_config, hub)
         model = _build(config, name)
-    elif named is not None and (named.model_type == "smp" or _is_state_dict(source)):
+    elif named is not None and is_state_dict:
         config = _new_config(named, name, labels, model_config, hub)
         model = _build(config, name)
         if Path(source).exists():
             load_encoder_weights(model, read_state_dict(source), source)
-        elif statistics := load_smp_weights(model, source):
-            named = dataclasses.replace(
-                named, image_mean=tuple(statistics["mean"]), image_std=tuple(statistics["std"])
-            )
+            statistics = stored_statistics(source) or statistics
+        else:
+            statistics = load_smp_weights(model, source) or statistics
     else:
         stored = _stored_config(name if named is None else source, hub)
         config = stored if named is None else _as_architecture(stored, named, name, source)
@@ -96,7 +105,12 @@ def load_model(
         accept_small_images(model)
     if any(isinstance(module, GradientCheckpointingLayer) for module in model.modules()):
         model.supports_gradient_checkpointing = True  # UperNet does not say so itself
-    return model, _image_processor(named, source, hub)
+    theirs = None
+    if named is None or (pretrained and encoder_weights and not is_state_dict):
+        theirs = stored_processor(source, hub)
+    if theirs is not None:
+        return model, carry_over(theirs, model, statistics)
+    return model, processor_from_statistics(statistics)
 
 
 def _looks_like_checkpoint(name: str) -> bool:
@@ -210,21 +224,3 @@ def _model_class(config: "PreTrainedConfig", name: str) -> "type[PreTrainedModel
             + (f" with --encoder_weights {name}" if wrapped else ", or a segmentation checkpoint")
         )
     return mapping[type(config)]
-
-
-def _image_processor(
-    named: NamedModel | None, source: str, hub: dict[str, Any]
-) -> "SegformerImageProcessor":
-    from transformers import AutoImageProcessor, SegformerImageProcessor
-
-    mean, std = (named.image_mean, named.image_std) if named else (IMAGENET_MEAN, IMAGENET_STD)
-    if named is None:
-        try:
-            with quiet_transformers():
-                theirs = AutoImageProcessor.from_pretrained(source, **hub)
-            mean, std = theirs.image_mean, theirs.image_std
-        except (OSError, ValueError, AttributeError):
-            pass  # a checkpoint without a processor: ImageNet's statistics are the field's habit
-    return SegformerImageProcessor(
-        do_resize=False, image_mean=list(mean), image_std=list(std), do_reduce_labels=False
-    )

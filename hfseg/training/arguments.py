@@ -142,11 +142,3 @@ TRAINING_DEFAULTS: dict[str, object] = {
     "hub_strategy": "end",
     "seed": 42,
 }
-
-# What the trainer depends on; not a choice.
-TRAINING_FIXED: dict[str, object] = {
-    "remove_unused_columns": False,
-    "batch_eval_metrics": True,
-    "label_names": ["labels"],
-    "restore_callback_states_from_checkpoint": True,  # early stopping goes on counting
-}

@@ -15,7 +15,6 @@ from hfseg.errors import UserError
 from hfseg.training.arguments import (
     GROUPS,
     TRAINING_DEFAULTS,
-    TRAINING_FIXED,
     DataArguments,
     ModelArguments,
     RunArguments,
@@ -294,7 +293,7 @@ def _training_arguments(
 
 
 def make_training_arguments(values: dict[str, Any], mixed_precision: str) -> "TrainingArguments":
-    """`TrainingArguments` with what the trainer depends on set, and precision chosen."""
+    """`TrainingArguments` with precision chosen."""
     from hfseg.training.precision import (
         choose_precision,
         detect_hardware,
@@ -302,7 +301,7 @@ def make_training_arguments(values: dict[str, Any], mixed_precision: str) -> "Tr
     )
     from hfseg.training.trainer_arguments import SegmentationTrainingArguments
 
-    values = {**values, **TRAINING_FIXED}
+    values = dict(values)
     if values.get("eval_strategy") == "no":
         values["load_best_model_at_end"] = False
     metric = str(values.get("metric_for_best_model", ""))

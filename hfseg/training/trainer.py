@@ -12,11 +12,11 @@ from typing import Any
 
 import torch
 from torch.utils.data import DataLoader, IterableDataset
-from transformers import EarlyStoppingCallback, Trainer, TrainerCallback
+from transformers import EarlyStoppingCallback, Trainer, TrainerCallback, TrainingArguments
 from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_utils import rotate_checkpoints
 
-from hfseg.data.samples import Collator, EpochSampler
+from hfseg.data.samples import Collator, EpochSampler, as_samples
 from hfseg.metrics.confusion import confusion_matrix_per_image
 from hfseg.metrics.streaming import StreamingScores
 from hfseg.models.auxiliary import auxiliary_loss_weight, expose_auxiliary_logits
@@ -29,6 +29,15 @@ from hfseg.training.optimization import (
     epoch_schedule,
     parameter_groups,
 )
+from hfseg.training.trainer_arguments import with_values
+
+_REQUIRED = {
+    "remove_unused_columns": False,
+    "batch_eval_metrics": True,
+    "label_names": ["labels"],
+    "restore_callback_states_from_checkpoint": True,  # early stopping goes on counting
+}
+"""Values of `TrainingArguments` that this trainer depends on."""
 
 
 class _TellEpoch(TrainerCallback):
@@ -45,22 +54,27 @@ class SegmentationTrainer(Trainer):
     """Trains and evaluates any `PreTrainedModel` that returns `SemanticSegmenterOutput`.
 
     Args:
-        model, args, train_dataset, eval_dataset, callbacks: as in `Trainer`; the data sets are
-            `TrainingSamples` and `EvaluationSamples`.
+        args: of the run; a copy of them is used, with the values that this trainer depends on.
+        model, train_dataset, eval_dataset, callbacks: as in `Trainer`. The datasets are
+            `TrainingSamples` and `EvaluationSamples`, or anything `as_samples` takes.
         image_processor: what makes `pixel_values`; saved with every checkpoint.
         scores: collects the evaluation; has the labels.
         loss: cross-entropy with the smoothing of `args`, if None.
         backbone_lr_multiplier, head_lr_multiplier: factors on the learning rate.
+        drop_last_batch: leave out the last training batch of an epoch if it is smaller, also
+            without `--dataloader_drop_last`.
     """
 
     def __init__(
         self,
         *,
+        args: TrainingArguments,
         image_processor: Any,
         scores: StreamingScores,
         loss: SegmentationLoss | None = None,
         backbone_lr_multiplier: float = 1.0,
         head_lr_multiplier: float = 1.0,
+        drop_last_batch: bool = False,
         **kwargs: Any,
     ) -> None:
         self._staging = False
@@ -68,7 +82,9 @@ class SegmentationTrainer(Trainer):
         self.ignore_index = scores.labels.ignore_index
         self.backbone_lr_multiplier = backbone_lr_multiplier
         self.head_lr_multiplier = head_lr_multiplier
+        self.drop_last_batch = drop_last_batch
         super().__init__(
+            args=with_values(args, **_REQUIRED),
             processing_class=image_processor,
             data_collator=Collator(image_processor, resize=False),
             compute_metrics=scores,
@@ -100,14 +116,16 @@ class SegmentationTrainer(Trainer):
         training = kwargs.get("is_training", False)
         if training and isinstance(dataset, IterableDataset):
             return self._stream_loader(dataset)
-        collator, drop_last = self.data_collator, self.args.dataloader_drop_last
+        of_run = self.data_collator, self.args
         if not training:
-            # `Trainer` would drop the last batch of an evaluation too: images never scored
-            self.data_collator, self.args.dataloader_drop_last = self._evaluation_collator, False
+            self.data_collator = self._evaluation_collator
+        # `Trainer` would drop the last batch of an evaluation too: images never scored
+        drop_last = training and (self.args.dataloader_drop_last or self.drop_last_batch)
+        self.args = with_values(self.args, dataloader_drop_last=drop_last)
         try:
-            loader = super()._get_dataloader(dataset, description, *args, **kwargs)
+            loader = super()._get_dataloader(as_samples(dataset), description, *args, **kwargs)
         finally:
-            self.data_collator, self.args.dataloader_drop_last = collator, drop_last
+            self.data_collator, self.args = of_run
         # Starting an epoch draws a seed for the workers. Drawn from a generator of its own, it
         # can't shift the dropout of a resumed run.
         getattr(loader, "base_dataloader", loader).generator = torch.Generator().manual_seed(0)

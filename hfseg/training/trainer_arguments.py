@@ -1,5 +1,6 @@
 """`TrainingArguments` with the names it refuses: Adam, and the step and exponential schedules."""
 
+import copy
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -53,6 +54,14 @@ class SegmentationTrainingArguments(TrainingArguments):
     def get_warmup_steps(self, num_training_steps: int) -> int:
         """Leaves at least one step to decay over: some schedules divide by their number."""
         return min(super().get_warmup_steps(num_training_steps), max(num_training_steps - 1, 0))
+
+
+def with_values(args: TrainingArguments, **values: Any) -> TrainingArguments:
+    """A copy with other values; the options themselves stay as they were parsed."""
+    changed = copy.copy(args)
+    for name, value in values.items():
+        setattr(changed, name, value)
+    return changed
 
 
 def schedule_options(schedule: Any, given: Any, flags: dict[str, float | None]) -> dict[str, Any]:

@@ -131,6 +131,7 @@ def make_trainer(
     from hfseg.training.preemption import SaveOnSigterm
     from hfseg.training.progress import ConcisePrinter, ConciseProgress
     from hfseg.training.trainer import SegmentationTrainer
+    from hfseg.training.trainer_arguments import with_values
 
     training, run = arguments.training, arguments.run
     crop_size = parse_size("--crop_size", arguments.data.crop_size)
@@ -138,11 +139,12 @@ def make_trainer(
     transform = TrainingTransform(arguments.data.augmentation, crop_size, seed)
     samples = _training_samples(arguments, data["train"], transform, processor)
     check_metric(training, labels, run.early_stopping_patience)
-    if hasattr(samples, "__len__"):
-        fit_training_to_model(training, model, len(samples))
+    drop_last_batch = hasattr(samples, "__len__") and fit_training_to_model(
+        training, model, len(samples)
+    )
     trainer = SegmentationTrainer(
         model=model,
-        args=training,
+        args=with_values(training, push_to_hub=False, hub_token=None),  # the push is ours
         train_dataset=samples,
         eval_dataset=evaluation_samples(arguments, data["validation"]),
         image_processor=processor,
@@ -150,6 +152,7 @@ def make_trainer(
         loss=loss,
         backbone_lr_multiplier=run.backbone_lr_multiplier,
         head_lr_multiplier=run.head_lr_multiplier,
+        drop_last_batch=drop_last_batch,
     )
     if run.early_stopping_patience:
         trainer.add_callback(EarlyStoppingCallback(run.early_stopping_patience))

@@ -4,7 +4,7 @@ import logging
 import math
 import shlex
 import warnings
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -130,13 +130,14 @@ class _Search:
 
     def __init__(self, argv: list[str], arguments: Arguments, space: dict[str, Any]) -> None:
         from hfseg.training.preemption import SaveOnSigterm
+        from hfseg.training.trainer_arguments import with_values
         from hfseg.workflows.assemble import load_data, make_loss, make_model, make_trainer
 
+        training = with_values(arguments.training, save_strategy="no", load_best_model_at_end=False)
+        arguments = replace(arguments, training=training)
         self.argv, self.space = argv, space
         self.arguments = arguments
         self.data, self.labels = load_data(arguments)
-        training = arguments.training
-        training.save_strategy, training.load_best_model_at_end = "no", False
         model, self.processor = make_model(arguments, self.labels)
         loss = make_loss(arguments, self.data["train"], self.labels)
         self.trainer: SegmentationTrainer = make_trainer(
@@ -208,7 +209,9 @@ class _Search:
         from hfseg.workflows.assemble import make_model
 
         model, _ = make_model(self.arguments, self.labels)
-        fit_training_to_model(self.trainer.args, model, len(self.data["train"]))
+        self.trainer.drop_last_batch = fit_training_to_model(
+            self.trainer.args, model, len(self.data["train"])
+        )
         expose_auxiliary_logits(model)
         return model
 
