@@ -2,15 +2,16 @@
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from hfseg.config.data import DataArguments
+from hfseg.config.evaluation import EvaluationArguments
+from hfseg.config.values import ImageSize
 from hfseg.data import load_dataset
-from hfseg.data.transforms import Size, parse_size
 from hfseg.errors import UserError
 from hfseg.evaluation.claimed_score import TOLERANCE, claimed_mean_iou
-from hfseg.evaluation.label_map import prediction_table
+from hfseg.evaluation.class_map import prediction_table
 from hfseg.evaluation.report import (
     RESULTS,
     results_of,
@@ -23,29 +24,11 @@ from hfseg.evaluation.scoring import gathered, predict_sample, score_split
 from hfseg.inference.result import Options
 from hfseg.inference.segmenter import Segmenter
 from hfseg.labels import LabelSet
-from hfseg.training.arguments import DataArguments
 
 _PICTURES = 6
 
 
-@dataclass
-class Evaluating:
-    """What an evaluation is told beside its data."""
-
-    model_name_or_path: str
-    split: str = "validation"
-    sliding_window: int | None = None
-    stride: int | None = None
-    tta: str | None = None
-    dtype: str = "fp32"
-    label_map: str | None = None
-    check_card: bool = False
-    trust_remote_code: bool = False
-    output_dir: str | None = None
-    overwrite_output_dir: bool = False
-
-
-def evaluate_model(wanted: Evaluating, data: DataArguments) -> dict[str, Any]:
+def evaluate_model(wanted: EvaluationArguments, data: DataArguments) -> dict[str, Any]:
     """Score, print and write; every process of a launch takes part, the first one writes.
 
     Returns:
@@ -76,7 +59,7 @@ def evaluate_model(wanted: Evaluating, data: DataArguments) -> dict[str, Any]:
     if wanted.check_card:
         claim = claimed_mean_iou(wanted.model_name_or_path, wanted.split)
     size = set_image_size(segmenter, data)
-    table = prediction_table(segmenter.labels, labels, wanted.label_map)
+    table = prediction_table(segmenter.labels, labels, wanted.class_map)
 
     share = range(state.process_index, len(rows), state.num_processes)
     with _progress(len(share), state.is_main_process) as bar:
@@ -108,7 +91,7 @@ def evaluate_model(wanted: Evaluating, data: DataArguments) -> dict[str, Any]:
     return results
 
 
-def _output_dir(wanted: Evaluating, data: DataArguments) -> Path:
+def _output_dir(wanted: EvaluationArguments, data: DataArguments) -> Path:
     parts = (wanted.model_name_or_path, data.dataset_name, wanted.split)
     return results_folder("evaluate", parts, wanted.output_dir, wanted.overwrite_output_dir)
 
@@ -149,28 +132,24 @@ def load_split(split: str, wanted: DataArguments) -> tuple[Any, LabelSet]:
     )
     rows = data[split]
     if wanted.max_eval_samples is not None:
-        if wanted.max_eval_samples < 1:
-            raise UserError("--max_eval_samples must be at least 1")
         rows = rows.select(range(min(wanted.max_eval_samples, len(rows))))
     if not len(rows):
         raise UserError(f"the split {split} of {wanted.dataset_name} has no images")
     return rows, labels
 
 
-def set_image_size(segmenter: Segmenter, data: DataArguments) -> Size | None:
+def set_image_size(segmenter: Segmenter, data: DataArguments) -> ImageSize | None:
     """`--image_size`, given to the processor, or what the processor resizes to."""
     processor = segmenter.image_processor
-    size = parse_size("--image_size", data.image_size)
+    size = data.image_size
     if size is not None:
         processor.do_resize = True
         processor.size = {"height": size[0], "width": size[1]}
-    elif data.eval_at_image_size:
-        raise UserError("--eval_at_image_size needs --image_size")
     return size
 
 
 def _about(
-    wanted: Evaluating, data: DataArguments, segmenter: Segmenter, options: Options
+    wanted: EvaluationArguments, data: DataArguments, segmenter: Segmenter, options: Options
 ) -> dict[str, Any]:
     from hfseg.cards.redaction import redacted
 
@@ -187,7 +166,7 @@ def _about(
 
 
 def _protocol(
-    wanted: Evaluating, data: DataArguments, segmenter: Segmenter, options: Options
+    wanted: EvaluationArguments, data: DataArguments, segmenter: Segmenter, options: Options
 ) -> str:
     from hfseg.cards.card_facts import protocol
 
@@ -195,7 +174,7 @@ def _protocol(
     size = None
     if getattr(processor, "do_resize", False) and options.window is None:
         sides = dict(processor.size)
-        size = data.image_size or "x".join(str(value) for value in sides.values() if value)
+        size = str(data.image_size or "x".join(str(each) for each in sides.values() if each))
     said = protocol(size, data.eval_at_image_size)
     if options.window is not None:
         said += " Sliding window of {} x {}, stride {} x {}, blended.".format(
@@ -203,8 +182,8 @@ def _protocol(
         )
     if options.views is not None:
         said += f" Probabilities averaged over the views {wanted.tta}."
-    if wanted.label_map is not None:
-        said += f" Classes matched by {Path(wanted.label_map).name}."
+    if wanted.class_map is not None:
+        said += f" Classes matched by {Path(wanted.class_map).name}."
     return f"{said} Weights and activations in {wanted.dtype}."
 
 

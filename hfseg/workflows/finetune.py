@@ -7,16 +7,14 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hfseg.data.transforms import parse_size
+from hfseg.config.resolve import Arguments
 from hfseg.errors import UserError
-from hfseg.training.parse import Arguments
 from hfseg.workflows.assemble import (
     evaluation_samples,
     load_data,
     make_loss,
     make_model,
     make_trainer,
-    model_options,
 )
 
 if TYPE_CHECKING:
@@ -49,10 +47,7 @@ def finetune(arguments: Arguments) -> dict[str, float]:
 
     training = arguments.training
     _set_up_logging(main_process=training.process_index == 0)
-    check_device(training, arguments.run.sync_batch_norm)
-    parse_size("--image_size", arguments.data.image_size)  # told before the data is read
-    parse_size("--crop_size", arguments.data.crop_size)
-    model_options(arguments.model.model_config)
+    check_device(training, arguments.training.sync_batch_norm)
     resume_from = _checkpoint_to_resume(arguments)
     _check_output_dir(arguments, resuming=resume_from is not None)
     hub = _hub_destination(arguments)
@@ -138,7 +133,7 @@ def _check_output_dir(arguments: Arguments, resuming: bool) -> None:
     folder = Path(arguments.training.output_dir)
     if folder.exists() and not folder.is_dir():
         raise UserError(f"--output_dir {folder} is a file; give a folder")
-    if resuming or arguments.run.overwrite_output_dir:
+    if resuming or arguments.training.overwrite_output_dir:
         return
     if (folder / "model.safetensors").exists() or list_checkpoints(folder):
         raise UserError(
