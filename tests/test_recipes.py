@@ -1,7 +1,6 @@
 """Every recipe that comes with the package is whole, explained and understood."""
 
 import pytest
-from conftest import REPOSITORY
 
 from hfseg.config.recipe import RECIPES, read_recipe, recipe_names
 from hfseg.config.resolve import parse

@@ -12,6 +12,7 @@ from conftest import make_folder
 from launch import REPOSITORY, environment, run_finetune
 
 from hfseg.config.recipe import recipe_names
+from hfseg.config.resolve import resolve
 from hfseg.errors import UserError
 from hfseg.workflows.tune import read_space
 
@@ -104,7 +105,9 @@ def test_every_choice_of_a_recipe_can_be_parsed(name: str) -> None:
 
 
 def test_a_recipe_without_a_space_is_told() -> None:
-    with pytest.raises(UserError, match="quickstart names no search space"):
+    with pytest.raises(
+        UserError, match="quickstart has no search space; choose --config from camseq"
+    ):
         read_space({})
 
 
