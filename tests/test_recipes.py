@@ -32,9 +32,7 @@ def test_recipe_says_nothing_twice(name: str) -> None:
 def test_accelerate_reads_its_config_files(name: str) -> None:
     from accelerate.commands.config.config_args import load_config_from_file
 
-    config = load_config_from_file(
-        str(REPOSITORY / "hfseg" / "config" / "accelerate" / f"{name}.yaml")
-    )
+    config = load_config_from_file(str(RECIPES.parent / "accelerate" / f"{name}.yaml"))
     kinds = {"multi_gpu": "MULTI_GPU", "two_nodes": "MULTI_GPU", "fsdp": "FSDP"}
     assert config.distributed_type == kinds[name]
     assert config.num_machines == (2 if name == "two_nodes" else 1)

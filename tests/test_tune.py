@@ -105,9 +105,7 @@ def test_every_choice_of_a_recipe_can_be_parsed(name: str) -> None:
 
 
 def test_a_recipe_without_a_space_is_told() -> None:
-    with pytest.raises(
-        UserError, match="quickstart has no search space; choose --config from camseq"
-    ):
+    with pytest.raises(UserError, match="quickstart has no search space; choose --config"):
         read_space({})
 
 
