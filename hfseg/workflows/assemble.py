@@ -9,6 +9,7 @@ from hfseg.data.transforms import TrainingTransform
 from hfseg.errors import UserError
 from hfseg.labels import LabelSet
 from hfseg.models import load_model
+from hfseg.models.adopt import adopt_model
 from hfseg.models.freezing import freeze_batch_norm, freeze_encoder
 
 if TYPE_CHECKING:
@@ -21,15 +22,23 @@ if TYPE_CHECKING:
 _SIZES_LOOKED_AT = 64
 
 
-def load_data(arguments: Arguments) -> "tuple[datasets.DatasetDict, LabelSet]":
+def load_data(
+    arguments: Arguments, given: "tuple[datasets.DatasetDict, LabelSet] | None" = None
+) -> "tuple[datasets.DatasetDict, LabelSet]":
+    """The splits of the run and their labels, read here unless they are given.
+
+    Raises:
+        UserError: no data, a sample that can't be used, or a split that is missing.
+    """
     wanted = arguments.data
-    if wanted.dataset_name is None:
+    if given is not None:
+        data, labels = given
+    elif wanted.dataset_name is None:
         raise UserError("no data: give --dataset_name, such as folder with --dataset_path")
-    data, labels = load_dataset(
-        wanted.dataset_name,
-        wanted.dataset_path,
-        **wanted.dataset_options(),
-    )
+    else:
+        data, labels = load_dataset(
+            wanted.dataset_name, wanted.dataset_path, **wanted.dataset_options()
+        )
     for split, remedy in (("train", "train/"), ("validation", "validation/ or val/")):
         if split not in data or not (wanted.streaming or len(data[split])):
             raise UserError(
@@ -50,17 +59,21 @@ def _first(rows: Any, count: int) -> Any:
 
 
 def make_model(
-    arguments: Arguments, labels: LabelSet
+    arguments: Arguments, labels: LabelSet, given: "tuple[PreTrainedModel, Any] | None" = None
 ) -> "tuple[PreTrainedModel, SegformerImageProcessor]":
+    """The model and its image processor, loaded here unless they are given."""
     wanted = arguments.model
-    model, processor = load_model(
-        str(wanted.model_name_or_path),
-        labels,
-        pretrained=not wanted.from_scratch,
-        encoder_weights=wanted.encoder_weights,
-        trust_remote_code=wanted.trust_remote_code,
-        **wanted.config_options,
-    )
+    if given is not None:
+        model, processor = adopt_model(given[0], labels), given[1]
+    else:
+        model, processor = load_model(
+            str(wanted.model_name_or_path),
+            labels,
+            pretrained=not wanted.from_scratch,
+            encoder_weights=wanted.encoder_weights,
+            trust_remote_code=wanted.trust_remote_code,
+            **wanted.config_options,
+        )
     if wanted.freeze_encoder:
         freeze_encoder(model)
     if wanted.freeze_batch_norm:

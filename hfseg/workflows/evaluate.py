@@ -1,7 +1,8 @@
 """The job of `scripts/evaluate_model.py`: model, data, options -> a folder of results."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +25,56 @@ from hfseg.evaluation.scoring import gathered, predict_sample, score_split
 from hfseg.inference.result import Options
 from hfseg.inference.segmenter import Segmenter
 from hfseg.labels import LabelSet
+from hfseg.workflows.run import picture, score_table
 
 _PICTURES = 6
 
 
-def evaluate_model(wanted: EvaluationArguments, data: DataArguments) -> dict[str, Any]:
+@dataclass(eq=False)
+class EvaluationResult(Mapping[str, Any]):
+    """The scores of an evaluation, by the keys of results.json.
+
+    Attributes:
+        results: what results.json holds.
+        labels: names and colors of the classes.
+        output_dir: the folder with tables and figures.
+    """
+
+    results: dict[str, Any]
+    labels: LabelSet
+    output_dir: Path
+
+    def __getitem__(self, key: str) -> Any:
+        return self.results[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.results)
+
+    def __len__(self) -> int:
+        return len(self.results)
+
+    def __repr__(self) -> str:
+        return f"EvaluationResult(mean_iou={self['mean_iou'] or 0:.4f}, {str(self.output_dir)!r})"
+
+    def _repr_html_(self) -> str:
+        """The scores per class and the worst images, in a notebook."""
+        keys = (f"iou_{key}" for key in self.labels.metric_names)
+        ious = {key: row["iou"] for key, row in zip(keys, self["per_class"].values(), strict=True)}
+        table = score_table(self.labels, {str(self["split"]): {**self.results, **ious}})
+        return table + picture(self.output_dir / "worst.png")
+
+
+def evaluate_model(
+    wanted: EvaluationArguments,
+    data: DataArguments,
+    dataset: "tuple[Any, LabelSet] | None" = None,
+    segmenter: Segmenter | None = None,
+) -> EvaluationResult:
     """Score, print and write; every process of a launch takes part, the first one writes.
+
+    Args:
+        dataset: splits and labels, in place of `data.dataset_name`.
+        segmenter: in place of `wanted.model_name_or_path`.
 
     Returns:
         What results.json holds.
@@ -48,8 +93,8 @@ def evaluate_model(wanted: EvaluationArguments, data: DataArguments) -> dict[str
     options = Options.make(wanted.sliding_window, wanted.stride, wanted.tta)
     folder = _output_dir(wanted, data)
     with state.main_process_first():
-        rows, labels = load_split(wanted.split, data)
-    segmenter = Segmenter.from_pretrained(
+        rows, labels = load_split(wanted.split, data, dataset)
+    segmenter = segmenter or Segmenter.from_pretrained(
         wanted.model_name_or_path,
         trust_remote_code=wanted.trust_remote_code,
         device=state.device,
@@ -88,7 +133,7 @@ def evaluate_model(wanted: EvaluationArguments, data: DataArguments) -> dict[str
         print(f"mean_iou {results['mean_iou'] or 0:.4f}  {folder}", flush=True)
     if claim is not None:
         _compare(claim, results["mean_iou"], state.is_main_process)
-    return results
+    return EvaluationResult(results, labels, folder)
 
 
 def _output_dir(wanted: EvaluationArguments, data: DataArguments) -> Path:
@@ -117,19 +162,26 @@ def results_folder(
     return folder
 
 
-def load_split(split: str, wanted: DataArguments) -> tuple[Any, LabelSet]:
+def load_split(
+    split: str, wanted: DataArguments, dataset: "tuple[Any, LabelSet] | None" = None
+) -> tuple[Any, LabelSet]:
     """The rows of a split, at most `--max_eval_samples`, and their labels.
 
     Raises:
         UserError: no data, no such split, or nothing in it.
     """
-    if wanted.dataset_name is None:
-        raise UserError("no data: give --dataset_name, such as folder with --dataset_path")
     if wanted.streaming:
         raise UserError("--streaming is for training; leave it out")
-    data, labels = load_dataset(
-        wanted.dataset_name, wanted.dataset_path, split=split, **wanted.dataset_options()
-    )
+    if dataset is not None:
+        data, labels = dataset
+        if split not in data:
+            raise UserError(f"the dataset has no split {split!r}; it has {', '.join(data)}")
+    elif wanted.dataset_name is None:
+        raise UserError("no data: give --dataset_name, such as folder with --dataset_path")
+    else:
+        data, labels = load_dataset(
+            wanted.dataset_name, wanted.dataset_path, split=split, **wanted.dataset_options()
+        )
     rows = data[split]
     if wanted.max_eval_samples is not None:
         rows = rows.select(range(min(wanted.max_eval_samples, len(rows))))
