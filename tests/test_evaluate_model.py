@@ -104,7 +104,7 @@ def test_two_processes_score_as_one(tmp_path, model, segmentation_folder):
     assert len(last_lines) == 1 and last_lines[0].startswith("mean_iou ")
     one = evaluate(model, segmentation_folder, tmp_path / "one", split="train")
     assert json.loads((tmp_path / "two" / "results.json").read_text()) == json.loads(
-        json.dumps(one)
+        json.dumps(dict(one))
     )
 
 
