@@ -10,6 +10,7 @@ from hfseg.labels import LabelSet
 from hfseg.models import load_model
 from hfseg.models.freezing import freeze_batch_norm, freeze_encoder
 from hfseg.training.parse import Arguments
+from hfseg.training.precision import Precision, memory_format
 
 if TYPE_CHECKING:
     import datasets
@@ -77,7 +78,9 @@ def make_model(
         changes["do_normalize"] = False
     if changes:
         processor = type(processor)(**{**processor.to_dict(), **changes})
-    return model, processor
+    training = arguments.training
+    precision = Precision(training.use_cpu, training.bf16, training.fp16)
+    return model.to(memory_format=memory_format(model, precision)), processor
 
 
 def model_options(pairs: list[str] | dict[str, Any]) -> dict[str, Any]:
