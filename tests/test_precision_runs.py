@@ -61,7 +61,7 @@ def test_a_search_runs_on_a_cpu_with_bf16(tmp_path, data, monkeypatch) -> None:
 
 def test_channels_last_takes_the_same_step(tmp_path, data, monkeypatch) -> None:
     flags = [
-        *FLAGS, *data, "--mixed_precision", "no", "--optim", "sgd", "--learning_rate", "0.1",
+        *FLAGS, *data, "--mixed_precision", "no", "--optim", "sgd", "--learning_rate", "1e-3",
         "--model_name_or_path", "deeplabv3plus-mobilenet-v2", "--model_config",
         "depth_multiplier=0.35",
     ]  # fmt: skip
