@@ -3,10 +3,10 @@
 import pytest
 import torch
 
+from hfseg.config.resolve import parse
 from hfseg.errors import UserError
 from hfseg.labels import LabelSet
 from hfseg.models import load_model
-from hfseg.training.parse import parse
 from hfseg.training.precision import (
     Hardware,
     Precision,

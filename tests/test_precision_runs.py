@@ -13,7 +13,7 @@ from conftest import make_folder
 from launch import environment, finetune_command, on_cpu
 from safetensors.torch import load_file
 
-from hfseg.training.parse import parse
+from hfseg.config.resolve import parse, training_parser
 from hfseg.workflows import assemble
 from hfseg.workflows.finetune import finetune
 from hfseg.workflows.tune import tune
@@ -45,8 +45,8 @@ def trained_in_bf16(run: Path) -> bool:
 def test_a_run_trains_in_bf16_where_the_cpu_computes_it(tmp_path, data, monkeypatch, bf16) -> None:
     detect(monkeypatch, bf16)
     output = tmp_path / "run"
-    scores = finetune(parse([*FLAGS, *data, "--output_dir", str(output)]))
-    assert 0 <= scores["eval_mean_iou"] <= 1
+    run = finetune(parse([*FLAGS, *data, "--output_dir", str(output)]))
+    assert 0 <= run.scores["mean_iou"] <= 1
     assert trained_in_bf16(output) == bf16
     assert json.loads((output / "config.json").read_text())["dtype"] == "float32"
 
@@ -55,7 +55,8 @@ def test_a_search_runs_on_a_cpu_with_bf16(tmp_path, data, monkeypatch) -> None:
     detect(monkeypatch, bf16=True)
     (tmp_path / "space.yaml").write_text("search: {learning_rate: [0.001, 0.002]}\n")
     words = ["--config", str(tmp_path / "space.yaml"), *FLAGS, *data]
-    study = tune([*words, "--output_dir", str(tmp_path / "search")], trials=1)
+    words += ["--output_dir", str(tmp_path / "search")]
+    study = tune(training_parser().parse(words), trials=1)
     assert [trial.state.name for trial in study.trials] == ["COMPLETE"]
 
 
