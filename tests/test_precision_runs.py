@@ -11,10 +11,8 @@ import pytest
 import torch
 from conftest import make_folder
 from launch import environment, finetune_command, on_cpu
-from safetensors.torch import load_file
 
 from hfseg.config.resolve import parse, training_parser
-from hfseg.workflows import assemble
 from hfseg.workflows.finetune import finetune
 from hfseg.workflows.tune import tune
 
@@ -58,23 +56,6 @@ def test_a_search_runs_on_a_cpu_with_bf16(tmp_path, data, monkeypatch) -> None:
     words += ["--output_dir", str(tmp_path / "search")]
     study = tune(training_parser().parse(words), trials=1)
     assert [trial.state.name for trial in study.trials] == ["COMPLETE"]
-
-
-def test_channels_last_takes_the_same_step(tmp_path, data, monkeypatch) -> None:
-    flags = [
-        *FLAGS, *data, "--mixed_precision", "no", "--optim", "sgd", "--learning_rate", "1e-3",
-        "--model_name_or_path", "deeplabv3plus-mobilenet-v2", "--model_config",
-        "depth_multiplier=0.35",
-    ]  # fmt: skip
-    finetune(parse([*flags, "--output_dir", str(tmp_path / "chosen")]))
-    monkeypatch.setattr(assemble, "memory_format", lambda *options: torch.contiguous_format)
-    finetune(parse([*flags, "--output_dir", str(tmp_path / "contiguous")]))
-    chosen, contiguous = (
-        load_file(tmp_path / name / "model.safetensors") for name in ("chosen", "contiguous")
-    )
-    for name, weights in contiguous.items():
-        torch.testing.assert_close(chosen[name], weights, rtol=1e-3, atol=1e-4, msg=name)
-    assert any(not torch.equal(chosen[name], contiguous[name]) for name in chosen)
 
 
 @pytest.mark.slow
