@@ -158,7 +158,8 @@ class _Pairs:
             counts = np.bincount(packed.ravel())
             self.table[: len(counts)] += counts
             return
-        packed = (label.astype(np.int64) - UNLABELLED) * _BASE + (prediction - UNLABELLED)
+        label, prediction = label.astype(np.int64), prediction.astype(np.int64)
+        packed = (label - UNLABELLED) * _BASE + (prediction - UNLABELLED)
         values, counts = np.unique(packed, return_counts=True)
         self.others.update(dict(zip(values.tolist(), counts.tolist(), strict=True)))
 
