@@ -6,15 +6,12 @@ gets its neighbors right too. Taken as independent they would promise far too mu
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 
 from hfseg.data.info import dataset_info
 from hfseg.data.splits import group_of, natural_key
-
-if TYPE_CHECKING:
-    import datasets
 
 _ENOUGH_SEQUENCES = 10
 
@@ -40,7 +37,7 @@ class Units:
 IMAGES = Units()
 
 
-def units_of(rows: "datasets.Dataset", dataset_name: str | None, split_by: str | None) -> Units:
+def units_of(rows: Any, dataset_name: str | None, split_by: str | None) -> Units:
     """The units of a split: sequences or blocks in time, groups, or images.
 
     Video (known of the dataset, or `--split_by time`): whole sequences if there are at least
@@ -50,8 +47,8 @@ def units_of(rows: "datasets.Dataset", dataset_name: str | None, split_by: str |
     made): what `group_of` keeps together.
 
     Args:
-        rows: column `image`, whose file names say what belongs together; without names every
-            image is a unit.
+        rows: a `datasets.Dataset`; the file names of its column `image` say what belongs together.
+            Without names every image is a unit.
     """
     names = _file_names(rows)
     if names is None:
@@ -85,10 +82,14 @@ def _numbered(keys: Sequence[str]) -> list[int]:
     return [numbers[key] for key in keys]
 
 
-def _file_names(rows: "datasets.Dataset") -> list[str] | None:
+def _file_names(rows: Any) -> list[str] | None:
     """The file of each image, without reading any; None where some have no name."""
     import datasets
 
+    if not isinstance(rows, datasets.Dataset):
+        return None
+    if not isinstance(rows.features["image"], datasets.Image):
+        return None
     stored = rows.select_columns("image").cast_column("image", datasets.Image(decode=False))
     names = stored.flatten()["image.path"][:]
     return names if all(names) else None

@@ -12,9 +12,9 @@ import yaml
 from hfseg.cards.card_facts import card_facts
 from hfseg.cards.model_card import write_model_card
 from hfseg.cards.redaction import redacted_values
+from hfseg.config.resolve import Arguments
 from hfseg.labels import LabelSet
 from hfseg.metrics.intervals import interval_text
-from hfseg.training.parse import Arguments
 
 if TYPE_CHECKING:
     import datasets
