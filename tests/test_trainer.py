@@ -9,11 +9,11 @@ from conftest import make_folder
 from PIL import Image
 from transformers import TrainerCallback, TrainingArguments
 
+from hfseg.config.resolve import parse
 from hfseg.errors import UserError
 from hfseg.labels import LabelSet
 from hfseg.metrics.streaming import StreamingScores
 from hfseg.models import load_model
-from hfseg.training.parse import parse
 from hfseg.training.trainer import SegmentationTrainer
 from hfseg.workflows.assemble import load_data, make_loss, make_model, make_trainer
 
@@ -191,7 +191,7 @@ def test_plain_arguments_and_a_dataset_of_ones_own_train_and_evaluate(form, tmp_
 
 @pytest.mark.parametrize(
     ("form", "message"),
-    [("wrong", "item . of the dataset is .'annotation', 'photo'.; give"), ("float", "is float64")],
+    [("wrong", "sample .: expected an image and a mask"), ("float", "the image is float64")],
 )
 def test_items_that_are_not_an_image_and_a_mask_are_named(form, message, tmp_path) -> None:
     with pytest.raises(UserError, match=message):

@@ -11,9 +11,10 @@ import pytest
 from conftest import make_folder
 from launch import REPOSITORY, environment, run_finetune
 
+from hfseg.config.recipe import recipe_names
+from hfseg.config.resolve import resolve
 from hfseg.errors import UserError
-from hfseg.training.parse import parse, recipe_names
-from hfseg.workflows.tune import flags_of, read_space
+from hfseg.workflows.tune import read_space
 
 SCRIPT = REPOSITORY / "scripts" / "tune.py"
 RECIPE = """\
@@ -96,16 +97,16 @@ def test_a_killed_search_goes_on_and_repeats_no_finished_trial(tmp_path: Path) -
     "name", [name for name in recipe_names() if name.startswith("camseq-") and "50" in name]
 )
 def test_every_choice_of_a_recipe_can_be_parsed(name: str) -> None:
-    for key, choices in read_space(["--config", name]).items():
+    for key, choices in read_space({"config": name}).items():
         ends = choices if isinstance(choices, list) else [choices["low"], choices["high"]]
         for value in ends:
-            recipe = parse(["--config", name, *flags_of({key: value})]).recipe
+            recipe = resolve({"config": name, key: value}).recipe
             assert recipe[key] == value
 
 
 def test_a_recipe_without_a_space_is_told() -> None:
-    with pytest.raises(UserError, match="quickstart names no search space"):
-        read_space([])
+    with pytest.raises(UserError, match="quickstart has no search space; choose --config"):
+        read_space({})
 
 
 def test_what_cannot_be_searched_is_told(tmp_path: Path) -> None:
@@ -115,22 +116,21 @@ def test_what_cannot_be_searched_is_told(tmp_path: Path) -> None:
     ):
         (tmp_path / "wrong.yaml").write_text(line)
         with pytest.raises(UserError, match=message):
-            read_space([f"--config={tmp_path / 'wrong.yaml'}"])
+            read_space({"config": str(tmp_path / "wrong.yaml")})
 
 
 def test_a_trial_that_drops_its_last_batch_leaves_the_next_one_alone(tmp_path: Path) -> None:
     from hfseg.workflows.tune import _Search
 
     make_folder(tmp_path / "data", count=13)
-    recipe = RECIPE.replace("segformer-tiny", "deeplabv3plus-resnet18").replace("32x48", "64")
-    (tmp_path / "small.yaml").write_text(recipe)
-    argv = ["--config", str(tmp_path / "small.yaml"), "--dataset_path", str(tmp_path / "data")]
-    argv += ["--output_dir", str(tmp_path / "search")]
-    arguments = parse(argv)
-    search = _Search(argv, arguments, read_space(argv))
+    options = {
+        "dataset_name": "folder", "dataset_path": str(tmp_path / "data"), "from_scratch": True,
+        "model_name_or_path": "deeplabv3plus-resnet18", "crop_size": "64",
+        "mixed_precision": "no", "output_dir": str(tmp_path / "search"),
+    }  # fmt: skip
+    search = _Search(options, {"per_device_train_batch_size": [3, 2]})
     for batch, steps in ((3, 3), (2, 5)):  # of 10 images
         search.trainer.args.per_device_train_batch_size = batch
         search.trainer._train_batch_size = batch
         search.model_of_trial()
         assert len(search.trainer.get_train_dataloader()) == steps
-    assert arguments.training.save_strategy == "epoch"

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from PIL import Image
 from torch.utils.data import Dataset, IterableDataset, Sampler
 
+from hfseg.data.in_memory import read_pair
 from hfseg.data.transforms import Size, TrainingTransform
 from hfseg.errors import UserError
 
@@ -101,11 +101,7 @@ class EvaluationSamples(Dataset[dict[str, Any]]):
 
 
 class OwnSamples(Dataset[dict[str, Any]]):
-    """Items of any dataset, addressed by an index or by (epoch, index), for the trainer.
-
-    Args:
-        data: see `as_samples`.
-    """
+    """Items of any dataset, addressed by an index or by (epoch, index); see `as_samples`."""
 
     def __init__(self, data: Any) -> None:
         self.data = data
@@ -116,50 +112,23 @@ class OwnSamples(Dataset[dict[str, Any]]):
     def __getitem__(self, key: int | SampleKey) -> dict[str, Any]:
         index = key[1] if isinstance(key, tuple) else key
         item = self.data[index]
-        if isinstance(item, (tuple, list)) and len(item) == 2:
-            item = dict(zip(("image", "label"), item, strict=True))
-        if isinstance(item, Mapping):
-            if {"pixel_values", "labels"} <= item.keys():
-                return {
-                    "index": index,
-                    "pixel_values": torch.as_tensor(item["pixel_values"]),
-                    "label": np.asarray(item["labels"]),
-                }
-            if {"image", "label"} <= item.keys():
-                return {
-                    "index": index,
-                    "image": _channels_last(item["image"], index),
-                    "label": np.asarray(item["label"]),
-                }
-        given = sorted(item) if isinstance(item, Mapping) else type(item).__name__
-        raise UserError(
-            f"item {index} of the dataset is {given}; give `image` and `label`, a pair of the two, "
-            "or `pixel_values` and `labels`"
-        )
+        if isinstance(item, Mapping) and torch.is_tensor(item.get("pixel_values")):
+            label = np.asarray(item["labels"])
+            return {"index": index, "pixel_values": item["pixel_values"], "label": label}
+        image, label = read_pair(item, f"sample {index}")
+        return {"index": index, "image": image, "label": label}
 
 
 def as_samples(dataset: Any) -> Any:
     """A dataset whose items the trainer's `Collator` takes.
 
     Args:
-        dataset: one of this package's, or any with a length whose items are `image` and `label`
-            (an RGB image as PIL or uint8, (H, W, 3) or a (3, H, W) tensor, and class ids (H, W)),
-            a pair of the two, or `pixel_values` and `labels` that are ready for the model.
+        dataset: one of this package's, or any with a length whose items are an image and a mask
+            (see `from_torch`), or a dictionary of the tensors `pixel_values` and `labels`, ready
+            for the model.
     """
     ours = (TrainingSamples, EvaluationSamples, OwnSamples, IterableDataset)
     return dataset if isinstance(dataset, ours) else OwnSamples(dataset)
-
-
-def _channels_last(image: Any, index: int) -> np.ndarray:
-    array = np.asarray(image.convert("RGB") if isinstance(image, Image.Image) else image)
-    if isinstance(image, torch.Tensor) and array.ndim == 3 and array.shape[0] == 3:
-        array = np.moveaxis(array, 0, -1)
-    if array.dtype != np.uint8 or array.ndim != 3 or array.shape[-1] != 3:
-        raise UserError(
-            f"item {index} of the dataset: its image is {array.dtype} of shape {array.shape}; give "
-            "RGB as uint8, or give `pixel_values` and `labels` that are ready for the model"
-        )
-    return np.ascontiguousarray(array)
 
 
 def read_example(data: "datasets.Dataset", index: int) -> tuple[np.ndarray, np.ndarray]:

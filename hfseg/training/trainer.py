@@ -21,6 +21,7 @@ from hfseg.metrics.confusion import confusion_matrix_per_image
 from hfseg.metrics.streaming import StreamingScores
 from hfseg.models.auxiliary import auxiliary_loss_weight, expose_auxiliary_logits
 from hfseg.models.logits import resize_logits
+from hfseg.training.arguments import REQUIRED, with_values
 from hfseg.training.checkpoints import STAGING, publish, restore_weights
 from hfseg.training.losses import SegmentationLoss
 from hfseg.training.optimization import (
@@ -29,15 +30,6 @@ from hfseg.training.optimization import (
     epoch_schedule,
     parameter_groups,
 )
-from hfseg.training.trainer_arguments import with_values
-
-_REQUIRED = {
-    "remove_unused_columns": False,
-    "batch_eval_metrics": True,
-    "label_names": ["labels"],
-    "restore_callback_states_from_checkpoint": True,  # early stopping goes on counting
-}
-"""Values of `TrainingArguments` that this trainer depends on."""
 
 
 class _TellEpoch(TrainerCallback):
@@ -84,7 +76,7 @@ class SegmentationTrainer(Trainer):
         self.head_lr_multiplier = head_lr_multiplier
         self.drop_last_batch = drop_last_batch
         super().__init__(
-            args=with_values(args, **_REQUIRED),
+            args=with_values(args, **REQUIRED),
             processing_class=image_processor,
             data_collator=Collator(image_processor, resize=False),
             compute_metrics=scores,
