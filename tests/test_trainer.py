@@ -1,5 +1,8 @@
 """`SegmentationTrainer` in this process: what it restores, what it holds fixed, what it accepts."""
 
+import json
+import os
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -7,13 +10,16 @@ import pytest
 import torch
 from conftest import make_folder
 from PIL import Image
-from transformers import TrainerCallback, TrainingArguments
+from transformers import SchedulerType, TrainerCallback, TrainingArguments
 
 from hfseg.config.resolve import parse
 from hfseg.errors import UserError
 from hfseg.labels import LabelSet
 from hfseg.metrics.streaming import StreamingScores
 from hfseg.models import load_model
+from hfseg.training.checkpoints import last_whole_checkpoint
+from hfseg.training.optimization import EPOCH_SCHEDULES
+from hfseg.training.preemption import Preempted
 from hfseg.training.trainer import SegmentationTrainer
 from hfseg.workflows.assemble import load_data, make_loss, make_model, make_trainer
 
@@ -95,6 +101,97 @@ def test_a_last_batch_of_one_image_is_dropped_only_where_there_is_one(data, tmp_
         trainer = trainer_of(data, tmp_path, *flags)
         assert len(trainer.get_train_dataloader()) == steps
         assert not trainer.args.dataloader_drop_last
+
+
+class SignalInEvaluation(TrainerCallback):
+    """SIGTERM in the middle of the second evaluation, as a scheduler may send it."""
+
+    def __init__(self) -> None:
+        self.evaluations = 0
+
+    def on_prediction_step(self, args, state, control, **kwargs) -> None:
+        if state.global_step == 10 and self.evaluations == 1:
+            self.evaluations += 1
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    def on_evaluate(self, args, state, control, **kwargs) -> None:
+        self.evaluations += 1
+
+
+def history(trainer: SegmentationTrainer) -> list[tuple[int, float]]:
+    """Step and score of every evaluation."""
+    logs = trainer.state.log_history
+    return [(log["step"], log["eval_mean_iou"]) for log in logs if "eval_mean_iou" in log]
+
+
+def test_sigterm_in_an_evaluation_lets_it_end_and_loses_nothing(data, tmp_path) -> None:
+    flags = ("--num_train_epochs", "4", "--learning_rate", "1e-3", "--save_total_limit", "9")
+    whole = trainer_of(data, tmp_path / "whole", *flags)
+    whole.train()
+    stopped = trainer_of(data, tmp_path / "run", *flags)
+    stopped.add_callback(SignalInEvaluation())
+    with pytest.raises(Preempted):
+        stopped.train()
+    stopped.callback_handler.on_train_end(stopped.args, stopped.state, stopped.control)
+    assert [step for step, _ in history(stopped)] == [5, 10]
+    last = last_whole_checkpoint(tmp_path / "run")
+    assert last == tmp_path / "run" / f"checkpoint-{stopped.state.global_step}"
+    resumed = trainer_of(data, tmp_path / "run", *flags)
+    resumed.train(resume_from_checkpoint=str(last))
+    assert history(resumed) == history(whole)
+    theirs = whole.model.state_dict()
+    ours = resumed.model.state_dict()
+    assert [name for name in ours if not torch.equal(ours[name], theirs[name])] == []
+
+
+SCHEDULES = {
+    "linear": {},
+    "cosine": {},
+    "cosine_with_restarts": {"num_cycles": 2},
+    "polynomial": {"power": 0.9},
+    "constant": {},
+    "constant_with_warmup": {},
+    "inverse_sqrt": {},
+    "reduce_lr_on_plateau": {"patience": 0, "factor": 0.5},
+    "cosine_with_min_lr": {"min_lr": 1e-4},
+    "cosine_warmup_with_min_lr": {"min_lr": 1e-4},
+    "warmup_stable_decay": {"num_decay_steps": 5},
+    "greedy": {},
+    "step": {"gamma": 0.5, "step_size": 1},
+    "exponential": {"gamma": 0.9},
+}
+FAST = ("linear", "polynomial", "step")
+
+
+def test_every_schedule_is_tried() -> None:
+    assert SCHEDULES.keys() == {*(kind.value for kind in SchedulerType), *EPOCH_SCHEDULES}
+
+
+@pytest.mark.parametrize(
+    "schedule",
+    [pytest.param(s, marks=() if s in FAST else pytest.mark.slow) for s in SCHEDULES],
+)
+def test_learning_rates_go_on_where_they_were(data, tmp_path, schedule) -> None:
+    """Resumed in the middle of the second of three epochs."""
+    flags = (
+        "--lr_scheduler_type", schedule, "--lr_scheduler_kwargs", json.dumps(SCHEDULES[schedule]),
+        "--num_train_epochs", "3", "--warmup_steps", "3", "--learning_rate", "0.01",
+        "--logging_steps", "1", "--save_strategy", "steps", "--save_steps", "7",
+        "--eval_strategy", "steps", "--eval_steps", "7", "--backbone_lr_multiplier", "0.1",
+    )  # fmt: skip
+    whole = trainer_of(data, tmp_path, *flags)
+    whole.train()
+    resumed = trainer_of(data, tmp_path, *flags)
+    resumed.train(resume_from_checkpoint=str(tmp_path / "checkpoint-7"))
+
+    def rates(trainer: SegmentationTrainer) -> list[tuple[int, float]]:
+        logs = trainer.state.log_history
+        return [(log["step"], log["learning_rate"]) for log in logs if "learning_rate" in log]
+
+    assert rates(resumed) == rates(whole)
+    assert [step for step, _ in rates(whole)] == list(range(1, 16))
+    ends = [[group["lr"] for group in each.optimizer.param_groups] for each in (whole, resumed)]
+    assert ends[0] == ends[1]
 
 
 # ---- the optimizer ----

@@ -76,7 +76,8 @@ def from_torch(data: Any) -> "datasets.DatasetDict":
 
     Args:
         data: items are (image, mask), or dictionaries with `image` and `label` (or `mask`). An
-            image is a PIL image or uint8, (H, W, 3) or (3, H, W); a mask a PIL image or integers (H, W).
+            image is a PIL image or uint8, (H, W, 3) or (3, H, W); a mask a PIL image or integers,
+            (H, W).
 
     Returns:
         A `DatasetDict` with `image` (RGB) and `label` (mode L); one dataset is `splits.WHOLE`.

@@ -1,20 +1,17 @@
-"""`SegmentationTrainer`: transformers' `Trainer`, with what dense prediction needs mended.
+"""`SegmentationTrainer`: transformers' `Trainer`, fixed where dense prediction needs more.
 
-- Weights are really restored on resume and on loading the best model.
+- What `ResumableTrainer` fixes about checkpoints.
 - The loss is a mean over valid pixels or images of all processes and accumulation steps.
-- Evaluation gathers one confusion matrix an image instead of pixels.
+- Evaluation gathers one confusion matrix per image instead of pixels.
 - A sample's augmentation is a function of (seed, epoch, index).
 """
 
-import shutil
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch.utils.data import DataLoader, IterableDataset
-from transformers import EarlyStoppingCallback, Trainer, TrainerCallback, TrainingArguments
-from transformers.trainer import TRAINER_STATE_NAME
-from transformers.trainer_utils import rotate_checkpoints
+from transformers import TrainerCallback, TrainingArguments
 
 from hfseg.data.samples import Collator, EpochSampler, as_samples
 from hfseg.metrics.confusion import confusion_matrix_per_image
@@ -22,7 +19,6 @@ from hfseg.metrics.streaming import StreamingScores
 from hfseg.models.auxiliary import auxiliary_loss_weight, expose_auxiliary_logits
 from hfseg.models.logits import resize_logits
 from hfseg.training.arguments import REQUIRED, with_values
-from hfseg.training.checkpoints import STAGING, publish, restore_weights
 from hfseg.training.losses import SegmentationLoss
 from hfseg.training.optimization import (
     ADAM,
@@ -30,6 +26,7 @@ from hfseg.training.optimization import (
     epoch_schedule,
     parameter_groups,
 )
+from hfseg.training.resumable import ResumableTrainer
 
 
 class _TellEpoch(TrainerCallback):
@@ -42,7 +39,7 @@ class _TellEpoch(TrainerCallback):
         self.sampler.start_epoch(int(state.epoch or 0))
 
 
-class SegmentationTrainer(Trainer):
+class SegmentationTrainer(ResumableTrainer):
     """Trains and evaluates any `PreTrainedModel` that returns `SemanticSegmenterOutput`.
 
     Args:
@@ -69,7 +66,6 @@ class SegmentationTrainer(Trainer):
         drop_last_batch: bool = False,
         **kwargs: Any,
     ) -> None:
-        self._staging = False
         self.scores = scores
         self.ignore_index = scores.labels.ignore_index
         self.backbone_lr_multiplier = backbone_lr_multiplier
@@ -205,7 +201,7 @@ class SegmentationTrainer(Trainer):
         self._created_lr_scheduler = True
         return self.lr_scheduler
 
-    # ---- beginning and resuming ----
+    # ---- evaluation before training ----
 
     def _prepare_for_training(self, *args: Any, **kwargs: Any) -> Any:
         """An evaluation before the training marks the model as prepared. accelerate would then
@@ -214,75 +210,6 @@ class SegmentationTrainer(Trainer):
             self.accelerator.unwrap_model(self.model, keep_fp32_wrapper=False)
             self.model._is_accelerate_prepared = False
         return super()._prepare_for_training(*args, **kwargs)
-
-    def _run_epoch(self, *args: Any, **kwargs: Any) -> None:
-        """Train on, unless the checkpoint was the last one of its run: `Trainer` would take one
-        more step before it notices."""
-        stopped_early = any(
-            isinstance(callback, EarlyStoppingCallback)
-            and callback.early_stopping_patience_counter >= callback.early_stopping_patience
-            for callback in self.callback_handler.callbacks
-        )
-        if stopped_early or self.state.global_step >= self.state.max_steps:
-            self.control.should_training_stop = True
-        else:
-            super()._run_epoch(*args, **kwargs)
-
-    # ---- checkpoints ----
-
-    def _get_output_dir(self, trial: Any) -> str:
-        run_dir = super()._get_output_dir(trial)
-        return str(Path(run_dir, STAGING)) if self._staging else run_dir
-
-    def _save_checkpoint(self, model: Any, trial: Any) -> None:
-        """Atomic: the checkpoint gets its name when every file of every process is written."""
-        run_dir = Path(self._get_output_dir(trial))
-        staging = run_dir / STAGING
-        if self.args.should_save:
-            shutil.rmtree(staging, ignore_errors=True)  # what a killed run left
-        self.accelerator.wait_for_everyone()
-        self._staging = True
-        try:
-            super()._save_checkpoint(model, trial)
-        finally:
-            self._staging = False
-        checkpoint = run_dir / f"checkpoint-{self.state.global_step}"
-        best = self.state.best_model_checkpoint
-        if best is not None and Path(best).parent == staging:
-            self.state.best_model_checkpoint = str(run_dir / Path(best).name)
-            if self.args.should_save:
-                self.state.save_to_json(str(staging / checkpoint.name / TRAINER_STATE_NAME))
-        self.accelerator.wait_for_everyone()
-        if self.args.should_save:
-            publish(staging, run_dir)
-        self.accelerator.wait_for_everyone()
-        if self.is_local_process_zero() and staging.exists():
-            publish(staging, run_dir)  # a node with a disk of its own, holding its random states
-        if self.args.should_save:
-            rotate_checkpoints(
-                output_dir=str(run_dir),
-                save_total_limit=self.args.save_total_limit,
-                best_model_checkpoint=self.state.best_model_checkpoint,
-                use_mtime=True,
-            )
-        if self.args.push_to_hub:
-            self._push_from_checkpoint(str(checkpoint))
-
-    def _push_from_checkpoint(self, checkpoint_folder: str) -> None:
-        if not self._staging:
-            super()._push_from_checkpoint(checkpoint_folder)
-
-    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
-        if self.is_fsdp_enabled or self.is_deepspeed_enabled:
-            super()._load_from_checkpoint(resume_from_checkpoint, model)
-        else:
-            restore_weights(self.model, resume_from_checkpoint)
-
-    def _load_best_model(self) -> None:
-        if self.is_fsdp_enabled or self.is_deepspeed_enabled:
-            super()._load_best_model()
-        else:
-            restore_weights(self.model, self.state.best_model_checkpoint)
 
     # ---- model card ----
 

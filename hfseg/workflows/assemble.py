@@ -126,7 +126,7 @@ def make_trainer(
     from hfseg.training.checks import check_metric
     from hfseg.training.fitting import fit_training_to_model
     from hfseg.training.pictures import TRACKERS, PredictionPictures
-    from hfseg.training.preemption import SaveOnSigterm
+    from hfseg.training.preemption import SaveOnSignal
     from hfseg.training.progress import ConcisePrinter, ConciseProgress
     from hfseg.training.trainer import SegmentationTrainer
 
@@ -159,7 +159,7 @@ def make_trainer(
     if set(TRACKERS) & set(training.report_to):
         callbacks = trainer.callback_handler.callbacks
         trainer.add_callback(PredictionPictures(callbacks, data["validation"], processor, labels))
-    trainer.add_callback(SaveOnSigterm)  # the last one: it stops the run after all others
+    trainer.add_callback(SaveOnSignal)  # the last one: it stops the run after all others
     return trainer
 
 
