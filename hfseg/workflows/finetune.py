@@ -63,19 +63,22 @@ def finetune(
 
     from hfseg.training.checks import check_device
 
-    training = arguments.training
-    _set_up_logging(main_process=training.process_index == 0)
-    check_device(training, arguments.training.sync_batch_norm)
+    training, output_dir = arguments.training, str(arguments.training.output_dir)
+    main_process = training.process_index == 0
+    _set_up_logging(main_process)
+    check_device(training, training.sync_batch_norm)
     hub = _hub_destination(arguments)
     wish = training.resume_from_checkpoint
     resuming = wants_to_resume({"resume_from_checkpoint": wish})
-    trained = resuming and is_trained(training.output_dir)
-    if trained and (done := finished_run(training.output_dir)) is not None:
-        return _already_finished(done, hub, training.process_index == 0)
-    resume_from = None
-    if resuming and not trained:
-        resume_from = checkpoint_to_resume(wish, str(training.output_dir))
-    _check_output_dir(arguments, resuming=trained or resume_from is not None)
+    trained = resuming and is_trained(output_dir)
+    if trained and (done := finished_run(output_dir)) is not None:
+        if main_process:
+            _announce_finished(done, hub)
+        return done
+    checkpoint = checkpoint_to_resume(wish, output_dir) if resuming and not trained else None
+    going_on = trained or checkpoint is not None
+    _check_output_dir(arguments, going_on)
+
     with training.main_process_first(local=False, desc="reading the data"):
         data, labels = load_data(arguments, dataset)
         loss = make_loss(arguments, data["train"], labels)
@@ -86,55 +89,37 @@ def finetune(
         from hfseg.hub.training import PushCheckpoints
 
         trainer.add_callback(PushCheckpoints(hub))
-    if trainer.is_world_process_zero():
+    if main_process:
         if hub is not None:
             hub.prepare()
         _print_start(arguments, data, network)
-        if not trained and resume_from is None:
-            _clear(Path(training.output_dir))
+        if not going_on:
+            _clear(Path(output_dir))
         _write_recipe(arguments)
 
-    if trained:
-        results = restore_finished(trainer, training.output_dir)
-    else:
-        results = _train(trainer, resume_from)
-        trainer.save_model()
-        trainer.save_state()
-    units = {
-        split: units_of(data[split], arguments.data.dataset_name, arguments.data.split_by)
-        for split in ("validation", "test")
-        if split in data
-    }
-    evaluations = {"validation": _evaluate(trainer, "eval", units["validation"])}
-    if "test" in data:
-        samples = evaluation_samples(arguments, data["test"])
-        evaluations["test"] = _evaluate(trainer, "test", units["test"], samples)
-
-    if trainer.is_world_process_zero():
+    results = restore_finished(trainer, output_dir) if trained else _train(trainer, checkpoint)
+    evaluations = _measure(arguments, trainer, data)
+    run = Run(
+        output_dir=Path(output_dir),
+        labels=labels,
+        scores=without_prefix(evaluations["validation"].scores),
+        test_scores=without_prefix(evaluations["test"].scores) if "test" in evaluations else {},
+    )
+    if main_process:
         from hfseg.workflows.run_report import write_run
 
         repo_id = hub.repo_id if hub is not None else None
         write_run(arguments, trainer, data, labels, results, evaluations, repo_id)
-    scores = evaluations["validation"].scores
-    run = Run(
-        output_dir=Path(training.output_dir),
-        labels=labels,
-        scores=without_prefix(scores),
-        test_scores=without_prefix(evaluations["test"].scores) if "test" in evaluations else {},
-    )
-    if trainer.is_world_process_zero():
         _push_and_print(run, hub)
     return run
 
 
-def _already_finished(run: Run, hub: "Destination | None", main_process: bool) -> Run:
+def _announce_finished(run: Run, hub: "Destination | None") -> None:
     """A job that is started again after its end does nothing, but for a push that is asked for."""
-    if main_process:
-        print(f"{run.output_dir} is finished: nothing is left to train or to measure")
-        if hub is not None:
-            hub.prepare()
-        _push_and_print(run, hub)
-    return run
+    print(f"{run.output_dir} is finished: nothing is left to train or to measure")
+    if hub is not None:
+        hub.prepare()
+    _push_and_print(run, hub)
 
 
 def _push_and_print(run: Run, hub: "Destination | None") -> None:
@@ -218,7 +203,8 @@ def _print_start(
     print(recipe_text(arguments), flush=True)
 
 
-def _train(trainer: "SegmentationTrainer", resume_from: Path | None) -> dict[str, float]:
+def _train(trainer: "SegmentationTrainer", resume_from: Path | None) -> dict[str, Any]:
+    """Train, and save the model and the history: what is left is to measure it."""
     from transformers import EarlyStoppingCallback
 
     from hfseg.training.preemption import Preempted
@@ -237,6 +223,8 @@ def _train(trainer: "SegmentationTrainer", resume_from: Path | None) -> dict[str
             )
         raise SystemExit(stopped.exit_code) from None
     trainer.remove_callback(EarlyStoppingCallback)  # it would look for its metric in every split
+    trainer.save_model()
+    trainer.save_state()
     return {**result.metrics, "train_peak_memory_gib": _peak_memory_gib()}
 
 
@@ -252,6 +240,19 @@ def _peak_memory_gib() -> float | None:
         return None
     unit = 1 if sys.platform == "darwin" else 2**10
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**30
+
+
+def _measure(
+    arguments: Arguments, trainer: "SegmentationTrainer", data: "datasets.DatasetDict"
+) -> "dict[str, Evaluation]":
+    """The scores of the validation split, and of the test split where there is one."""
+    evaluations = {}
+    for split, prefix in (("validation", "eval"), ("test", "test")):
+        if split in data:
+            units = units_of(data[split], arguments.data.dataset_name, arguments.data.split_by)
+            samples = None if prefix == "eval" else evaluation_samples(arguments, data[split])
+            evaluations[split] = _evaluate(trainer, prefix, units, samples)
+    return evaluations
 
 
 def _evaluate(

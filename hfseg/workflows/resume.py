@@ -78,6 +78,8 @@ def restore_finished(trainer: "SegmentationTrainer", folder: str | Path) -> dict
     folder = Path(folder)
     restore_weights(trainer.model, folder)
     trainer.state = TrainerState.load_from_json(str(folder / STATE_FILE))
+    trainer.state.is_local_process_zero = trainer.is_local_process_zero()
+    trainer.state.is_world_process_zero = trainer.is_world_process_zero()
     results = folder / "train_results.json"
     if results.is_file():
         return json.loads(results.read_text(encoding="utf-8"))
