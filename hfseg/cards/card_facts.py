@@ -134,7 +134,9 @@ def card_facts(
     licence = licence_of_model(weights, data_licence, title, start.from_scratch)
     config = trainer.model.config
     processor = trainer.processing_class
-    size = (processor.size["height"], processor.size["width"]) if processor.do_resize else None
+    sides = dict(processor.size)
+    resized = processor.do_resize and "height" in sides
+    size = (sides["height"], sides["width"]) if resized else None
     architecture = architecture_in_words(config)
     if name in NAMED_MODELS:
         architecture += f" ({name})"

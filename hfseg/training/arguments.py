@@ -118,6 +118,13 @@ class RunArguments:
     lr_power: float | None = _flag(None, "power of the schedule polynomial [1]")
     backbone_lr_multiplier: float = _flag(1.0, "factor on the learning rate of the encoder")
     head_lr_multiplier: float = _flag(1.0, "factor on the learning rate of the head")
+    layer_decay: float = _flag(
+        1.0,
+        "factor on the learning rate from each layer of a transformer encoder to the one before",
+    )
+    backbone_warmup_steps: int = _flag(
+        0, "the encoder starts after the warm-up of the head, with a warm-up of N steps"
+    )
     early_stopping_patience: int | None = _flag(
         None, "stop after N evaluations without a better metric_for_best_model"
     )
