@@ -6,12 +6,12 @@ from model_tester import LABELS
 from tiny_universal import EOMT
 from transformers import TrainerCallback
 
+from hfseg.config.training import SegmentationTrainingArguments
 from hfseg.data.samples import TrainingSamples
 from hfseg.data.transforms import TrainingTransform
 from hfseg.metrics.streaming import StreamingScores
 from hfseg.models import load_model
 from hfseg.training.mask_annealing import mask_probability
-from hfseg.training.parse import make_training_arguments
 from hfseg.training.trainer import SegmentationTrainer
 
 
@@ -41,12 +41,10 @@ def test_training_steps_are_masked_and_the_rest_is_not(tmp_path) -> None:
 
     model, processor = load_model("eomt-vit-small", LABELS, pretrained=False, **EOMT)
     row = {"image": torch.zeros(64, 64, 3).byte().numpy(), "label": torch.zeros(64, 64).numpy()}
-    args = make_training_arguments(
-        {
-            "output_dir": str(tmp_path), "report_to": "none", "dataloader_pin_memory": False,
-            "max_steps": 8, "per_device_train_batch_size": 1, "save_steps": 4, "use_cpu": True,
-            "gradient_accumulation_steps": 2, "logging_strategy": "no", "disable_tqdm": True,
-        },
+    args = SegmentationTrainingArguments(
+        output_dir=str(tmp_path), report_to="none", dataloader_pin_memory=False,
+        max_steps=8, per_device_train_batch_size=1, save_steps=4, use_cpu=True,
+        gradient_accumulation_steps=2, logging_strategy="no", disable_tqdm=True,
         mixed_precision="no",
     )  # fmt: skip
     trainer = SegmentationTrainer(

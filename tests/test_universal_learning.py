@@ -3,12 +3,12 @@
 import pytest
 import torch
 
+from hfseg.config.training import SegmentationTrainingArguments
 from hfseg.data import load_dataset
 from hfseg.data.samples import EvaluationSamples, TrainingSamples
 from hfseg.data.transforms import TrainingTransform
 from hfseg.metrics.streaming import StreamingScores
 from hfseg.models import load_model
-from hfseg.training.parse import make_training_arguments
 from hfseg.training.trainer import SegmentationTrainer
 
 SMALL = {
@@ -37,14 +37,11 @@ def test_eight_images_are_learned_by_heart(name: str, steps: int, tmp_path) -> N
     rows = data["train"].select(range(8))
     model, processor = load_model(name, labels, pretrained=False, **SMALL[name])
     size = (128, 128) if name.startswith("eomt") else None
-    args = make_training_arguments(
-        {
-            "output_dir": str(tmp_path), "report_to": "none", "dataloader_pin_memory": False,
-            "max_steps": steps, "per_device_train_batch_size": 4, "learning_rate": 1e-3,
-            "weight_decay": 0.0, "lr_scheduler_type": "polynomial", "warmup_steps": 20,
-            "logging_steps": 50, "save_strategy": "no", "disable_tqdm": True, "seed": 0,
-        },
-        mixed_precision="no",
+    args = SegmentationTrainingArguments(
+        output_dir=str(tmp_path), report_to="none", dataloader_pin_memory=False,
+        max_steps=steps, per_device_train_batch_size=4, learning_rate=1e-3,
+        weight_decay=0.0, lr_scheduler_type="polynomial", warmup_steps=20,
+        logging_steps=50, save_strategy="no", disable_tqdm=True, seed=0, mixed_precision="no",
     )  # fmt: skip
     trainer = SegmentationTrainer(
         model=model,

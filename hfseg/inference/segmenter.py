@@ -20,7 +20,7 @@ from hfseg.inference.views import Views
 from hfseg.labels import LabelSet
 from hfseg.models.logits import resize_logits
 from hfseg.models.small_images import accept_small_images
-from hfseg.models.universal import act_as_semantic, is_universal
+from hfseg.models.universal import act_as_semantic
 
 # Upper bound on the resized logits held at once. 150 classes of a 12-megapixel photo would be 7 GB.
 _RESIZED_VALUES_AT_ONCE = 2**26
@@ -49,6 +49,7 @@ class Segmenter:
     """
 
     def __init__(self, model: Any, image_processor: Any) -> None:
+        act_as_semantic(model)
         self.model = model.eval()
         self.image_processor = image_processor
         self.labels = LabelSet.from_config(model.config)
@@ -93,8 +94,6 @@ class Segmenter:
         )
         if model.config.model_type in ("segformer", "upernet"):
             accept_small_images(model)
-        if is_universal(model):
-            act_as_semantic(model)
         if device is None:
             device = "cuda" if torch.cuda.is_available() else "cpu"
         model = model.to(device) if dtype is None else model.to(device, dtype)

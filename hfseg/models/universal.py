@@ -74,7 +74,13 @@ def class_probabilities(scores: torch.Tensor, dim: int = 1) -> torch.Tensor:
 
 
 def act_as_semantic(model: PreTrainedModel) -> None:
-    """Let the model return a `UniversalSegmenterOutput`, and EoMT take images of any size."""
+    """Let a universal model return a `UniversalSegmenterOutput`, and EoMT take any image.
+
+    Other models, and those that do so already, are left as they are.
+    """
+    if not is_universal(model) or hasattr(model, "_given_size"):
+        return
+    model._given_size = None
     if model.config.model_type in EOMT:
         # a partial, so that a deep copy of the model records its own predictions
         model.predict = functools.partial(_predict_and_record, model)
