@@ -63,9 +63,7 @@ class UniversalTester(ModelTester):
         model.train()(pixel_values=torch.randn(1, 3, 64, 64))
 
     @torch.no_grad()
-    def test_saved_model_loads_with_the_auto_classes_to_the_last_bit(
-        self, model, folder, square
-    ) -> None:
+    def test_saved_model_loads_with_the_auto_classes(self, model, folder, square) -> None:
         loaded = AutoModelForUniversalSegmentation.from_pretrained(folder).eval()
         theirs = loaded(pixel_values=square["pixel_values"])
         ours = model(pixel_values=square["pixel_values"])
@@ -148,7 +146,7 @@ def photo(height: int, width: int) -> Image.Image:
 def test_mask2former_answers_as_transformers_does_at_its_size_of_384() -> None:
     model, processor = load_model("mask2former-swin-tiny", LABELS, pretrained=False, **MASK2FORMER)
     transformer = model.model.transformer_module
-    transformer.queries_features.weight.data.normal_(0, 3)
+    transformer.queries_features.weight.data.normal_(0, 10)
     decoder = transformer.decoder
     sharpen(model, decoder.mask_predictor.mask_embedder.layers[-1].layers[0])
     processor = type(processor)(
