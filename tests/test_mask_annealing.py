@@ -44,8 +44,8 @@ def test_training_steps_are_masked_and_the_rest_is_not(tmp_path) -> None:
     args = SegmentationTrainingArguments(
         output_dir=str(tmp_path), report_to="none", dataloader_pin_memory=False,
         max_steps=8, per_device_train_batch_size=1, save_steps=4, use_cpu=True,
-        gradient_accumulation_steps=2, logging_strategy="no", eval_strategy="no", save_strategy="steps", disable_tqdm=True,
-        mixed_precision="no",
+        gradient_accumulation_steps=2, logging_strategy="no", eval_strategy="no",
+        save_strategy="steps", disable_tqdm=True, mixed_precision="no",
     )  # fmt: skip
     trainer = SegmentationTrainer(
         model=model,
