@@ -108,7 +108,10 @@ def test_first_update_is_that_of_the_whole_batch(
     assert reports[0]["loss"] == pytest.approx(expected_loss, abs=1e-5)
 
 
-@pytest.mark.parametrize("model", ["eomt-vit-small", "mask2former-swin-tiny"])
+@pytest.mark.parametrize(
+    "model",
+    ["eomt-vit-small", pytest.param("mask2former-swin-tiny", marks=pytest.mark.slow)],
+)
 @pytest.mark.parametrize(
     ("batch", "accumulation", "processes"),
     [(2, 4, 1), pytest.param(2, 2, 2, marks=pytest.mark.slow)],
