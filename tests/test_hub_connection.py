@@ -7,7 +7,7 @@ import sys
 import pytest
 from launch import environment
 
-from hfseg.hub_connection import work_offline_without_network
+from hfseg.hub_connection import PROXIES, work_offline_without_network
 
 
 @pytest.fixture
