@@ -29,8 +29,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from hfseg.labels import IGNORE_INDEX
-from hfseg.metrics.mean_iou.mean_iou import UNLABELLED
+from hfseg.labels import IGNORE_INDEX, UNLABELED
 
 BOUNDARY_WIDTH = 0.02
 """Of the image's diagonal: d of Boundary IoU."""
@@ -125,7 +124,7 @@ def boundary_f_score(counts: np.ndarray) -> np.ndarray:
 
 def _label_maps(predictions: Tensor, labels: Tensor, ignore_index: int) -> tuple[Tensor, Tensor]:
     """(H, W) uint8 truth and prediction, without the ignored pixels."""
-    ignored = (labels == ignore_index) | (labels == UNLABELLED)
+    ignored = (labels == ignore_index) | (labels == UNLABELED)
     truth = labels.masked_fill(ignored, _NOTHING).to(torch.uint8)
     return truth, predictions.masked_fill(ignored, _NOTHING).to(torch.uint8)
 

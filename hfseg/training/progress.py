@@ -4,15 +4,17 @@ from typing import Any
 
 from transformers.trainer_callback import PrinterCallback, ProgressCallback
 
+from hfseg.metrics.table import TRAINING_METRICS
+
+_NAMES = [metric.name for metric in TRAINING_METRICS]
 _SHOWN = (
-    "loss", "grad_norm", "learning_rate", "epoch", "train_runtime", "train_loss",
-    "eval_loss", "eval_mean_iou", "eval_mean_accuracy", "eval_overall_accuracy",
-    "test_loss", "test_mean_iou", "test_mean_accuracy", "test_overall_accuracy",
-)  # fmt: skip
+    *("loss", "grad_norm", "learning_rate", "epoch", "train_runtime", "train_loss"),
+    *(f"{prefix}_{name}" for prefix in ("eval", "test") for name in ("loss", *_NAMES)),
+)
 
 
 def shown(logs: dict[str, Any]) -> dict[str, Any]:
-    """Without the two lines a class, which stand in the table at the end."""
+    """Without the values per class, which are in the table at the end."""
     return {key: logs[key] for key in _SHOWN if key in logs}
 
 
