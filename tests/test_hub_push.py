@@ -20,6 +20,8 @@ from huggingface_hub import ModelCard
 from launch import finetune_command
 from PIL import Image
 
+from hfseg.metrics.table import TRAINING_METRICS
+
 FLAGS = (
     "--from_scratch", "--max_steps", "1", "--lr_scheduler_type", "constant", "--warmup_steps", "0",
     "--crop_size", "32", "--dataloader_num_workers", "0", "--per_device_train_batch_size", "2",
@@ -190,7 +192,7 @@ def test_the_card_reads_back_as_the_numbers_of_the_run(pushed: Pushed) -> None:
     assert ("POST", "/api/validate-yaml") in pushed.hub.server.requests
     scores = json.loads(pushed.repo.files["eval_results.json"])
     assert card["scores"] == {
-        key: scores[f"eval_{key}"] for key in ("mean_iou", "mean_accuracy", "overall_accuracy")
+        metric.name: scores[f"eval_{metric.name}"] for metric in TRAINING_METRICS
     }
     assert card["splits"] == ["validation"] and card["name"] == "roofs"
     assert card["data"]["pipeline_tag"] == "image-segmentation"

@@ -6,19 +6,14 @@ images: region counts from the confusion matrix, or what the entry's `count` mak
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from torch import Tensor
 
-from hfseg.metrics.boundary import (
-    boundary_f_counts,
-    boundary_f_score,
-    boundary_iou,
-    boundary_iou_counts,
-)
+if TYPE_CHECKING:
+    from torch import Tensor
 
-Count = Callable[[Tensor, Tensor, int, int], Tensor]
+Count = Callable[["Tensor", "Tensor", int, int], "Tensor"]
 """(H, W) predicted ids, (H, W) true ids, K, ignored id -> (C, K) counts of one image."""
 
 
@@ -58,7 +53,7 @@ def region_counts(confusion: np.ndarray) -> np.ndarray:
     return np.stack([np.diagonal(confusion), confusion.sum(1), confusion.sum(0)[:number]])
 
 
-# ---- formulas on region counts, (3, ..., K) -> (..., K); NaN where nothing is counted ----
+# ---- formulas: (C, ..., K) counts -> (..., K); NaN where nothing is counted ----
 
 
 def iou(counts: np.ndarray) -> np.ndarray:
@@ -91,9 +86,33 @@ def frequency_weighted_iou(counts: np.ndarray) -> np.ndarray:
     return _ratio((np.nan_to_num(iou(counts)) * truth).sum(-1), truth.sum(-1))
 
 
+def boundary_f(counts: np.ndarray) -> np.ndarray:
+    """F-score of `boundary_f_counts`; 0 for a contour in only one of truth and prediction."""
+    matched, predicted, found, truth = np.asarray(counts, dtype=np.float64)
+    precision = np.nan_to_num(_ratio(matched, predicted))
+    recall = np.nan_to_num(_ratio(found, truth))
+    score = np.nan_to_num(_ratio(2 * precision * recall, precision + recall))
+    return np.where(predicted + truth > 0, score, np.nan)
+
+
 def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
     with np.errstate(invalid="ignore"):  # 0 / 0 is NaN
         return part / whole
+
+
+# ---- counts of masks; torch is imported when the first one is counted ----
+
+
+def _boundary_iou_counts(*masks: Any) -> "Tensor":
+    from hfseg.metrics.boundary import boundary_iou_counts
+
+    return boundary_iou_counts(*masks)
+
+
+def _boundary_f_counts(*masks: Any) -> "Tensor":
+    from hfseg.metrics.boundary import boundary_f_counts
+
+    return boundary_f_counts(*masks)
 
 
 METRICS = (
@@ -105,18 +124,18 @@ METRICS = (
     Metric(
         "mean_boundary_iou",
         "mean Boundary IoU",
-        boundary_iou,
+        iou,
         "boundary_iou",
         "Boundary IoU",
-        boundary_iou_counts,
+        _boundary_iou_counts,
     ),
     Metric(
         "mean_boundary_f",
         "mean boundary F-score",
-        boundary_f_score,
+        boundary_f,
         "boundary_f",
         "boundary F",
-        boundary_f_counts,
+        _boundary_f_counts,
     ),
 )
 TRAINING_METRICS = tuple(metric for metric in METRICS if metric.count is None)
