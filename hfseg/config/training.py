@@ -52,6 +52,14 @@ class SegmentationTrainingArguments(TrainingArguments):
     head_lr_multiplier: float = field(
         default=1.0, metadata={"help": "factor on the learning rate of the head"}
     )
+    layer_decay: float = field(
+        default=1.0,
+        metadata={"help": "factor on the rate from each layer of a transformer to the one before"},
+    )
+    backbone_warmup_steps: int = field(
+        default=0,
+        metadata={"help": "start the encoder after the head's warm-up, with N steps of its own"},
+    )
     lr_gamma: float | None = field(
         default=None,
         metadata={"help": "factor of the schedules step (0.1) and exponential (0.98, per epoch)"},

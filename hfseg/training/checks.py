@@ -7,9 +7,12 @@ from typing import TYPE_CHECKING
 from hfseg.errors import UserError
 from hfseg.labels import LabelSet
 from hfseg.metrics.streaming import metric_names
+from hfseg.models.universal_eomt import EOMT, side_of
 
 if TYPE_CHECKING:
-    from transformers import TrainingArguments
+    from transformers import PreTrainedModel, TrainingArguments
+
+    from hfseg.data.transforms import Size
 
 
 def check_device(training: "TrainingArguments", sync_batch_norm: bool) -> None:
@@ -29,6 +32,18 @@ def check_device(training: "TrainingArguments", sync_batch_norm: bool) -> None:
         raise UserError(
             "FSDP needs GPUs, on the CPU it would be plain data parallelism (DDP); "
             "leave --fsdp and the FSDP config out to train with that"
+        )
+
+
+def check_crop_size(model: "PreTrainedModel", crop_size: "Size | None") -> None:
+    """EoMT trains on squares of its own size only."""
+    if model.config.model_type not in EOMT:
+        return
+    side = side_of(model.config)
+    if crop_size != (side, side):
+        raise UserError(
+            f"{type(model).__name__} trains on squares of {side} pixels: give --crop_size {side}, "
+            "or another size with --model_config image_size"
         )
 
 
