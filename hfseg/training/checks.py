@@ -53,7 +53,8 @@ def check_metric(training: "TrainingArguments", labels: LabelSet, patience: int 
     known = metric_names(labels)
     if (training.load_best_model_at_end or patience) and metric not in known:
         close = difflib.get_close_matches(metric, known, n=1)
-        hint = f"did you mean {close[0]}?" if close else f"choose from {', '.join(known[:4])}"
+        summary = ", ".join(known[: known.index("loss") + 1])
+        hint = f"did you mean {close[0]}?" if close else f"choose from {summary}"
         raise UserError(f"--metric_for_best_model {metric!r} is not measured; {hint}")
     if patience and training.eval_strategy == "no":
         raise UserError("--early_stopping_patience needs --eval_strategy epoch or steps")
