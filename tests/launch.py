@@ -48,3 +48,19 @@ def run_finetune(
             f"exit {done.returncode}\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}"
         )
     return done
+
+
+def run_script(
+    name: str, *arguments: object, check: bool = True, **variables: str
+) -> subprocess.CompletedProcess:
+    """Run `scripts/NAME ARGUMENTS...`, output captured as text."""
+    done = subprocess.run(
+        [sys.executable, str(REPOSITORY / "scripts" / name), *map(str, arguments)],
+        env=environment(**variables),
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+    if check and done.returncode != 0:
+        raise AssertionError(f"exit {done.returncode}\n{done.stdout}\n{done.stderr[-4000:]}")
+    return done

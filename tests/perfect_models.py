@@ -21,7 +21,9 @@ NAMES = ("red", "green", "blue", "white")
 class _Perfect(torch.nn.Module):
     def __init__(self, image_processor: Any, model_type: str) -> None:
         super().__init__()
-        self.config = SimpleNamespace(model_type=model_type, id2label=dict(enumerate(NAMES)))
+        self.config = SimpleNamespace(
+            model_type=model_type, id2label=dict(enumerate(NAMES)), image_size=64, patch_size=16
+        )
         self.device, self.dtype = torch.device("cpu"), torch.float32
         self.colors = torch.stack([_seen(image_processor, color) for color in COLORS])
 

@@ -17,6 +17,7 @@ from perfect_models import (
 )
 
 from hfseg.inference import Segmenter
+from hfseg.models.universal import act_as_semantic
 
 SEMANTIC = semantic_processors()
 with TemporaryDirectory() as _folder:
@@ -37,7 +38,9 @@ def segmenter(family: str) -> Segmenter:
         processor = SEMANTIC[family]
         return Segmenter(PerfectForSemanticSegmentation(processor, family.split()[0]), processor)
     processor = UNIVERSAL[family]
-    return Segmenter(PerfectForUniversalSegmentation(processor, family.split()[0]), processor)
+    model = PerfectForUniversalSegmentation(processor, family.split()[0])
+    act_as_semantic(model)
+    return Segmenter(model, processor)
 
 
 def check(family: str, place: tuple[int, int, int, int], **options) -> None:

@@ -38,7 +38,7 @@ def stop(command: list[str], number: int = signal.SIGTERM) -> tuple[int, str]:
     printed = ""
     for line in process.stdout:
         printed += line
-        if "'loss'" in line:
+        if "  loss " in line:
             break
     os.killpg(process.pid, number)
     rest, _ = process.communicate(timeout=120)

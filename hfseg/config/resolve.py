@@ -167,7 +167,7 @@ def _saving(values: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, An
         return {"save_strategy": strategy}
     # transformers evaluates at every log line where it isn't told
     steps = values.get("eval_steps") or values.get("logging_steps", 10)
-    return {"save_strategy": strategy, "save_steps": steps}
+    return {"save_strategy": strategy, "save_steps": steps, "eval_steps": steps}
 
 
 def _group(group: type, values: Mapping[str, Any]) -> Any:

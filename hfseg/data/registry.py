@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hfseg.data import in_memory
+from hfseg.data.cache import check_cache
 from hfseg.data.info import BUILT_IN, HubSource, built_in_module, dataset_info
 from hfseg.data.splits import DEFAULT_FRACTIONS, SplitPlan, parse_fractions
 from hfseg.errors import UserError
@@ -62,7 +63,8 @@ def load_dataset(
         A `datasets.DatasetDict` with `train`, `validation` and perhaps `test`, and the `LabelSet`.
 
     Raises:
-        UserError: an unknown name, a folder that isn't there, or a sample that can't be read.
+        UserError: an unknown name, a folder that isn't there, a sample that can't be read, or a
+            cache folder that can't be written.
     """
     import datasets
 
@@ -75,6 +77,7 @@ def load_dataset(
         return data if split is None else datasets.DatasetDict(
             {split: data[_known(split, data, "the dataset")]}
         ), labels
+    check_cache()
     _check_label_mode(name, label_mode)
     if streaming and (name in ("toyscapes", "coco", "folder") or _is_folder(source)):
         raise UserError(f"--streaming is for data sets on the Hub, not for {source or name}")

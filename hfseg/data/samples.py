@@ -12,6 +12,7 @@ import torch
 from torch.utils.data import Dataset, IterableDataset, Sampler
 
 from hfseg.data.in_memory import read_pair
+from hfseg.data.pixel_values import whole_image_options
 from hfseg.data.transforms import Size, TrainingTransform
 from hfseg.errors import UserError
 
@@ -176,9 +177,12 @@ class Collator:
         if "pixel_values" in samples[0]:
             pixels = [sample["pixel_values"] for sample in samples]
         else:
-            images = [sample["image"] for sample in samples]
-            made = self.processor(images, do_resize=self.resize, input_data_format="channels_last")
-            pixels = [torch.as_tensor(image) for image in made["pixel_values"]]
+            options = {**whole_image_options(self.processor), "do_resize": self.resize}
+            options["input_data_format"] = "channels_last"
+            pixels = [  # one at a time: Mask2Former's processor pads a list to one size
+                torch.as_tensor(self.processor(sample["image"], **options)["pixel_values"][0])
+                for sample in samples
+            ]
         labels = [torch.from_numpy(sample["label"].astype(np.int64)) for sample in samples]
         return {
             # first, and a tensor: transformers reads the batch size from the first tensor it finds

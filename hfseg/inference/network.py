@@ -7,9 +7,11 @@ from typing import Any, Protocol
 import torch
 from PIL import Image, ImageOps
 
+from hfseg.data.pixel_values import whole_image_options
 from hfseg.errors import UserError
 from hfseg.inference.views import Views
 from hfseg.models.logits import resize_logits
+from hfseg.models.universal import class_probabilities, is_universal
 
 Size = tuple[int, int]
 Box = tuple[int, int, int, int]
@@ -77,12 +79,15 @@ class SemanticNetwork:
 
         def probabilities(view: torch.Tensor, flip: bool) -> torch.Tensor:
             logits = self._logits(view, mirrored if flip else inputs.content, frame)
-            return resize_logits(logits, size).softmax(1)
+            return self._normalized(resize_logits(logits, size), dim=1)
 
         return views.mean_probabilities(probabilities, inputs.values)
 
     def probabilities(self, scores: torch.Tensor, views: Views | None) -> torch.Tensor:
-        return scores.softmax(0) if views is None else scores
+        return self._normalized(scores, dim=0) if views is None else scores
+
+    def _normalized(self, scores: torch.Tensor, dim: int) -> torch.Tensor:
+        return scores.softmax(dim)
 
     def _logits(self, values: torch.Tensor, content: Box, frame: Size) -> torch.Tensor:
         """Logits without those of padding. `content` is a box in `frame`, the size of unscaled
@@ -95,8 +100,15 @@ class SemanticNetwork:
         return resize_logits(logits, frame)[..., top:bottom, left:right]
 
 
-class UniversalNetwork:
-    """Mask2Former, MaskFormer, OneFormer, EoMT: queries with a mask and a class each.
+class ScoreNetwork(SemanticNetwork):
+    """Mask2Former and EoMT: their `logits` are sums of probabilities."""
+
+    def _normalized(self, scores: torch.Tensor, dim: int) -> torch.Tensor:
+        return class_probabilities(scores, dim)
+
+
+class ProcessorNetwork:
+    """MaskFormer and OneFormer: queries with a mask and a class each.
 
     Their image processors make the inputs and turn the answer into class scores
     (`post_process_semantic_segmentation`); one image at a time, tiles as if they were images.
@@ -107,8 +119,7 @@ class UniversalNetwork:
         self.image_processor = image_processor
 
     def inputs(self, image: Image.Image, whole: bool) -> Image.Image:
-        """The image itself. EoMT's processor cuts it into crops and keeps their places, so a
-        mirror image has to be made before."""
+        """The image itself: a mirror image is made of it before the processor pads or cuts."""
         return image
 
     def logits(self, inputs: Image.Image) -> None:
@@ -144,7 +155,7 @@ class UniversalNetwork:
             outputs[key] = outputs[key].float()
         frame = tuple(inputs["pixel_values"].shape[-2:])
         content = (0, 0, *frame)
-        if getattr(self.image_processor, "do_pad", None) and not inputs.get("patch_offsets"):
+        if getattr(self.image_processor, "do_pad", None):
             content = _content(self.image_processor, image.size, options)
         padded = content != (0, 0, *frame)
         answers = self.image_processor.post_process_semantic_segmentation(
@@ -160,20 +171,17 @@ class UniversalNetwork:
 
 def network_of(model: Any, image_processor: Any) -> Network:
     """The way to ask a model, by the head it has."""
-    universal = type(model).__name__.endswith(("UniversalSegmentation", "InstanceSegmentation"))
-    return (UniversalNetwork if universal else SemanticNetwork)(model, image_processor)
+    if is_universal(model):
+        return ScoreNetwork(model, image_processor)
+    queries = type(model).__name__.endswith(("UniversalSegmentation", "InstanceSegmentation"))
+    return (ProcessorNetwork if queries else SemanticNetwork)(model, image_processor)
 
 
 def whole_image_pixel_values(
     image_processor: Any, image: Image.Image, **options: Any
 ) -> torch.Tensor:
-    """(1, 3, h, w) float32: what the image processor makes of the whole image.
-
-    A centre crop, which some processors of the Hub (MobileViT's) inherited from classification,
-    is left out: the logits of a crop, stretched over the whole image, lie beside the objects.
-    """
-    if getattr(image_processor, "do_center_crop", None):
-        options["do_center_crop"] = False
+    """(1, 3, h, w) float32: what the image processor makes of the whole image."""
+    options = {**whole_image_options(image_processor), **options}
     return image_processor(images=image, return_tensors="pt", **options)["pixel_values"]
 
 

@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+from hfseg.data.pixel_values import whole_image_options
 from hfseg.errors import UserError
 from hfseg.inference.network import whole_image_pixel_values
 from hfseg.models.loading import first_line
@@ -194,13 +195,12 @@ def _plain_pixels(name: str, processor: Any, size: Size, dynamic: bool) -> str:
 
 
 def _processor_pixels(name: str, processor: Any, size: Size, dynamic: bool) -> str:
-    options = ""
+    options = {"return_tensors": "np", **whole_image_options(processor)}
     if not dynamic:
-        options = f', do_resize=True, size={{"height": {size[0]}, "width": {size[1]}}}'
-    if getattr(processor, "do_center_crop", None):
-        options += ", do_center_crop=False"
+        options |= {"do_resize": True, "size": {"height": size[0], "width": size[1]}}
+    words = ", ".join(f"{key}={value!r}" for key, value in options.items())
     return f'''processor = AutoImageProcessor.from_pretrained("{name}")
-pixel_values = processor(image, return_tensors="np"{options})["pixel_values"]'''
+pixel_values = processor(image, {words})["pixel_values"]'''
 
 
 def _export(model: Any, path: Path, size: Size, dynamic: bool) -> None:

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from hfseg.errors import UserError
 from hfseg.models.loading import quiet_transformers
+from hfseg.models.universal_eomt import EOMT, side_of
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel, SegformerImageProcessor
+    from transformers import PreTrainedConfig, PreTrainedModel
+    from transformers.image_processing_utils import BaseImageProcessor
 
 logger = logging.getLogger("hfseg")
 
@@ -18,18 +20,25 @@ Statistics = tuple[tuple[float, ...], tuple[float, ...]]
 """Mean and standard deviation per channel, of pixels from 0 to 1."""
 
 
-def processor_from_statistics(statistics: Statistics, **options: Any) -> "SegformerImageProcessor":
-    """One that normalizes by `statistics` and leaves sizes and labels alone."""
-    from transformers import SegformerImageProcessor
-
-    mean, std = statistics
-    return SegformerImageProcessor(
-        do_resize=False,
-        do_reduce_labels=False,
-        image_mean=list(mean),
-        image_std=list(std),
-        **options,
+def make_processor(
+    config: "PreTrainedConfig", statistics: Statistics, **options: Any
+) -> "BaseImageProcessor":
+    """One that normalizes by `statistics`: SegFormer's, or for a universal model its own, which
+    knows what queries are."""
+    from transformers import (
+        EomtImageProcessor,
+        Mask2FormerImageProcessor,
+        SegformerImageProcessor,
     )
+
+    options |= {"image_mean": list(statistics[0]), "image_std": list(statistics[1])}
+    if config.model_type in EOMT:
+        size = {"shortest_edge": side_of(config), "longest_edge": None}
+        return EomtImageProcessor(size=size, do_split_image=True, **options)
+    options |= {"do_resize": False, "do_reduce_labels": False}
+    if config.model_type == "mask2former":
+        return Mask2FormerImageProcessor(size_divisor=0, ignore_index=255, **options)
+    return SegformerImageProcessor(**options)
 
 
 def stored_statistics(folder: str | Path) -> Statistics | None:
@@ -55,12 +64,10 @@ def stored_processor(source: str, hub: Mapping[str, Any]) -> Any | None:
         return None
 
 
-def carry_over(
-    theirs: Any, model: "PreTrainedModel", default: Statistics
-) -> "SegformerImageProcessor":
-    """A `SegformerImageProcessor` that makes the pixels which `theirs` makes, sizes aside.
+def carry_over(theirs: Any, model: "PreTrainedModel", default: Statistics) -> "BaseImageProcessor":
+    """What `make_processor` makes, with the pixels which `theirs` makes, sizes aside.
 
-    It has no flip of channels. For a model that was trained on BGR (MobileViT) the first
+    It does not flip channels. For a model that was trained on BGR (MobileViT) the first
     convolution is changed to read RGB instead, which gives the same features.
 
     Args:
@@ -75,7 +82,8 @@ def carry_over(
     if getattr(theirs, "do_flip_channel_order", None):
         _read_rgb(model)
         mean, std = mean[::-1], std[::-1]
-    return processor_from_statistics(
+    return make_processor(
+        model.config,
         (mean, std),
         do_rescale=bool(getattr(theirs, "do_rescale", True)),
         rescale_factor=getattr(theirs, "rescale_factor", None) or 1 / 255,

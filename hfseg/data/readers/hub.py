@@ -8,7 +8,7 @@ import json
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +35,7 @@ from hfseg.data.readers.hub_rows import (
 )
 from hfseg.data.splits import SPLIT_ALIASES, WHOLE
 from hfseg.errors import UserError
+from hfseg.hub_connection import work_offline_without_network
 from hfseg.hub_errors import explain_hub_error
 from hfseg.labels import IGNORE_INDEX, LabelSet
 
@@ -87,6 +88,10 @@ class HubDataset:
         image = {"path": stored, "bytes": None} if isinstance(stored, str) else stored
         return {"image": {"path": None, **image}, "label": {"path": None, "bytes": label}}
 
+    def without_splits(self) -> "HubDataset":
+        """Enough to read rows that come from elsewhere; small, so a worker gets it quickly."""
+        return replace(self, splits={})
+
     def rows(self, split: str) -> Iterator[Any]:
         """The rows of a split, each as a function that reads it (for `cached_dataset`)."""
         for index, row in enumerate(self.splits[split]):
@@ -113,6 +118,8 @@ def open_hub_dataset(
     """
     import datasets
 
+    if not Path(source.id).exists():
+        work_offline_without_network()
     with _one_sentence(source):
         raw = datasets.load_dataset(
             source.id,
