@@ -50,7 +50,7 @@ def public_recipe(text: str) -> str:
 
     A comment names the flags to give in their place.
     """
-    recipe = yaml.safe_load(text)
+    recipe = yaml.safe_load(text) or {}
     public = redacted_values(recipe)
     head = "".join(line for line in text.splitlines(keepends=True) if line.startswith("#"))
     local = [f"--{key} (was {public[key]})" for key in recipe if public.get(key) != recipe[key]]
