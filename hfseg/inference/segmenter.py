@@ -153,6 +153,11 @@ class Segmenter:
         options = Options.make(sliding_window, stride, tta, return_probabilities, return_confidence)
         if batch_size < 1:
             raise UserError(f"batch_size is {batch_size}: give at least 1")
+        if isinstance(images, torch.Tensor):
+            raise UserError(
+                "images must be PIL images, arrays or paths, not a tensor: the image processor "
+                "makes tensors of them; give tensor.numpy() of a (H, W, 3) uint8 tensor"
+            )
         if isinstance(images, (list, tuple)):
             return list(self._stream(images, options, batch_size))
         if isinstance(images, (str, Path)) and Path(images).is_dir():

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hfseg.errors import UserError
+from hfseg.hub_connection import work_offline_without_network
 from hfseg.labels import LabelSet
 from hfseg.models.adopt import write_labels
 from hfseg.models.catalog import (
@@ -81,6 +82,8 @@ def load_model(
     from transformers.modeling_layers import GradientCheckpointingLayer
 
     source, hub = str(source), {"trust_remote_code": trust_remote_code}
+    if pretrained and not Path(source).exists():
+        work_offline_without_network()
 
     if not pretrained:
         config = _new_config(named, name, labels, model_config, hub)
