@@ -96,9 +96,7 @@ class TestDpt(SmpTester):
 class TestLinear(SmpTester):
     name = "linear-tu-test_vit"
     unused: ClassVar = {
-        f"encoder.model.{part}.{kind}"
-        for part in ("norm", "head")
-        for kind in ("weight", "bias")
+        f"encoder.model.{part}.{kind}" for part in ("norm", "head") for kind in ("weight", "bias")
     }
 
 
