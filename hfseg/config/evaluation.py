@@ -81,6 +81,14 @@ class SamArguments:
             "facebook/sam2.1-hiera-tiny"
         }
     )
+    sam3: str | None = field(
+        default=None,
+        metadata={"help": "also SAM 3, asked for each class by its name: a folder or Hub id"},
+    )
+    class_prompts: str | None = field(
+        default=None,
+        metadata={"help": "JSON or YAML file of `class: what SAM 3 is asked for instead`"},
+    )
     split: str = field(default="validation", metadata={"help": "split that is scored"})
     prompts: Literal["boxes", "points", "both"] = field(
         default="boxes", metadata={"help": "how SAM is prompted with a predicted region"}
@@ -129,5 +137,7 @@ class SamArguments:
 
     def __post_init__(self) -> None:
         check_values(self)
+        if self.class_prompts is not None and self.sam3 is None:
+            raise UserError("--class_prompts says what SAM 3 is asked for: give --sam3 too")
         at_least(1, self, "points_per_side", "points_per_batch")
         at_least(0, self, "num_figures")

@@ -14,10 +14,11 @@ from hfseg.data.samples import EvaluationSamples
 from hfseg.errors import UserError
 from hfseg.evaluation.class_map import prediction_table
 from hfseg.inference.result import Options
-from hfseg.inference.segmenter import Segmenter
+from hfseg.inference.segmenter import DTYPES, Segmenter
 from hfseg.labels import LabelSet
 from hfseg.metrics.split_scores import SplitScores
 from hfseg.progress import Progress
+from hfseg.sam.class_prompter import ClassPrompter, read_class_prompts
 from hfseg.sam.load_sam import is_untrained
 from hfseg.sam.measuring import Meter
 from hfseg.sam.predictor import SamPredictor
@@ -25,6 +26,7 @@ from hfseg.sam.refinement import oracle, outlined, refine_by_votes
 from hfseg.sam.regions import MAX_PROMPTS, mask_recall, regions
 from hfseg.visualization.sam_figures import (
     CLASS_AWARENESS,
+    CLASS_NAMES,
     PLUMBING,
     Row,
     boundary_changes,
@@ -32,6 +34,7 @@ from hfseg.visualization.sam_figures import (
 )
 from hfseg.workflows.evaluate import load_split, results_folder, set_image_size
 from hfseg.workflows.sam_results import (
+    SAM3_WAYS,
     SCORES,
     WAYS,
     Comparison,
@@ -68,7 +71,11 @@ def compare_sam(wanted: SamArguments, data: DataArguments) -> dict[str, Any]:
     set_image_size(segmenter, data)
     table = prediction_table(segmenter.labels, labels, wanted.class_map)
     predictor = SamPredictor.from_pretrained(wanted.sam, dtype=wanted.dtype)
-    untrained = is_untrained(predictor.model)
+    prompter = None
+    if wanted.sam3 is not None:
+        asked = read_class_prompts(wanted.class_prompts, labels) if wanted.class_prompts else None
+        prompter = ClassPrompter.from_pretrained(wanted.sam3, labels, asked, DTYPES[wanted.dtype])
+    untrained = any(is_untrained(each.model) for each in (predictor, prompter) if each is not None)
 
     chosen = np.linspace(0, len(rows) - 1, min(wanted.num_figures, len(rows))).round()
     shown = set(chosen.astype(int).tolist())
@@ -88,6 +95,7 @@ def compare_sam(wanted: SamArguments, data: DataArguments) -> dict[str, Any]:
             table,
             prompts=wanted.prompts,
             everything=wanted.everything,
+            prompter=prompter,
             show=lambda seen: show(seen) if seen.index in shown else None,
             done=bar.update,
         )
@@ -99,6 +107,8 @@ def compare_sam(wanted: SamArguments, data: DataArguments) -> dict[str, Any]:
     for sentence in boundary_changes(found.rows):
         print(sentence)
     print(CLASS_AWARENESS)
+    if prompter is not None:
+        print(CLASS_NAMES)
     print(f"mean_iou {found.rows[0].scores['mean_iou'] or 0:.4f}  {folder}", flush=True)
     return results
 
@@ -112,10 +122,11 @@ def compare(
     *,
     prompts: str = "boxes",
     everything: dict[str, Any] | None = None,
+    prompter: ClassPrompter | None = None,
     show: Callable[[Seen], Any] = lambda seen: None,
     done: Callable[[], Any] = lambda: None,
 ) -> Comparison:
-    """Segment every image in the four ways, and score at the label's own size.
+    """Segment every image in every way, and score at the label's own size.
 
     Args:
         segmenter: the model, a `Segmenter`.
@@ -125,15 +136,17 @@ def compare(
         table: predicted id -> id of the data (`prediction_table`).
         prompts: what SAM is told of a predicted region (`prompts_from_mask`).
         everything: options of `SamPredictor.segment_everything`.
+        prompter: a SAM 3 that is asked for each class by name, for two more ways.
         show: called with each image.
         done: called after each image.
     """
     samples = EvaluationSamples(data)
     device = torch.device(segmenter.model.device)
     meter = Meter(device)
-    scores = {way.name: SplitScores(labels) for way in WAYS}
-    recall = {way.name: np.zeros(2, dtype=np.int64) for way in WAYS}
-    found = Comparison([], scores)
+    ways = WAYS if prompter is None else (*WAYS, *SAM3_WAYS)
+    scores = {way.name: SplitScores(labels) for way in ways}
+    recall = {way.name: np.zeros(2, dtype=np.int64) for way in ways}
+    found = Comparison(ways, [], scores)
     options = Options()
     for index, waiting in read_ahead(range(len(samples)), samples.__getitem__):
         sample = waiting()
@@ -168,6 +181,13 @@ def compare(
             "prompted": answers.masks,
             "voted": _region_masks(predictions["voted"], labels),
         }
+        if prompter is not None:
+            with meter.step("names"):
+                named_answer = prompter.segment(image)
+            predictions["sam3_instances"] = named_answer.instances
+            predictions["sam3_semantic"] = named_answer.semantic
+            proposals["sam3_instances"] = named_answer.masks
+            proposals["sam3_semantic"] = _region_masks(named_answer.semantic, labels)
         target = torch.from_numpy(truth.astype(np.int64)).to(device)
         for name, prediction in predictions.items():
             prediction = prediction.astype(np.int64)
@@ -177,7 +197,9 @@ def compare(
         show(Seen(index, image, truth, masks, predictions))
         done()
     parameters = {"model": _parameters(segmenter.model), "sam": _parameters(predictor.model)}
-    for way in WAYS:
+    if prompter is not None:
+        parameters["sam3"] = _parameters(prompter.model)
+    for way in ways:
         values = scores[way.name].compute()
         numbers = {key: number_or_none(values[key]) for key in SCORES if key in values}
         hit, expected = recall[way.name].tolist()

@@ -20,6 +20,7 @@ from hfseg.metrics.table import TITLES, TRAINING_METRICS
 from hfseg.sam.masks import SamMasks
 from hfseg.visualization.sam_figures import (
     CLASS_AWARENESS,
+    CLASS_NAMES,
     PLUMBING,
     Row,
     boundary_changes,
@@ -71,17 +72,25 @@ WAYS = (
     ),
 )
 
+SAM3_WAYS = (
+    Way("sam3_instances", "SAM 3 by class names, instances", "names", ("names",), ("sam3",)),
+    Way("sam3_semantic", "SAM 3 by class names, semantic", "names", ("names",), ("sam3",)),
+)
+"""With `--sam3`: no training, the classes come from their names."""
+
 
 @dataclass
 class Comparison:
     """What was measured.
 
     Attributes:
-        rows: the four ways.
+        ways: the four ways, and with SAM 3 two more.
+        rows: what was measured of each way.
         scores: way -> its counts.
         num_masks: sample index -> how many masks SAM has of everything.
     """
 
+    ways: tuple[Way, ...]
     rows: list[Row]
     scores: dict[str, SplitScores]
     num_masks: dict[int, int] = field(default_factory=dict)
@@ -120,6 +129,7 @@ def results_of(
         "model": redacted(wanted.model_name_or_path),
         "sam": redacted(wanted.sam),
         "sam_is_untrained": untrained,
+        "sam3": redacted(wanted.sam3) if wanted.sam3 else None,
         "dataset": redacted(str(data.dataset_name)),
         "split": wanted.split,
         "num_images": count,
@@ -146,7 +156,7 @@ def results_of(
                     )
                 },
             }
-            for way, row in zip(WAYS, found.rows, strict=True)
+            for way, row in zip(found.ways, found.rows, strict=True)
         },
         "figures": figures,
     }
@@ -181,6 +191,8 @@ def _markdown(results: dict[str, Any], found: Comparison) -> str:
     ]
     if results["sam_is_untrained"]:
         lines += [f"**{PLUMBING}**", ""]
+    if results["sam3"]:
+        lines += [f"{CLASS_NAMES}", ""]
     lines += [
         markdown_table(found.rows, SCORES),
         "",
@@ -203,7 +215,9 @@ def _markdown(results: dict[str, Any], found: Comparison) -> str:
 def draw_image(seen: Seen, labels: LabelSet, path: Path, note: str) -> None:
     """The figure of one image, with the score of each way on it."""
     shown = []
-    for way in WAYS:
+    for way in (*WAYS, *SAM3_WAYS):
+        if way.name not in seen.predictions:
+            continue
         scores = SplitScores(labels, TRAINING_METRICS)
         prediction = torch.from_numpy(seen.predictions[way.name].astype(np.int64))
         scores.add(0, prediction, torch.from_numpy(seen.truth.astype(np.int64)))
