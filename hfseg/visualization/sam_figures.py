@@ -39,8 +39,8 @@ CLASS_AWARENESS = (
 )
 CLASS_NAMES = (
     "SAM 3 was asked for each class by its name and trained on none of this data. Instances: all "
-    "it finds, painted with the best score on top. Semantic: at each pixel the class with the largest "
-    "semantic probability times presence. What no class reaches by the threshold is background, or "
+    "it finds, painted with the best score on top. Semantic: at each pixel the class with the "
+    "largest semantic probability times presence. What no class reaches by the threshold is background, or "
     "wrong where the dataset has no such class."
 )
 _PANEL, _DPI = 3.1, 130  # inches, dots an inch
