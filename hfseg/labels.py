@@ -14,6 +14,9 @@ from hfseg.errors import UserError
 IGNORE_INDEX = 255
 """The id of pixels that losses, metrics and figures ignore."""
 
+UNLABELED = -100
+"""Ignored too: what PyTorch's losses ignore by default, and what `Trainer` pads labels with."""
+
 Color = tuple[int, int, int]
 
 # Okabe & Ito (2008), "Color Universal Design": eight colors distinct in any color vision.

@@ -1,6 +1,6 @@
 """Comparison of a semantic model with SAM: the tables, and one figure per image."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,12 +30,6 @@ CLASS_AWARENESS = (
     "after voting (4)."
 )
 _PANEL, _DPI = 3.1, 130  # inches, dots per inch
-_SCORES = {
-    "mean_iou": "mean IoU",
-    "mean_boundary_iou": "Boundary IoU",
-    "mean_boundary_f": "boundary F",
-    "mask_recall": "mask recall",
-}
 
 
 @dataclass(frozen=True)
@@ -45,7 +39,7 @@ class Row:
     Attributes:
         name: of the method.
         classes_from: `model` or `ground truth`.
-        scores: `mean_iou mean_boundary_iou mean_boundary_f mask_recall`, 0-1, None if undefined.
+        scores: metric -> 0-1, or None if undefined; the same metrics in every row.
         seconds: mean per image, over all steps of the method.
         peak_gib: peak memory, including the weights of both models; None if it can't be measured.
         million_parameters: of the networks that the method uses.
@@ -59,21 +53,21 @@ class Row:
     million_parameters: float
 
 
-def table(rows: Sequence[Row]) -> list[list[str]]:
-    """Header and rows, as text."""
-    heading = ["method", "classes from", *_SCORES.values(), "s/image", "peak GiB", "M parameters"]
+def table(rows: Sequence[Row], titles: Mapping[str, str]) -> list[list[str]]:
+    """Header and rows, as text; `titles` selects the metrics and names them."""
+    heading = ["method", "classes from", *titles.values(), "s/image", "peak GiB", "M parameters"]
     lines = [heading]
     for number, row in enumerate(rows, start=1):
-        scores = [_cell(row.scores[key]) for key in _SCORES]
+        scores = [_cell(row.scores[key]) for key in titles]
         peak = "unknown" if row.peak_gib is None else f"{row.peak_gib:.2f}"
         cost = [f"{row.seconds:.3f}", peak, f"{row.million_parameters:.2f}"]
         lines.append([f"{number} {row.name}", row.classes_from, *scores, *cost])
     return lines
 
 
-def terminal_table(rows: Sequence[Row]) -> str:
+def terminal_table(rows: Sequence[Row], titles: Mapping[str, str]) -> str:
     """The table with aligned columns."""
-    lines = table(rows)
+    lines = table(rows, titles)
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     texts = [
         "  ".join(
@@ -85,9 +79,9 @@ def terminal_table(rows: Sequence[Row]) -> str:
     return "\n".join([texts[0], "-" * len(texts[0]), *texts[1:]])
 
 
-def markdown_table(rows: Sequence[Row]) -> str:
+def markdown_table(rows: Sequence[Row], titles: Mapping[str, str]) -> str:
     """The table in Markdown."""
-    heading, *lines = table(rows)
+    heading, *lines = table(rows, titles)
     texts = ["| " + " | ".join(line) + " |" for line in lines]
     rule = "|---|---|" + "---:|" * (len(heading) - 2)
     return "\n".join(["| " + " | ".join(heading) + " |", rule, *texts])

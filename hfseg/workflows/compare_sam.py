@@ -33,6 +33,7 @@ from hfseg.visualization.sam_figures import (
 from hfseg.workflows.evaluate import load_split, results_folder, set_image_size
 from hfseg.workflows.sam_results import (
     METHODS,
+    SCORES,
     Comparison,
     Seen,
     draw_image,
@@ -93,7 +94,7 @@ def compare_sam(options: SamArguments, data: DataArguments) -> dict[str, Any]:
     write_results(folder, results, found)
     if untrained:
         print(UNTRAINED)
-    print(terminal_table(found.rows))
+    print(terminal_table(found.rows, SCORES))
     for sentence in boundary_changes(found.rows):
         print(sentence)
     print(CLASS_AWARENESS)
@@ -177,10 +178,7 @@ def compare(
     parameters = {"model": _parameters(segmenter.model), "sam": _parameters(predictor.model)}
     for method in METHODS:
         values = scores[method.name].compute()
-        numbers = {
-            key: number_or_none(values[key])
-            for key in ("mean_iou", "mean_boundary_iou", "mean_boundary_f")
-        }
+        numbers = {key: number_or_none(values[key]) for key in SCORES if key in values}
         hit, expected = recall[method.name].tolist()
         found.rows.append(
             Row(
