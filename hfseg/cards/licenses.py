@@ -28,7 +28,7 @@ _NVIDIA = License(
     "https://github.com/NVlabs/SegFormer/blob/master/LICENSE",
     "for non-commercial use, such as research and evaluation, also of models trained from them",
 )
-_DINOV3 = Licence(
+_DINOV3 = License(
     "dinov3-license",
     "https://ai.meta.com/resources/models-and-libraries/dinov3-license/",
     "Meta's terms for DINOv3, also of models trained from it",
