@@ -16,7 +16,7 @@ WALLS = (
 
 @dataclass(frozen=True)
 class House:
-    """How a building looks, the same on all its walls; lengths in metres."""
+    """How a building looks, the same on all its walls; lengths in meters."""
 
     wall: Color
     tall: float
@@ -44,9 +44,9 @@ class House:
 def draw_house(
     view: View, house: House, side: int, facade: float, start: float, end: float, light: int
 ) -> None:
-    """A house whose front lies `facade` metres to the left (`side` -1) or right (1) of the camera.
+    """A house whose front lies `facade` meters to the left (`side` -1) or right (1) of the camera.
 
-    It reaches from `start` to `end` metres ahead; `light` is the percent of light on its front.
+    It reaches from `start` to `end` meters ahead; `light` is the percent of light on its front.
     """
     edges = sorted(view.center + side * view.focal * facade / z for z in (start, end))
     left, right = max(int(edges[0]), 0), min(int(edges[1]) + 1, COLUMNS)
@@ -68,7 +68,7 @@ def _draw_wall(
 ) -> None:
     """A wall of a house over the canvas columns left to right.
 
-    `z` is the distance of the wall at each column, `along` the metres along it; `shade` is the
+    `z` is the distance of the wall at each column, `along` the meters along it; `shade` is the
     percent of light on it.
     """
     top = int(view.horizon - view.focal * (house.tall - view.height) / z.min()) - 1
@@ -78,7 +78,7 @@ def _draw_wall(
         return
     slices, _, ys = window
     scale = (z / view.focal)[None, :]
-    up = view.height + (view.horizon - 0.5 - ys).astype(np.float32) * scale  # metres
+    up = view.height + (view.horizon - 0.5 - ys).astype(np.float32) * scale  # meters
     inside = (up >= 0) & (up < house.tall)
 
     bays, storeys = along / house.bay, up / house.storey

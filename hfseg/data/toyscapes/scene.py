@@ -42,7 +42,7 @@ LIGHTS = (
 )
 ASPHALTS = ((86, 86, 92), (102, 100, 100), (72, 74, 80), (110, 107, 102))
 SLABS = ((184, 168, 148), (174, 144, 122), (190, 184, 170))
-FAR = 75.0  # metres to the end of the street
+FAR = 75.0  # meters to the end of the street
 
 
 def _fraction(values: np.ndarray) -> np.ndarray:
@@ -69,7 +69,7 @@ class Scene:
         self.grain = dice.grain((ROWS, COLUMNS)).astype(np.int16)
         self.leaves = (dice.clouds(8) + dice.clouds(4)) >> 1
         self.blobs = dice.clouds(32)
-        # the street, in metres from the camera: the road runs from -left to right
+        # the street, in meters from the camera: the road runs from -left to right
         self.driving = dice.chance(78)
         lanes = dice.between(1, 3)
         width = lanes * dice.uniform(2.9, 3.6) + dice.pick((0.0, 0.0, 2.2))
@@ -134,7 +134,7 @@ class Scene:
         z = (view.focal * view.height / below)[:, None]
         beside = np.arange(COLUMNS, dtype=np.float32) + 0.5 - view.center
         x = beside[None, :] * (z / view.focal)
-        from_left, from_right = x + self.left, self.right - x  # metres onto the road
+        from_left, from_right = x + self.left, self.right - x  # meters onto the road
         onto = np.minimum(from_left, from_right)
         own = onto > 0
         if self.crossing:
