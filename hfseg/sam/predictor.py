@@ -227,13 +227,13 @@ class SamPredictor:
         for (num_points, has_box), members in kinds.items():
             waiting = iter(members)
             while batch := list(islice(waiting, _PROMPTS_AT_ONCE)):
-                asked = [prompts[index] for index in batch]
+                chosen = [prompts[index] for index in batch]
                 with torch.inference_mode():
                     logits, ious = self._decode(
                         embedded,
-                        torch.tensor([p.points for p in asked]) if num_points else None,
-                        torch.tensor([p.point_labels for p in asked]) if num_points else None,
-                        torch.tensor([p.box for p in asked]) if has_box else None,
+                        torch.tensor([p.points for p in chosen]) if num_points else None,
+                        torch.tensor([p.point_labels for p in chosen]) if num_points else None,
+                        torch.tensor([p.box for p in chosen]) if has_box else None,
                         many=num_points == 1 and not has_box,
                     )
                     rows = torch.arange(len(batch), device=ious.device)

@@ -1,4 +1,4 @@
-"""The houses of toyscapes: what one looks like, and how a wall of it is drawn."""
+"""The houses of toyscapes: their appearance, and how their walls are drawn."""
 
 from dataclasses import dataclass
 
@@ -16,13 +16,13 @@ WALLS = (
 
 @dataclass(frozen=True)
 class House:
-    """How a building looks, the same on all its walls; lengths in meters."""
+    """The appearance of a building, equal on all its walls; lengths in meters."""
 
     wall: Color
     tall: float
     storey: float
     bay: float  # from one window to the next
-    glazing: float  # share of a bay that is window
+    glazing: float  # fraction of a bay that is window
     shop: Color | None  # the awning over a shop front
     bricks: bool
     seed: int
@@ -44,7 +44,7 @@ class House:
 def draw_house(
     view: View, house: House, side: int, facade: float, start: float, end: float, light: int
 ) -> None:
-    """A house whose front lies `facade` meters to the left (`side` -1) or right (1) of the camera.
+    """Draw a house whose front is `facade` meters to the left (`side` -1) or right (1) of the camera.
 
     It reaches from `start` to `end` meters ahead; `light` is the percent of light on its front.
     """
@@ -54,7 +54,7 @@ def draw_house(
         columns = np.arange(left, right, dtype=np.float32) + 0.5 - view.center
         z = np.clip(view.focal * facade / np.maximum(side * columns, 1), start, end)
         _draw_wall(view, house, left, right, z, z, light)
-    if start > 1.5:  # the wall at a right angle, seen where the plot before it is empty
+    if start > 1.5:  # the side wall, visible if the plot before it is empty
         left, right = sorted(view.point(side * x, 0, start)[0] for x in (facade, facade + 12))
         left, right = max(left, 0), min(right, COLUMNS)
         if left < right:
