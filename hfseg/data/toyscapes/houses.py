@@ -44,7 +44,7 @@ class House:
 def draw_house(
     view: View, house: House, side: int, facade: float, start: float, end: float, light: int
 ) -> None:
-    """Draw a house whose front is `facade` meters to the left (`side` -1) or right (1) of the camera.
+    """A house whose front is `facade` meters to the left (`side` -1) or right (1) of the camera.
 
     It reaches from `start` to `end` meters ahead; `light` is the percent of light on its front.
     """
