@@ -353,7 +353,7 @@ def test_the_first_row_equals_the_scores_of_evaluate(tmp_path, models, segmentat
         DataArguments(dataset_name="folder", dataset_path=str(segmentation_folder)),
     )
     for key in ("mean_iou", "mean_boundary_iou", "mean_boundary_f"):
-        assert ours["ways"]["model"][key] == theirs[key]
+        assert ours["methods"]["model"][key] == theirs[key]
     assert ours["figures"] == [] and not (tmp_path / "ours" / "figures").exists()
 
 
