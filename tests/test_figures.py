@@ -109,8 +109,8 @@ def test_confusion_rows_are_percent_of_the_true_class(tmp_path):
     np.testing.assert_allclose(shown[2], [25, 0, 75])
     assert shown.mask[1].all()
     assert texts(axes) == ["90", "10", "25", "75"]
-    assert axes.get_ylabel() == "true"
-    assert axes.get_title(loc="left") == "grey: no true pixels"
+    assert axes.get_ylabel() == "ground truth"
+    assert axes.get_title(loc="left") == "gray: not in the ground truth"
 
 
 def test_with_many_classes_the_confusion_matrix_shows_those_that_occur(tmp_path):
@@ -203,4 +203,4 @@ def test_an_error_sheet_is_red_where_the_prediction_is_wrong(tmp_path):
     assert tuple(drawn[height // 2, width // 4]) == (70, 70, 70)
     assert tuple(drawn[height // 2, 3 * width // 4]) == (235, 40, 50)
     legend = [text.get_text() for text in figure.legends[0].get_texts()]
-    assert legend[-2:] == ["right", "wrong"]
+    assert legend[-2:] == ["correct", "wrong"]
