@@ -165,11 +165,11 @@ def test_compare_sam_has_its_rows(sam3, tmp_path: Path) -> None:
         DataArguments(dataset_name="folder", dataset_path=str(data)),
     )  # fmt: skip
     results = json.loads((output / "results.json").read_text())
-    assert list(results["ways"])[4:] == ["sam3_instances", "sam3_semantic"]
+    assert list(results["methods"])[4:] == ["sam3_instances", "sam3_semantic"]
     for name in ("sam3_instances", "sam3_semantic"):
-        way = results["ways"][name]
-        assert way["classes_from"] == "names" and way["seconds_per_image"] > 0
+        way = results["methods"][name]
+        assert way["classes_from"] == "class names" and way["seconds_per_image"] > 0
         assert 0 <= way["mean_iou"] <= 1 and "mean_boundary_iou" in way
     assert results["sam_is_untrained"]
-    assert "asked for each class by its name" in (output / "results.md").read_text()
+    assert "prompted with each class name" in (output / "results.md").read_text()
     assert (output / results["figures"][0]).is_file()

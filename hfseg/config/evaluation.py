@@ -61,7 +61,7 @@ class EvaluationArguments(PredictionArguments):
         metadata={"help": "compare with the mean_iou of its model card; exit 1 if they differ"},
     )
     output_dir: str | None = field(
-        default=None, metadata={"help": "where results go (runs/evaluate/MODEL-DATASET-SPLIT)"}
+        default=None, metadata={"help": "folder of the results (runs/evaluate/MODEL-DATASET-SPLIT)"}
     )
     overwrite_output_dir: bool = field(
         default=False, metadata={"help": "replace the results in --output_dir"}
@@ -100,13 +100,13 @@ class SamArguments:
         default=POINTS_PER_BATCH, metadata={"help": "fewer need less memory"}
     )
     pred_iou_thresh: float = field(
-        default=PRED_IOU_THRESH, metadata={"help": "drop masks whose predicted IoU is not above it"}
+        default=PRED_IOU_THRESH, metadata={"help": "drop masks with a predicted IoU up to this"}
     )
     stability_score_thresh: float = field(
         default=STABILITY_SCORE_THRESH,
-        metadata={"help": "drop masks whose stability is not above it"},
+        metadata={"help": "drop masks with a stability up to this"},
     )
-    num_figures: int = field(default=6, metadata={"help": "images drawn, evenly over the split"})
+    num_figures: int = field(default=6, metadata={"help": "images drawn, evenly spaced"})
     dtype: Literal["fp32", "bf16", "fp16"] = field(
         default="fp32", metadata={"help": "of both models"}
     )
@@ -121,7 +121,7 @@ class SamArguments:
     )
     output_dir: str | None = field(
         default=None,
-        metadata={"help": "where results go (runs/compare_sam/MODEL-SAM-DATASET-SPLIT)"},
+        metadata={"help": "folder of the results (runs/compare_sam/MODEL-SAM-DATASET-SPLIT)"},
     )
     overwrite_output_dir: bool = field(
         default=False, metadata={"help": "replace the results in --output_dir"}
@@ -129,7 +129,7 @@ class SamArguments:
 
     @property
     def everything(self) -> dict[str, Any]:
-        """The options of `SamPredictor.segment_everything` among these."""
+        """The options of `SamPredictor.segment_everything`."""
         names = (
             "points_per_side", "points_per_batch", "pred_iou_thresh", "stability_score_thresh",
         )  # fmt: skip

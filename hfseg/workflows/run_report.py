@@ -1,4 +1,4 @@
-"""What a run leaves in its folder: results, recipe, figures and the model card."""
+"""The output of a run: results, recipe, figures and model card."""
 
 import json
 import math
@@ -38,19 +38,19 @@ _NOT_IN_RECIPE = (
     "output_dir", "resume_from_checkpoint", "overwrite_output_dir", "push_to_hub", "hub_model_id",
     "hub_private_repo", "hub_strategy", "hub_revision", "hub_always_push",
 )  # fmt: skip
-_PICTURES = 3
+_NUM_SHOWN = 3
 
 
 @dataclass
 class Evaluation:
-    """One split, scored.
+    """The scores of one split.
 
     Attributes:
         scores: with the prefix `eval_` or `test_`; `..._mean_iou_interval_95` is [low, high]
-            or None, and `..._mean_iou_interval_note` says what was taken as independent.
-        confusion: (K, K) int64, rows truth.
+            or None, and `..._mean_iou_interval_note` states the units taken as independent.
+        confusion: (K, K) int64, rows ground truth.
         per_image: sample index -> mIoU.
-        absent: classes in neither labels nor predictions.
+        absent: classes that occur in neither labels nor predictions.
     """
 
     scores: dict[str, Any]
@@ -70,7 +70,7 @@ def write_run(
 ) -> None:
     """Write results, `recipe.yaml`, `report/*.png` and the card; print the per-class table.
 
-    With `repo_id`, where the run is pushed to, the card's usage names that.
+    If the run is pushed, the usage in its card names `repo_id`.
     """
     folder = Path(arguments.training.output_dir)
     validation = evaluations["validation"]
@@ -92,30 +92,29 @@ def write_run(
 
 
 def public_recipe(arguments: Arguments) -> dict[str, Any]:
-    """The resolved arguments that repeat the run.
+    """The resolved arguments that repeat the run, in a form that may be published.
 
-    Where it ran is left out, and of local paths all but the last part: the folder is pushed as
-    it stands.
+    Its location is left out, and local paths are reduced to their last component.
     """
-    said = {key: value for key, value in arguments.recipe.items() if key not in _NOT_IN_RECIPE}
-    return redacted_values(dict(sorted(said.items())))
+    kept = {key: value for key, value in arguments.recipe.items() if key not in _NOT_IN_RECIPE}
+    return redacted_values(dict(sorted(kept.items())))
 
 
 def recipe_yaml(arguments: Arguments) -> str:
     """`public_recipe` as the text of `recipe.yaml`."""
     head = f"# repeats the run {Path(arguments.training.output_dir).name!r}: --config recipe.yaml\n"
     local = [
-        f"--{key} (a folder of yours, here {Path(str(value)).name})"
+        f"--{key} (here {Path(str(value)).name})"
         for key, value in arguments.recipe.items()
         if isinstance(value, str) and key not in _NOT_IN_RECIPE and redacted_values(value) != value
     ]
     if local:
-        head += f"# say again on the command line: {', '.join(local)}\n"
+        head += f"# local paths, give them on the command line: {', '.join(local)}\n"
     return head + yaml.safe_dump(public_recipe(arguments), allow_unicode=True)
 
 
 def class_table(labels: LabelSet, evaluations: dict[str, Evaluation]) -> str:
-    """IoU of each class and split, for the terminal."""
+    """IoU per class and split, for the terminal."""
     prefixes = {split: ("eval" if split == "validation" else split) for split in evaluations}
     width = max(len(name) for name in (*labels.names, *TITLES.values()))
     lines = ["class".ljust(width) + "".join(f"{split:>13}" for split in evaluations)]
@@ -133,7 +132,7 @@ def class_table(labels: LabelSet, evaluations: dict[str, Evaluation]) -> str:
 
 
 def _write_json(path: Path, scores: dict[str, Any]) -> None:
-    """NaN is no JSON: the score of an absent class is null."""
+    """JSON has no NaN: the score of an absent class is null."""
     clean = {
         key: None if isinstance(value, float) and math.isnan(value) else value
         for key, value in scores.items()
@@ -184,10 +183,10 @@ def _write_figures(
 
 
 def _shown_samples(per_image: dict[int, float]) -> list[tuple[str, int]]:
-    """The worst images and the ones around the median."""
+    """The images with the lowest scores, and those around the median."""
     ranked = sorted(per_image, key=lambda index: (per_image[index], index))
     ranked = [index for index in ranked if not math.isnan(per_image[index])] or ranked
-    worst = ranked[:_PICTURES]
-    middle = max(len(ranked) // 2 - _PICTURES // 2, 0)
-    typical = [index for index in ranked[middle : middle + _PICTURES] if index not in worst]
+    worst = ranked[:_NUM_SHOWN]
+    middle = max(len(ranked) // 2 - _NUM_SHOWN // 2, 0)
+    typical = [index for index in ranked[middle : middle + _NUM_SHOWN] if index not in worst]
     return [("worst", index) for index in worst] + [("typical", index) for index in typical]
