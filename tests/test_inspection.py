@@ -1,4 +1,4 @@
-"""`inspect_dataset.py` and the cache of resized samples."""
+"""`hfseg inspect` and the cache of resized samples."""
 
 import json
 from pathlib import Path
@@ -16,6 +16,7 @@ from hfseg.data.resized import resized_rows
 from hfseg.data.samples import TrainingSamples
 from hfseg.data.transforms import TrainingTransform
 from hfseg.errors import UserError
+from hfseg.workflows.dataset_report import write_inspection
 
 
 def test_inspection_counts_pixels_images_and_sizes(tmp_path: Path) -> None:
@@ -33,7 +34,7 @@ def test_inspection_counts_pixels_images_and_sizes(tmp_path: Path) -> None:
     np.testing.assert_allclose(np.array(found.weights) * train, train.sum() / 3, rtol=1e-3)
 
 
-def test_inspection_warns_of_shared_pictures_and_absent_classes(tmp_path: Path) -> None:
+def test_inspection_warns_of_shared_images_and_absent_classes(tmp_path: Path) -> None:
     source = tmp_path / "data"
     for split in ("train", "val"):
         make_folder(source / split, count=2)
@@ -44,9 +45,7 @@ def test_inspection_warns_of_shared_pictures_and_absent_classes(tmp_path: Path) 
     assert "class 'door' (3) never occurs" in warnings
 
 
-def test_inspect_dataset_leaves_a_page_with_every_problem(
-    tmp_path: Path, monkeypatch, capsys
-) -> None:
+def test_inspect_writes_a_page_with_every_problem(tmp_path: Path, monkeypatch, capsys) -> None:
     source = make_folder(tmp_path / "data", count=8)
     Image.new("L", (9, 9)).save(source / "masks" / "003.png")
     folder = tmp_path / "report"
@@ -55,10 +54,20 @@ def test_inspect_dataset_leaves_a_page_with_every_problem(
     printed = capsys.readouterr().out
     report = json.loads((folder / "report.json").read_text())
     assert len(report["problems"]) == 1 and "003.png" in report["problems"][0]
-    assert "003.png" in printed and "1 problems" in printed and "ms an image" in printed
-    assert "003.png" in (folder / "report.html").read_text()
+    assert "003.png" in printed and "1 problems" in printed and "ms per image" in printed
+    page = (folder / "report.html").read_text()
+    assert "003.png" in page and page.count("<img") == 2
     for sheet in ("contact_sheet.png", "preview.png"):
         assert Image.open(folder / sheet).width > 600
+
+
+def test_the_page_escapes_names_of_classes(tmp_path: Path) -> None:
+    source = make_folder(tmp_path / "data", count=6)
+    (source / "classes.txt").write_text("ground\n<script>\nroof\n")
+    data, labels = load_dataset("folder", str(source))
+    write_inspection(tmp_path / "report", "a & b", inspect(data, labels), {})
+    page = (tmp_path / "report" / "report.html").read_text()
+    assert "&lt;script&gt;" in page and "<script>" not in page and "a &amp; b" in page
 
 
 def test_cached_pixels_are_those_that_training_resizes_to(tmp_path: Path, caplog) -> None:

@@ -1,11 +1,11 @@
-"""Look at a dataset before training on it: what is in it, and what is wrong with it.
+"""Inspect a dataset before training: its classes, sizes and problems.
 
     hfseg inspect --dataset_name voc --dataset_path VOCdevkit
     hfseg inspect --dataset_name folder --dataset_path DIR --augmentation strong \\
         --crop_size 512 --preview
 
-It prints a table, and writes report.html, report.json and contact_sheet.png (with --preview also
-preview.png, what the augmentation makes of some samples) into --output_dir.
+It prints a table, and writes report.html, report.json and contact_sheet.png into --output_dir, and
+with --preview also preview.png, a sheet of augmented samples.
 """
 
 from hfseg.config.data import DataArguments
@@ -16,10 +16,10 @@ def main(argv: list[str]) -> None:
 
     parser = OptionParser(DataArguments, prog="hfseg inspect", description=__doc__)
     parser.add_argument(
-        "--output_dir", metavar="DIR", help="where the report goes (runs/inspect-NAME)"
+        "--output_dir", metavar="DIR", help="folder of the report (runs/inspect-NAME)"
     )
     parser.add_argument(
-        "--preview", action="store_true", help="draw a sheet of augmented samples as well"
+        "--preview", action="store_true", help="also draw a sheet of augmented samples"
     )
     data, own = parser.parse_groups(argv)
 

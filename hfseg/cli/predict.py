@@ -4,7 +4,7 @@
     hfseg predict --model_name_or_path me/aerial --output_dir out tile.tif --sliding_window 1024
 
 It writes out/masks/NAME.png (class ids, colored when viewed), out/overlays/NAME.jpg and
-out/legend.png. Started again it continues with the images that have no mask yet.
+out/legend.png. Run again, it continues with the images that have no mask yet.
 """
 
 from hfseg.config.evaluation import PredictionArguments
@@ -15,10 +15,8 @@ def main(argv: list[str]) -> None:
 
     parser = OptionParser(PredictionArguments, prog="hfseg predict", description=__doc__)
     parser.add_argument("inputs", nargs="+", metavar="IMAGE_OR_FOLDER")
-    parser.add_argument("--output_dir", metavar="DIR", required=True, help="where masks go")
-    parser.add_argument(
-        "--overwrite", action="store_true", help="replace predictions that are there already"
-    )
+    parser.add_argument("--output_dir", metavar="DIR", required=True, help="target folder")
+    parser.add_argument("--overwrite", action="store_true", help="replace existing predictions")
     options, own = parser.parse_groups(argv)
 
     from hfseg.workflows.predict_files import predict

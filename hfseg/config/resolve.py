@@ -1,4 +1,4 @@
-"""Options over a recipe over the defaults: what a training run is asked to do."""
+"""Resolves the options of a run: flags override the recipe, the recipe overrides the defaults."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -27,7 +27,7 @@ _ALWAYS_IN_RECIPE = (
     "eval_strategy", "save_strategy", "load_best_model_at_end", "metric_for_best_model",
     "save_total_limit", "logging_steps", "report_to", "hub_strategy", "seed",
 )  # fmt: skip
-"""Defaults of ours that differ from transformers': a recipe that repeats a run states them."""
+"""Our defaults that differ from transformers'; the recipe of a run states them."""
 
 
 _DESCRIPTION = """Fine-tune a semantic segmentation model.
@@ -43,13 +43,13 @@ runs/quickstart. Flags of `accelerate launch`, such as --num_processes 4, start 
 
 @dataclass
 class Arguments:
-    """Everything a run was asked for, resolved.
+    """The resolved options of a run.
 
     Attributes:
         data, model, training: the groups of options.
-        recipe: flag -> value of what recipe and options gave: enough to repeat the run.
-        name: name of the recipe, or of dataset and model.
-        command: how the run was started, for its card.
+        recipe: flag -> value, from recipe and options; enough to repeat the run.
+        name: of the recipe, or of dataset and model.
+        command: the command line of the run, for its card.
     """
 
     data: DataArguments
@@ -84,7 +84,7 @@ def parse(argv: Sequence[str]) -> Arguments:
     """The arguments of a run, from its command line; `--help` prints and exits.
 
     Raises:
-        UserError: an unknown flag or key, or a value that is not valid.
+        UserError: an unknown flag or key, or an invalid value.
     """
     parser = training_parser()
     asked_for_help = any(word.startswith(("-h", "--help")) for word in argv)
@@ -98,12 +98,11 @@ def parse(argv: Sequence[str]) -> Arguments:
 def resolve(options: Mapping[str, Any], command: Sequence[str] = ()) -> Arguments:
     """The arguments of a run, from options by name.
 
-    A recipe (`config`) fills in what the options leave out. Without one it is the quickstart's, or
-    that of own data where a dataset or a model is named. A run that is resumed has its own.
+    A recipe (`config`) fills in what the options leave out. Without one it is the quickstart, or
+    `own-data` if a dataset or a model is given. A resumed run keeps its own recipe.
 
     Raises:
-        UserError: an unknown name, a value that is not valid, or one that contradicts the run that
-            is to be resumed.
+        UserError: an unknown name, an invalid value, or one that contradicts the run to resume.
     """
     from hfseg.config.training import SegmentationTrainingArguments
 
@@ -135,7 +134,7 @@ def base_recipe(options: Mapping[str, Any]) -> str:
 
 
 def _values(parser: "OptionParser", options: Mapping[str, Any], base: str | None) -> dict[str, Any]:
-    """Recipe (none if `base` is None) and options by name."""
+    """The values of the recipe `base`, if there is one, and of the options, by name."""
     given = {key: value for key, value in options.items() if value is not None}
     given.pop("config", None)
     recipe = {} if base is None else read_recipe(base)
@@ -147,7 +146,7 @@ def _values(parser: "OptionParser", options: Mapping[str, Any], base: str | None
         recipe.pop("mixed_precision", None)
     if "lr_scheduler_type" in given:
         for key in ("lr_scheduler_kwargs", "lr_gamma", "lr_step_size", "lr_power"):
-            recipe.pop(key, None)  # numbers of the recipe's own schedule
+            recipe.pop(key, None)  # they belong to the recipe's schedule
     values = {}
     for where, part in ((base, recipe), (None, given)):
         for key, value in part.items():
@@ -159,13 +158,13 @@ def _values(parser: "OptionParser", options: Mapping[str, Any], base: str | None
 
 
 def _saving(values: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
-    """Checkpoints follow evaluations where only these were asked for: the best one is kept."""
+    """Checkpoints follow evaluations unless requested otherwise, so that the best one is kept."""
     strategy = plain(given.get("eval_strategy"))
     if strategy in (None, "no") or "save_strategy" in given:
         return {}
     if strategy != "steps" or "save_steps" in given:
         return {"save_strategy": strategy}
-    # transformers evaluates at every log line where it isn't told
+    # by default transformers evaluates whenever it logs
     steps = values.get("eval_steps") or values.get("logging_steps", 10)
     return {"save_strategy": strategy, "save_steps": steps, "eval_steps": steps}
 

@@ -1,4 +1,4 @@
-"""One pass over a dataset: classes, sizes, images and problems."""
+"""`hfseg inspect`: classes, sizes, images and problems of a dataset, in one pass."""
 
 import time
 from pathlib import Path
@@ -22,16 +22,16 @@ def inspect_dataset(
     """Print a table, and write report.html, report.json and contact_sheet.png.
 
     Args:
-        output_dir: where to; `runs/inspect-NAME` if None.
-        preview: also draw preview.png, what the augmentation makes of some samples.
+        output_dir: target folder; None: `runs/inspect-NAME`.
+        preview: also draw preview.png, a sheet of augmented samples.
 
     Raises:
-        UserError: data that can't be read at all.
+        UserError: the data can't be read.
     """
     if data.dataset_name is None:
         raise UserError("no data: give --dataset_name, such as folder with --dataset_path")
     if data.streaming:
-        raise UserError("--streaming can't be inspected: the complete dataset has to be read")
+        raise UserError("--streaming: inspect reads the complete dataset; leave the flag out")
     name = Path(data.dataset_path or data.dataset_name).name
     folder = Path(output_dir or f"runs/inspect-{name}")
     problems: list[str] = []
@@ -56,14 +56,14 @@ def inspect_dataset(
         print(f"- {line}")
     print(
         f"{len(found.problems)} problems, {len(found.warnings)} warnings; reading took "
-        f"{reading:.1f} s (none the second time), inspecting "
-        f"{1000 * found.seconds_per_image:.1f} ms an image"
+        f"{reading:.1f} s (cached for the next time), inspecting "
+        f"{1000 * found.seconds_per_image:.1f} ms per image"
     )
     print(f"written to {folder}/report.html")
 
 
 def _preview(data: DataArguments, rows: Any, labels: LabelSet, path: Path) -> None:
-    """A few samples, each beside what training would see of it in three epochs."""
+    """A few samples, each followed by its augmentations in three epochs."""
     transform = TrainingTransform(data.augmentation, data.crop_size, seed=42)
     size = data.image_size
     train = rows["train"] if "train" in rows else next(iter(rows.values()))
@@ -75,6 +75,6 @@ def _preview(data: DataArguments, rows: Any, labels: LabelSet, path: Path) -> No
             ids = ids.resize(size[::-1], Image.Resampling.NEAREST)
         sheet.add(f"sample {index}", image, np.asarray(ids))
         for epoch in range(3):
-            picture, mask = transform(np.asarray(image), np.asarray(ids), epoch, index)
-            sheet.add(f"sample {index}, epoch {epoch}", Image.fromarray(picture), mask)
+            pixels, mask = transform(np.asarray(image), np.asarray(ids), epoch, index)
+            sheet.add(f"sample {index}, epoch {epoch}", Image.fromarray(pixels), mask)
     sheet.save(path)
