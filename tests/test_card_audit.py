@@ -75,7 +75,16 @@ def test_a_run_at_an_image_size_is_measured_again_at_it(finished_run, tmp_path, 
     recipe = {"config": str(finished_run / "recipe.yaml"), "dataset_path": str(data)}
     run = tmp_path / "run"
     finetune(
-        resolve({**recipe, **options, "output_dir": str(run), "max_steps": 2, "eval_steps": 2})
+        resolve(
+            {
+                **recipe,
+                **options,
+                "output_dir": str(run),
+                "max_steps": 2,
+                "eval_steps": 2,
+                "save_steps": 2,
+            }
+        )
     )
     capsys.readouterr()
     result = measured(run, tmp_path / "out", image_size="48x40", eval_at_image_size=True)
