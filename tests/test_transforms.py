@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.utils.data import DataLoader
 
+from hfseg.data import transforms
 from hfseg.data.samples import EpochSampler, TrainingSamples
 from hfseg.data.transforms import TrainingTransform, parse_size
 from hfseg.errors import UserError
@@ -151,3 +152,17 @@ def test_a_wrong_pipeline_is_told_before_training(
     (tmp_path / "mine.yaml").write_text(text)
     with pytest.raises(UserError, match=complaint):
         TrainingTransform(str(tmp_path / "mine.yaml"), None, 0)
+
+
+def test_random_scaling_keeps_image_and_mask_aligned(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Image and mask hold their own column: where they are aligned, they agree on average."""
+    monkeypatch.setattr(transforms, "_color", lambda strength, p: A.NoOp())
+    column = np.tile(np.arange(160, dtype=np.uint8), (40, 1))
+    shifts = []
+    for index in range(60):
+        transform = TrainingTransform("standard", (30, 60), 0)
+        image, mask = transform(np.repeat(column[..., None], 3, -1), column, 0, index)
+        seen = mask != 255
+        shift = (mask[seen].astype(float) - image[seen][:, 0]).mean()
+        shifts.append(-shift if mask[0, 20] > mask[0, 40] else shift)
+    assert abs(np.mean(shifts)) < 0.1

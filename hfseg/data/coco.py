@@ -116,7 +116,9 @@ def _with_holes(parts: list[Any], united: Any, area: Any) -> Any:
     if not isinstance(area, int | float):
         return united
     odd = np.bitwise_xor.reduce(coco_mask.decode(parts), axis=2)
-    if abs(area - odd.sum()) < abs(area - float(coco_mask.area(united))):
+    # plain ints: an int minus NumPy's unsigned sum wraps around below zero
+    with_holes, without = int(np.count_nonzero(odd)), int(coco_mask.area(united))
+    if abs(area - with_holes) < abs(area - without):
         return coco_mask.encode(np.asfortranarray(odd))
     return united
 

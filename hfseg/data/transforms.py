@@ -76,6 +76,8 @@ def _scale(low: float, high: float) -> A.BasicTransform:
     return A.RandomScale(
         scale_limit=(low - 1, high - 1),
         interpolation=cv2.INTER_LINEAR,
+        # INTER_NEAREST rounds down, which shifts masks by up to half a pixel
+        mask_interpolation=cv2.INTER_NEAREST_EXACT,
         area_for_downscale="image",
         p=1.0,
     )
