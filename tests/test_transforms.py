@@ -173,4 +173,4 @@ def test_random_scaling_keeps_image_and_mask_aligned(
         seen = mask != 255
         shift = (mask[seen].astype(float) - image[seen][:, 0]).mean()
         shifts.append(-shift if mask[0, 20] > mask[0, 40] else shift)
-    assert abs(np.mean(shifts)) < 0.1
+    assert abs(np.mean(shifts)) < 0.15

@@ -2,6 +2,7 @@
 
 import csv
 import json
+from collections.abc import Iterable
 from pathlib import Path
 
 from hfseg.errors import UserError
@@ -27,15 +28,24 @@ def read_label_colors(path: Path) -> list[tuple[str, Color]]:
             ) from error
     if not entries:
         raise UserError(f"{path}: no classes in it; expected lines of `R G B name`")
+    check_colors_differ(path, entries)
+    return entries
+
+
+def check_colors_differ(path: Path, entries: Iterable[tuple[str, Color]]) -> None:
+    """A mask stored in colors can't tell two classes of one color apart.
+
+    Raises:
+        UserError: a color that occurs twice.
+    """
     seen: dict[Color, str] = {}
     for name, color in entries:
         if color in seen:
             raise UserError(
-                f"{path}: {seen[color]!r} and {name!r} have one colour {color}; "
+                f"{path}: {seen[color]!r} and {name!r} have the same color {color}; "
                 "a mask can't tell them apart, so give each its own"
             )
         seen[color] = name
-    return entries
 
 
 def labels_by_value(names: dict[int, str]) -> tuple[LabelSet, dict[int, int]]:

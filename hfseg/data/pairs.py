@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
-from PIL import ExifTags, Image, ImageOps
+from PIL import Image
 
-from hfseg.data.masks import encode_png
+from hfseg.data.image_io import has_eight_bits, upright
+from hfseg.data.masks import MaskDecoder, encode_png
+from hfseg.data.orientation import align, exif_orientation
 from hfseg.data.splits import WHOLE
 from hfseg.errors import UserError
 from hfseg.labels import LabelSet
@@ -32,11 +34,8 @@ Decoder = Callable[[Any], np.ndarray]
 """Turns the mask of a `Pair` into ids, (H, W) uint8."""
 
 # Part of every cache name: raise it when what is stored for the same files changes.
-_CACHE_VERSION = 2
-
-# What `Image.convert("RGB")` gets right by itself; 16-bit grey it would cut off at 255.
-_EIGHT_BIT_MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "HSV", "LAB")
-_SIXTEEN_BIT_MODES = ("I", "I;16", "I;16B", "I;16L")
+CACHE_VERSION = 3
+_SNIFFED = 16
 
 
 @dataclass(frozen=True)
@@ -63,6 +62,13 @@ class Reading:
     decoder: Decoder
     in_time: bool = False
     """Frames of a video: if they have to be divided, then in their order."""
+
+    def sniffed_decoder(self) -> Decoder:
+        """The decoder, set for how the masks are stored by a sample of all splits."""
+        if not isinstance(self.decoder, MaskDecoder):
+            return self.decoder
+        masks = [pair.mask for pairs in self.splits.values() for pair in pairs]
+        return self.decoder.sniff(masks[:: max(1, len(masks) // _SNIFFED)])
 
 
 def list_images(folder: Path) -> dict[str, Path]:
@@ -129,7 +135,8 @@ def build_split(
         on_bad_sample: `stop` at the first sample that can't be used, or `skip` such samples.
 
     Returns:
-        The columns `image` (RGB) and `label` (mode L), and which of the pairs the rows are.
+        The columns `image` (RGB), `label` (mode L) and `frame` (see `orientation.settle`), and
+        which of the pairs the rows are.
 
     Raises:
         UserError: no pairs, an unknown value or colour, or an image and mask of different sizes.
@@ -169,7 +176,8 @@ def cached_dataset(
     if on_bad_sample not in ON_BAD_SAMPLE and not callable(on_bad_sample):
         raise UserError(f"--on_bad_sample {on_bad_sample!r}: choose {' or '.join(ON_BAD_SAMPLE)}")
     skip = on_bad_sample != "stop"
-    columns = {**features(), "problem": datasets.Value("string")}
+    text = datasets.Value("string")
+    columns = {**features(), "problem": text, "frame": text}
     shown = datasets.is_progress_bar_enabled()
     datasets.disable_progress_bars()
     try:
@@ -178,7 +186,7 @@ def cached_dataset(
             features=datasets.Features(columns),
             gen_kwargs={"rows": rows, "arguments": arguments, "skip": skip, "what": split},
             split=datasets.NamedSplit(split),
-            fingerprint=Hasher.hash((split, identity, sorted(arguments), skip, _CACHE_VERSION)),
+            fingerprint=Hasher.hash((split, identity, sorted(arguments), skip, CACHE_VERSION)),
         )
     except DatasetGenerationError as error:
         cause: BaseException | None = error
@@ -204,11 +212,11 @@ def _checked_rows(
     )
     for row in bar:
         try:
-            yield {"problem": None, **(row() if callable(row) else row)}
+            yield {"problem": None, "frame": None, **(row() if callable(row) else row)}
         except UserError as error:
             if not skip:
                 raise
-            yield {"image": None, "label": None, "problem": str(error)}
+            yield {"image": None, "label": None, "problem": str(error), "frame": None}
 
 
 def without_bad_rows(
@@ -247,15 +255,17 @@ def read_pair(pair: Pair, decoder: Decoder) -> dict[str, Any]:
     if not os.path.isfile(pair.mask_path):
         raise UserError(f"{pair.image}: no mask {pair.mask_path} for it; add it or leave both out")
     stored, size, orientation = read_image(pair.image, pair.image)
-    ids = align(decoder(pair.mask), size, orientation, pair.mask_path, Path(pair.image).name)
-    return {"image": stored, "label": {"bytes": encode_png(ids)}}
+    ids, frame = align(
+        decoder(pair.mask), pair.mask, size, orientation, pair.mask_path, Path(pair.image).name
+    )
+    return {"image": stored, "label": {"bytes": encode_png(ids)}, "frame": frame}
 
 
 def read_image(source: str | bytes, name: str) -> tuple[Any, tuple[int, int], int]:
     """Decode an image once; what to store for it, its upright (width, height), its orientation.
 
     What is stored is the path or bytes as they came, unless the decoder of `datasets` would
-    misread them (16-bit grey): then 8-bit PNG bytes.
+    misread them (16-bit grey): then 8-bit PNG bytes, made as for inference (`image_io`).
 
     Raises:
         UserError: a file that is missing, cut off or no image.
@@ -264,51 +274,18 @@ def read_image(source: str | bytes, name: str) -> tuple[Any, tuple[int, int], in
     try:
         with Image.open(opened) as image:
             width, height = image.size
-            orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
+            orientation = exif_orientation(image)
             image.draft("L", (width // 8, height // 8))  # JPEG: every byte is read, few pixels made
             image.load()
             stored: Any = {"bytes": source} if isinstance(source, bytes) else source
-            if image.mode not in _EIGHT_BIT_MODES:
-                stored = {"bytes": encode_png(_to_eight_bits(image, name))}
+            if not has_eight_bits(image):
+                stored = {"bytes": encode_png(np.asarray(upright(image, name)))}
     except FileNotFoundError as error:
         raise UserError(f"{name}: no such file") from error
     except (OSError, SyntaxError, ValueError) as error:
         raise UserError(f"{name}: can't be read as an image ({error}); replace the file") from error
-    size = (height, width) if orientation in (5, 6, 7, 8) else (width, height)
+    size = (height, width) if orientation > 4 else (width, height)
     return stored, size, orientation
-
-
-def _to_eight_bits(image: Image.Image, name: str) -> np.ndarray:
-    if image.mode not in _SIXTEEN_BIT_MODES:
-        raise UserError(f"{name}: pixels of type {image.mode}; save the image with 8 or 16 bits")
-    values = np.asarray(ImageOps.exif_transpose(image)).astype(np.int64)
-    return (values.clip(0, 65535) // 257 if values.max(initial=0) > 255 else values).astype(
-        np.uint8
-    )
-
-
-def align(
-    ids: np.ndarray, size: tuple[int, int], orientation: int, mask_name: str, image_name: str
-) -> np.ndarray:
-    """The ids in the frame of the upright image.
-
-    A photo whose EXIF data turns it by 90 degrees is shown upright everywhere; a mask that was
-    drawn on the unturned pixels has their size, and is turned along.
-
-    Raises:
-        UserError: any other difference in size.
-    """
-    width, height = size
-    if ids.shape == (height, width):
-        return ids
-    if orientation in (5, 6, 7, 8) and ids.shape == (width, height):
-        turned = Image.fromarray(ids)
-        turned.getexif()[ExifTags.Base.Orientation] = orientation
-        return np.asarray(ImageOps.exif_transpose(turned))
-    raise UserError(
-        f"{mask_name}: the mask is {ids.shape[1]} x {ids.shape[0]} but its image "
-        f"{image_name} is {width} x {height}; both must have one size"
-    )
 
 
 def _stamp(path: str) -> tuple[int, int] | None:

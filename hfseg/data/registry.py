@@ -2,7 +2,7 @@
 
 import difflib
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -82,16 +82,31 @@ def load_dataset(
     reading = _read_folder(name, source, label_mode, id2label)
     if reading.in_time:
         plan = replace(plan, by=plan.by or "time")
-    wanted = _needed(split, reading.splits)
-    built = {
-        part: build_split(part, reading.splits[part], reading.decoder, on_bad_sample)
-        for part in wanted
-    }
+    decoder = reading.sniffed_decoder()
+    built = _build(
+        lambda part: build_split(part, reading.splits[part], decoder, on_bad_sample),
+        _needed(split, reading.splits),
+        reading.splits,
+    )
     names = {
         part: [_name(reading.splits[part][row].image, str(source)) for row in kept]
         for part, (_, kept) in built.items()
     }
     return _divided(name, split, built, plan.complete(names)), reading.labels
+
+
+def _build(
+    build: "Callable[[str], tuple[datasets.Dataset, list[int]]]",
+    needed: list[str],
+    every: list[str],
+) -> "dict[str, tuple[datasets.Dataset, list[int]]]":
+    """The needed parts; all of them where only the dataset as a whole can settle a mask's frame."""
+    from hfseg.data.orientation import is_open, settle
+
+    built = {part: build(part) for part in needed}
+    if is_open(built):
+        built |= {part: build(part) for part in every if part not in built}
+    return settle(built)
 
 
 def _name(file: str, folder: str) -> str:
@@ -217,8 +232,8 @@ def _load_hub(
         ), data.labels
     divide = getattr(module, "divide", None)
     own_division = divide is not None and set(data.splits) == {"train", "test"}
-    wanted = list(data.splits) if own_division else _needed(split, data.splits)
-    built = {part: downloaded_split(data, part, on_bad_sample) for part in wanted}
+    needed = list(data.splits) if own_division else _needed(split, data.splits)
+    built = _build(lambda part: downloaded_split(data, part, on_bad_sample), needed, data.splits)
     if own_division:
         division = {
             part: ("test" if part == "test" else "train", list(chosen))
@@ -241,11 +256,13 @@ def _known(split: str, splits: Iterable[str], name: str) -> str:
 def _draw(split: str) -> "datasets.Dataset":
     """One split of toyscapes, drawn once and cached under a hash of the code that draws it."""
     from hfseg.data import toyscapes
+    from hfseg.data.orientation import settle
     from hfseg.data.pairs import cached_dataset
 
     code = [path.read_bytes() for path in sorted(Path(toyscapes.__file__).parent.glob("*.py"))]
     rows = {"split": split, "count": toyscapes.SPLITS[split]}
-    return cached_dataset(split, _scene_rows, rows, [toyscapes.SPLITS, *code])[0]
+    built = cached_dataset(split, _scene_rows, rows, [toyscapes.SPLITS, *code])
+    return settle({split: built})[split][0]
 
 
 def _scene_rows(split: str, count: int) -> Iterator[dict[str, Any]]:

@@ -1,7 +1,8 @@
 """ADE20K, the SceneParse150 benchmark: 150 classes; 0 in the raw masks is "other" and ignored.
 
 Official layout: `ADEChallengeData2016/{images,annotations}/{training,validation}/`, masks in mode
-L. Names: the first synonym of `objectInfo150.csv`; colours: those of MMSegmentation.
+L. Names: the first synonym of `objectInfo150.csv`; colors: those of MMSegmentation,
+except that skyscraper has one of its own (there it shares the color of road).
 """
 
 from pathlib import Path
@@ -81,7 +82,7 @@ _TABLE = """
 235 12 255 counter
 160 150 20 sand
 0 163 255 sink
-140 140 140 skyscraper
+140 120 240 skyscraper
 250 10 15 fireplace
 20 255 0 refrigerator
 31 255 0 grandstand

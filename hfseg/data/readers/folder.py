@@ -8,6 +8,7 @@ from PIL import Image
 
 from hfseg.data.class_tables import (
     IGNORED_NAMES,
+    check_colors_differ,
     labels_by_value,
     read_classes_csv,
     read_label_colors,
@@ -48,7 +49,7 @@ def read(folder: Path, id2label: str | None = None) -> Reading:
     splits = dict(_split_folders(folder)) or {WHOLE: _pairs(folder)}
     every = [pair.mask for pairs in splits.values() for pair in pairs]
     labels, decoder = _labels(folder, every, id2label)
-    return Reading(splits, labels, decoder.sniff(every[:: max(1, len(every) // _SNIFFED)]))
+    return Reading(splits, labels, decoder)
 
 
 def _split_folders(folder: Path) -> Iterator[tuple[str, list[Pair]]]:
@@ -135,9 +136,9 @@ def _from_csv(path: Path) -> tuple[LabelSet, MaskDecoder]:
     try:
         if {"r", "g", "b"} <= rows[0].keys():
             name = next(key for key in ("name", "class", "label") if key in rows[0])
-            return _from_colors(
-                [(row[name], (int(row["r"]), int(row["g"]), int(row["b"]))) for row in rows]
-            )
+            entries = [(row[name], (int(row["r"]), int(row["g"]), int(row["b"]))) for row in rows]
+            check_colors_differ(path, entries)
+            return _from_colors(entries)
         values = {int(row["pixel value"]): row["class"] for row in rows}
     except (KeyError, ValueError, StopIteration) as error:
         raise UserError(

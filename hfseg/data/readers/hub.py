@@ -17,9 +17,10 @@ import numpy as np
 from hfseg.data.class_tables import labels_by_value, read_id2label, read_label_table
 from hfseg.data.info import HubSource
 from hfseg.data.masks import MaskDecoder, encode_png
+from hfseg.data.orientation import align, settle
 from hfseg.data.pairs import (
+    CACHE_VERSION,
     OnBadSample,
-    align,
     cached_dataset,
     features,
     read_image,
@@ -82,10 +83,15 @@ class HubDataset:
         Raises: UserError: an image or mask that can't be used; `where` names the row.
         """
         stored, size, orientation = read_image(*image_source(row[self.image_column], where))
-        ids = self.decoder(mask_source(row[self.label_column], where), where)
-        label = encode_png(align(ids, size, orientation, where, "in the same row"))
+        mask = mask_source(row[self.label_column], where)
+        ids = self.decoder(mask, where)
+        ids, frame = align(ids, mask, size, orientation, where, "in the same row")
         image = {"path": stored, "bytes": None} if isinstance(stored, str) else stored
-        return {"image": {"path": None, **image}, "label": {"path": None, "bytes": label}}
+        return {
+            "image": {"path": None, **image},
+            "label": {"path": None, "bytes": encode_png(ids)},
+            "frame": frame,
+        }
 
     def rows(self, split: str) -> Iterator[Any]:
         """The rows of a split, each as a function that reads it (for `cached_dataset`)."""
@@ -284,16 +290,24 @@ def downloaded_split(
         except UserError as error:
             if not skip:
                 raise
-            return {"label": None, "converted": False, "problem": str(error)}
-        before, after = row[data.image_column]["bytes"], read["image"]["bytes"]
-        return {"label": read["label"], "converted": after != before, "problem": None}
+            return {"label": None, "converted": False, "problem": str(error), "frame": None}
+        before, after = row[data.image_column]["bytes"], read.pop("image")["bytes"]
+        return {**read, "converted": after != before, "problem": None}
 
     columns = {
         "label": features()["label"],
         "converted": datasets.Value("bool"),
         "problem": datasets.Value("string"),
+        "frame": datasets.Value("string"),
     }
-    identity = (raw._fingerprint, data.decoder, data.image_column, data.label_column, skip)
+    identity = (
+        CACHE_VERSION,
+        raw._fingerprint,
+        data.decoder,
+        data.image_column,
+        data.label_column,
+        skip,
+    )
     shown = datasets.is_progress_bar_enabled()
     datasets.disable_progress_bars()
     try:
@@ -322,7 +336,8 @@ def downloaded_split(
 def streamed_split(data: HubDataset, split: str, on_bad_sample: OnBadSample) -> "datasets.Dataset":
     """A streamed split, read to its end and kept: for validation, which has to be complete."""
     identity = (data.name, split, data.decoder, data.image_column, data.label_column)
-    return cached_dataset(split, data.rows, {"split": split}, identity, on_bad_sample)[0]
+    built = cached_dataset(split, data.rows, {"split": split}, identity, on_bad_sample)
+    return settle({split: built})[split][0]
 
 
 def id2label_json(labels: LabelSet) -> str:
