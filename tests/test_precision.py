@@ -3,9 +3,9 @@
 import pytest
 import torch
 
+from hfseg.config.resolve import parse
 from hfseg.errors import UserError
 from hfseg.training import precision
-from hfseg.training.parse import parse
 from hfseg.training.precision import Hardware, choose_precision, detect_hardware
 
 MACHINES = {
