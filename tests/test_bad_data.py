@@ -91,7 +91,7 @@ def test_two_classes_with_the_same_color_are_refused(tmp_path: Path) -> None:
 
 
 def test_an_empty_folder_is_told(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="no folder images/"):
+    with pytest.raises(UserError, match="no folder images/ in it"):
         load_dataset("folder", str(tmp_path))
     (tmp_path / "images").mkdir()
     (tmp_path / "masks").mkdir()

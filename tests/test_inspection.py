@@ -11,6 +11,7 @@ from transformers import SegformerImageProcessor
 
 from hfseg import load_dataset
 from hfseg.data.checks import inspect
+from hfseg.data.dataset import LoadOptions, read_dataset
 from hfseg.data.resized import resized_rows
 from hfseg.data.samples import TrainingSamples
 from hfseg.data.transforms import TrainingTransform
@@ -19,8 +20,7 @@ from hfseg.errors import UserError
 
 def test_inspection_counts_pixels_images_and_sizes(tmp_path: Path) -> None:
     source = make_folder(tmp_path / "data", count=10)
-    data, labels = load_dataset("folder", str(source))
-    found = inspect(data, labels)
+    found = inspect(read_dataset("folder", str(source)))
     masks = [np.array(Image.open(file)) for file in (source / "masks").iterdir()]
     for index in range(3):
         pixels = sum(summary.pixels[index] for summary in found.splits.values())
@@ -37,9 +37,10 @@ def test_inspection_warns_of_shared_pictures_and_absent_classes(tmp_path: Path) 
     for split in ("train", "val"):
         make_folder(source / split, count=2)
     (source / "classes.txt").write_text("ground\nwall\nroof\ndoor\n")
-    data, labels = load_dataset("folder", str(source))
-    warnings = " | ".join(inspect(data, labels).warnings)
-    assert "validation sample 0 is the same picture as train sample 0: the splits" in warnings
+    report = LoadOptions(on_bad_sample="report")
+    warnings = " | ".join(inspect(read_dataset("folder", str(source), options=report)).warnings)
+    assert "val/images/000.png: the same image as train/images/000.png of train, so" in warnings
+    assert "2 of 2 images of validation are near-duplicates of training images" in warnings
     assert "class 'door' (3) never occurs" in warnings
 
 
@@ -57,7 +58,7 @@ def test_inspect_dataset_leaves_a_page_with_every_problem(
     printed = capsys.readouterr().out
     report = json.loads((folder / "report.json").read_text())
     assert len(report["problems"]) == 1 and "003.png" in report["problems"][0]
-    assert "003.png" in printed and "1 problems" in printed and "ms an image" in printed
+    assert "003.png" in printed and "1 problems" in printed and "ms per image" in printed
     assert "003.png" in (folder / "report.html").read_text()
     for sheet in ("contact_sheet.png", "preview.png"):
         assert Image.open(folder / sheet).width > 600

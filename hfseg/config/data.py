@@ -43,6 +43,12 @@ class DataArguments:
         default=None,
         metadata={"help": "file with class names: labels.json, id2label.json or one name per line"},
     )
+    label_map: list[str] = field(
+        default_factory=list,
+        metadata={
+            "help": "what raw mask values mean, as VALUE=CLASS or VALUE=ignore, such as 255=road",
+        },
+    )
     train_val_test_split: Fractions = field(
         default=Fractions("0.8,0.1,0.1"),
         metadata={"help": "fractions of train, validation and test for data without splits"},
@@ -111,6 +117,7 @@ class DataArguments:
         """The keyword arguments of `hfseg.load_dataset` among these."""
         names = (
             "label_mode", "train_val_test_split", "split_seed", "split_by", "id2label",
-            "image_column", "label_column", "dataset_config", "streaming", "on_bad_sample",
+            "image_column", "label_column", "label_map", "dataset_config", "streaming",
+            "on_bad_sample",
         )  # fmt: skip
         return {name: getattr(self, name) for name in names}

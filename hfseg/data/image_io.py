@@ -152,6 +152,13 @@ def grey_range(image: Image.Image) -> int:
     return (1 << min(int(bits), 16)) - 1
 
 
+def deep_grey_peak(image: Image.Image) -> float | None:
+    """The fraction of its range that deep grey uses; None for other images."""
+    if not image.mode.startswith("I"):
+        return None
+    return float(np.asarray(image).max(initial=0)) / grey_range(image)
+
+
 def upright(image: Image.Image, what: str) -> Image.Image:
     """The image turned as its EXIF data says, deep grey scaled to mode L by `grey_range`.
 

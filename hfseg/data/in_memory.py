@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image
 
 from hfseg.data.masks import encode_png
-from hfseg.data.pairs import features
+from hfseg.data.rows import features
 from hfseg.errors import UserError
 
 if TYPE_CHECKING:

@@ -65,6 +65,10 @@ class MaskDecoder:
             ignore_index=labels.ignore_index,
         )
 
+    def with_ids(self, ids: Mapping[int, int]) -> "MaskDecoder":
+        """This decoder for masks whose raw values mean `ids`, whatever color they have."""
+        return replace(self, ids=tuple(sorted(ids.items())), palette_holds_colors=False)
+
     def sniff(self, sample: Iterable[MaskSource]) -> "MaskDecoder":
         """This decoder, set for how the masks of a dataset are stored, decided once for all.
 
@@ -255,10 +259,14 @@ def is_lossy(path: str | Path) -> bool:
         return False
 
 
-def open_image(source: str | Path) -> Image.Image:
-    """Open and decode an image file; a file that can't be read is a `UserError` with its name."""
+def open_image(source: str | Path | bytes) -> Image.Image:
+    """Open and decode an image file or its bytes.
+
+    Raises:
+        UserError: a file that can't be read, with its name.
+    """
     try:
-        image = Image.open(source)
+        image = Image.open(io.BytesIO(source) if isinstance(source, bytes) else source)
         image.load()
     except FileNotFoundError as error:
         raise UserError(f"{source}: no such file") from error

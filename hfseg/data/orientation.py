@@ -6,10 +6,9 @@ Everything shows a photo upright, and so do we. Its mask follows these rules:
 2. A photo turned by 90 degrees that is not square shows it: the mask has one size or the other.
 3. For others (square, mirrored, turned by 180 degrees) the masks of rule 2 decide, once for the
    dataset. Where there are none, or they disagree, masks count as drawn on the upright photo. What
-   was decided is logged.
+   was decided is reported.
 """
 
-import logging
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
@@ -23,13 +22,8 @@ from hfseg.errors import UserError
 if TYPE_CHECKING:
     import datasets
 
-logger = logging.getLogger("hfseg")
-
 UPRIGHT, STORED = "upright", "stored"
 _SIDEWAYS = (5, 6, 7, 8)
-
-Built = Mapping[str, "tuple[datasets.Dataset, list[int]]"]
-"""Split -> its rows, and which of the given samples they are."""
 
 
 def exif_orientation(image: Image.Image) -> int:
@@ -91,36 +85,35 @@ def align(
     )
 
 
-def is_open(built: Built) -> bool:
+def is_open(built: "Mapping[str, datasets.Dataset]") -> bool:
     """Whether there are masks whose own size does not tell in which frame they were drawn."""
     return any(
         frame not in (None, UPRIGHT, STORED)
-        for rows, _ in built.values()
+        for rows in built.values()
         for frame in rows.unique("frame")
     )
 
 
-def settle(built: Built) -> "dict[str, tuple[datasets.Dataset, list[int]]]":
-    """Decide rule 3 for all splits, and drop the column `frame`."""
-    frames = Counter(frame for rows, _ in built.values() for frame in rows["frame"][:] if frame)
-    unsure = {frame: count for frame, count in frames.items() if frame not in (UPRIGHT, STORED)}
-    turn = bool(unsure) and frames[STORED] > 0 and not frames[UPRIGHT]
+def settle(
+    built: "Mapping[str, datasets.Dataset]",
+) -> "tuple[dict[str, datasets.Dataset], list[str]]":
+    """Decide rule 3 for all splits; the splits with their masks turned, and what was decided."""
+    frames = Counter(frame for rows in built.values() for frame in rows["frame"][:] if frame)
+    unsure = sum(n for frame, n in frames.items() if frame not in (UPRIGHT, STORED))
+    turn = unsure > 0 and frames[STORED] > 0 and not frames[UPRIGHT]
+    found = []
     if frames[STORED]:
-        logger.warning(
-            "%d masks were drawn on photos as stored, not upright: turned as EXIF data says",
-            frames[STORED] + (sum(unsure.values()) if turn else 0),
+        count = frames[STORED] + (unsure if turn else 0)
+        found.append(
+            f"{count} masks were drawn on photos as stored, not upright: turned as EXIF data says"
         )
     if unsure and not turn:
-        logger.warning(
-            "%d photos have an EXIF orientation that the size of their masks can't confirm: the "
-            "masks are read as drawn on the upright photo; look at `hfseg inspect`, and where they "
-            "are turned save the photos upright (`mogrify -auto-orient`)",
-            sum(unsure.values()),
+        found.append(
+            f"{unsure} photos have an EXIF orientation that the size of their masks can't confirm: "
+            "the masks are read as drawn on the upright photo; look at them with `hfseg inspect`, "
+            "and where they are turned save the photos upright (`mogrify -auto-orient`)"
         )
-    return {
-        split: (_turned_rows(rows) if turn else rows.remove_columns("frame"), kept)
-        for split, (rows, kept) in built.items()
-    }
+    return {s: _turned_rows(rows) if turn else rows for s, rows in built.items()}, found
 
 
 def _turned_rows(rows: "datasets.Dataset") -> "datasets.Dataset":
@@ -134,10 +127,11 @@ def _turned_rows(rows: "datasets.Dataset") -> "datasets.Dataset":
             return {"label": row["label"]}
         return {"label": {"bytes": encode_png(turned(np.asarray(row["label"]), int(row["frame"])))}}
 
+    others = [column for column in rows.column_names if column != "label"]
     labels = rows.select_columns(["label", "frame"]).map(
         turn,
         remove_columns=["frame"],
         features=datasets.Features({"label": rows.features["label"]}),
         new_fingerprint=Hasher.hash((rows._fingerprint, "turned")),
     )
-    return datasets.concatenate_datasets([rows.select_columns(["image"]), labels], axis=1)
+    return datasets.concatenate_datasets([rows.select_columns(others), labels], axis=1)

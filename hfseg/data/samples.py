@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset, Sampler
 
+from hfseg.data.rows import sample_names
 from hfseg.data.transforms import Size, TrainingTransform
 from hfseg.errors import UserError
 
@@ -104,7 +105,8 @@ def read_example(data: "datasets.Dataset", index: int) -> tuple[np.ndarray, np.n
     try:
         row = data[index]
     except (OSError, SyntaxError) as error:
-        raise UserError(f"sample {index}: the image can't be read ({error})") from error
+        name = sample_names(data, "the")[index]
+        raise UserError(f"{name}: the image can't be read ({error})") from error
     return np.array(row["image"]), np.array(row["label"])
 
 

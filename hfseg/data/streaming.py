@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from torch.utils.data import IterableDataset
 
-from hfseg.data.pairs import OnBadSample, features
-from hfseg.data.readers.hub import HubDataset
+from hfseg.data.hub import HubDataset
+from hfseg.data.rows import features
 from hfseg.data.samples import resize_pair
 from hfseg.data.transforms import TrainingTransform
 from hfseg.errors import UserError
@@ -23,7 +23,7 @@ SHUFFLE_BUFFER = 128
 
 
 def training_stream(
-    data: HubDataset, on_bad_sample: OnBadSample, seed: int = 0
+    data: HubDataset, skip_bad_samples: bool, seed: int = 0
 ) -> "datasets.IterableDataset":
     """The training split as a shuffled stream with the columns `image`, `label` and `key`.
 
@@ -32,13 +32,11 @@ def training_stream(
     """
     import datasets
 
-    skip = on_bad_sample != "stop"
-
     def read(row: dict[str, Any]) -> dict[str, Any]:
         try:
             sample = data.read_row(row, f"{data.name}, train")
         except UserError:
-            if not skip:
+            if not skip_bad_samples:
                 raise
             return {"image": None, "label": None, "key": None}
         stored = sample["image"]["bytes"] or str(sample["image"]["path"]).encode()
@@ -50,7 +48,11 @@ def training_stream(
     # shuffled before anything is decoded, so that the buffer holds files and not pixels
     raw = data.splits["train"].shuffle(seed=seed, buffer_size=SHUFFLE_BUFFER)
     stream = raw.map(read, remove_columns=[data.image_column, data.label_column], features=columns)
-    return stream.filter(lambda key: key is not None, input_columns=["key"]) if skip else stream
+    return (
+        stream.filter(lambda key: key is not None, input_columns=["key"])
+        if skip_bad_samples
+        else stream
+    )
 
 
 class StreamedTrainingSamples(IterableDataset[dict[str, Any]]):

@@ -10,6 +10,7 @@ from pathlib import Path
 from hfseg.data.info import DatasetInfo, HubSource
 from hfseg.data.masks import MaskDecoder
 from hfseg.data.pairs import Reading, list_images, pair_by_stem
+from hfseg.data.readers import ReadOptions
 from hfseg.errors import UserError
 from hfseg.labels import IGNORE_INDEX, LabelSet
 
@@ -197,7 +198,7 @@ def labels(label_mode: str | None = None) -> tuple[LabelSet, MaskDecoder]:
     return label_set, MaskDecoder.for_labels(label_set, ids=ids)
 
 
-def read(folder: Path, label_mode: str | None = None) -> Reading:
+def read(folder: Path, options: ReadOptions) -> Reading:
     """The pairs of `ADEChallengeData2016`, or of a folder that holds it."""
     root = folder / "ADEChallengeData2016"
     root = root if root.is_dir() else folder
