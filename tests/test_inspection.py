@@ -10,7 +10,7 @@ from PIL import Image
 from transformers import SegformerImageProcessor
 
 from hfseg import load_dataset
-from hfseg.data.checks import inspect
+from hfseg.data.checks import by_kind, count_specks, inspect
 from hfseg.data.dataset import LoadOptions, read_dataset
 from hfseg.data.resized import resized_rows
 from hfseg.data.samples import TrainingSamples
@@ -54,7 +54,9 @@ def test_inspect_dataset_leaves_a_page_with_every_problem(
     script = runpy.run_path(str(REPOSITORY / "scripts" / "inspect_dataset.py"))
     folder = tmp_path / "report"
     flags = ["--dataset_name", "folder", "--dataset_path", str(source), "--preview"]
-    script["main"]([*flags, "--output_dir", str(folder), "--augmentation", "roboflow"])
+    with pytest.raises(SystemExit) as left:  # training would stop
+        script["main"]([*flags, "--output_dir", str(folder), "--augmentation", "roboflow"])
+    assert left.value.code == 1
     printed = capsys.readouterr().out
     report = json.loads((folder / "report.json").read_text())
     assert len(report["problems"]) == 1 and "003.png" in report["problems"][0]
@@ -87,3 +89,31 @@ def test_a_cache_that_does_not_fit_is_told_before_it_is_written(
     monkeypatch.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": 1000})())
     with pytest.raises(UserError, match=r"need 0\.00 GB on disk, but"):
         resized_rows(data["train"], processor)
+
+
+def test_problems_are_grouped_by_what_they_say() -> None:
+    sentences = [f"masks/{i}.png: value {i} occurs in {3 * i} pixels" for i in range(5)]
+    sentences += ["a.png: no mask b.png for it"]
+    assert [len(group) for group in by_kind(sentences)] == [5, 1]
+
+
+def test_inspect_prints_three_examples_of_each_kind_of_problem(tmp_path: Path, capsys) -> None:
+    from hfseg.cli.inspect import main
+
+    source = make_folder(tmp_path / "data", count=12)
+    for index in range(5):
+        Image.new("L", (64, 40 + index)).save(source / "masks" / f"{index:03d}.png")
+    (source / "masks" / "008.png").unlink()
+    with pytest.raises(SystemExit) as left:
+        main(["--dataset_name", "folder", "--dataset_path", str(source),
+              "--output_dir", str(tmp_path / "report")])  # fmt: skip
+    printed = capsys.readouterr().out
+    assert left.value.code == 1 and "6 problems" in printed
+    assert printed.count("both must have one size") == 3 and "and 2 more like these" in printed
+    assert printed.count("no mask") == 1
+
+
+def test_a_speck_is_a_pixel_that_no_neighbor_resembles() -> None:
+    ids = np.zeros((8, 9), np.uint8)
+    ids[2, 2], ids[5, 5:7], ids[0, 0], ids[7, 8] = 1, 2, 3, 255
+    assert count_specks(ids, 255) == 2

@@ -33,6 +33,7 @@ from hfseg.data.rows import (
     cached_rows,
     fact_features,
     features,
+    quiet_datasets,
     read_row,
 )
 from hfseg.data.splits import SPLIT_ALIASES, WHOLE, SplitPlan
@@ -158,9 +159,7 @@ class HubDataset:
             "converted": datasets.Value("bool"),
         }
         identity = (CACHE_VERSION, raw._fingerprint, *read_as)
-        shown = datasets.is_progress_bar_enabled()
-        datasets.disable_progress_bars()
-        try:
+        with quiet_datasets():
             decoded = raw.map(
                 decode,
                 with_indices=True,
@@ -168,16 +167,15 @@ class HubDataset:
                 features=datasets.Features(columns),
                 new_fingerprint=Hasher.hash(identity),
             )
-        finally:
-            if shown:
-                datasets.enable_progress_bars()
-        if any(decoded["converted"]):
-            return cached_rows(split, self.rows, {"split": split}, ("converted", identity))
-        images = raw.select_columns([self.image_column])
-        if self.image_column != "image":
-            images = images.rename_column(self.image_column, "image")
-        images = images.cast_column("image", features()["image"])
-        return datasets.concatenate_datasets([images, decoded.remove_columns("converted")], axis=1)
+            if any(decoded["converted"]):
+                return cached_rows(split, self.rows, {"split": split}, ("converted", identity))
+            images = raw.select_columns([self.image_column])
+            if self.image_column != "image":
+                images = images.rename_column(self.image_column, "image")
+            images = images.cast_column("image", features()["image"])
+            return datasets.concatenate_datasets(
+                [images, decoded.remove_columns("converted")], axis=1
+            )
 
 
 def open_hub_dataset(

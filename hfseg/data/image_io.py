@@ -169,8 +169,8 @@ def upright(image: Image.Image, what: str) -> Image.Image:
         return ImageOps.exif_transpose(image)
     if not image.mode.startswith("I"):
         raise UserError(
-            f"{what} has pixels of type {image.mode} without a defined range: "
-            "save it with 8 or 16 bits"
+            f"{what} has {'floating-point' if image.mode == 'F' else image.mode} pixels without a "
+            "defined range: save it with 8 or 16 bits"
         )
     largest = grey_range(image)
     # convert("RGB") would clip at 255 and show nearly everything white

@@ -7,6 +7,7 @@ no file is read twice and a cached dataset tells the same as a fresh one.
 import io
 import os
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -180,9 +181,7 @@ def cached_rows(
     import datasets
     from datasets.fingerprint import Hasher
 
-    shown = datasets.is_progress_bar_enabled()
-    datasets.disable_progress_bars()
-    try:
+    with quiet_datasets():
         return datasets.Dataset.from_generator(
             _generate,
             features=datasets.Features({**features(), **fact_features()}),
@@ -190,6 +189,17 @@ def cached_rows(
             split=datasets.NamedSplit(split),
             fingerprint=Hasher.hash((split, identity, CACHE_VERSION)),
         )
+
+
+@contextmanager
+def quiet_datasets() -> Iterator[None]:
+    """Without the progress bars of `datasets`, which tell of internal steps."""
+    import datasets
+
+    shown = datasets.is_progress_bar_enabled()
+    datasets.disable_progress_bars()
+    try:
+        yield
     finally:
         if shown:
             datasets.enable_progress_bars()

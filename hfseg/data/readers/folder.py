@@ -90,17 +90,20 @@ def _from_colors(reading: Reading, entries: Sequence[tuple[str, Color]]) -> Read
 
 def _from_csv(reading: Reading, path: Path) -> Reading:
     rows = read_classes_csv(path)
+    entries: list[tuple[str, Color]] = []
     try:
         if {"r", "g", "b"} <= rows[0].keys():
             name = next(key for key in ("name", "class", "label") if key in rows[0])
             entries = [(row[name], (int(row["r"]), int(row["g"]), int(row["b"]))) for row in rows]
-            check_colors_differ(path, entries)
-            return _from_colors(reading, entries)
-        values = {int(row["pixel value"]): row["class"] for row in rows}
+        else:
+            values = {int(row["pixel value"]): row["class"] for row in rows}
     except (KeyError, ValueError, StopIteration) as error:
         raise UserError(
             f"{path}: expected the columns `name,r,g,b` or `Pixel Value, Class`"
         ) from error
+    if entries:
+        check_colors_differ(path, entries)
+        return _from_colors(reading, entries)
     labels, ids, ignored = labels_by_value(values)
     decoder = MaskDecoder.for_labels(labels, ids=ids)
     return replace(reading, labels=labels, decoder=decoder, ignored=ignored, guessed=not ids)
