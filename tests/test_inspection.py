@@ -1,15 +1,16 @@
-"""`inspect_dataset.py` and the cache of resized samples."""
+"""`hfseg inspect` and the cache of resized samples."""
 
 import json
 from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import REPOSITORY, make_folder
+from conftest import make_folder
 from PIL import Image
 from transformers import SegformerImageProcessor
 
 from hfseg import load_dataset
+from hfseg.cli.inspect import main
 from hfseg.data.checks import by_kind, count_specks, inspect
 from hfseg.data.dataset import LoadOptions, read_dataset
 from hfseg.data.resized import resized_rows
@@ -44,18 +45,13 @@ def test_inspection_warns_of_shared_pictures_and_absent_classes(tmp_path: Path) 
     assert "class 'door' (3) never occurs" in warnings
 
 
-def test_inspect_dataset_leaves_a_page_with_every_problem(
-    tmp_path: Path, monkeypatch, capsys
-) -> None:
-    import runpy
-
+def test_inspect_leaves_a_page_with_every_problem(tmp_path: Path, capsys) -> None:
     source = make_folder(tmp_path / "data", count=8)
     Image.new("L", (9, 9)).save(source / "masks" / "003.png")
-    script = runpy.run_path(str(REPOSITORY / "scripts" / "inspect_dataset.py"))
     folder = tmp_path / "report"
     flags = ["--dataset_name", "folder", "--dataset_path", str(source), "--preview"]
     with pytest.raises(SystemExit) as left:  # training would stop
-        script["main"]([*flags, "--output_dir", str(folder), "--augmentation", "roboflow"])
+        main([*flags, "--output_dir", str(folder), "--augmentation", "roboflow"])
     assert left.value.code == 1
     printed = capsys.readouterr().out
     report = json.loads((folder / "report.json").read_text())
@@ -98,8 +94,6 @@ def test_problems_are_grouped_by_what_they_say() -> None:
 
 
 def test_inspect_prints_three_examples_of_each_kind_of_problem(tmp_path: Path, capsys) -> None:
-    from hfseg.cli.inspect import main
-
     source = make_folder(tmp_path / "data", count=12)
     for index in range(5):
         Image.new("L", (64, 40 + index)).save(source / "masks" / f"{index:03d}.png")
