@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from PIL import Image
 
 from hfseg.data import first_aid, orientation
+from hfseg.data.cache import check_cache
 from hfseg.data.info import HubSource
 from hfseg.data.label_map import LabelMap, parse_label_map
 from hfseg.data.readers import DATASETS, ReadOptions, dataset_info, reader
@@ -91,7 +92,7 @@ class LoadedDataset:
 
 
 def load_dataset(
-    name: "str | datasets.DatasetDict | datasets.Dataset",
+    name: Any,
     source: str | None = None,
     split: str | None = None,
     *,
@@ -114,7 +115,8 @@ def load_dataset(
 
     Args:
         name: a built-in dataset (`hfseg.data.DATASETS`), `coco`, `folder`, a Hub id, a local
-            folder in the Hub's format or from `save_to_disk`, or a dataset in memory.
+            folder in the Hub's format or from `save_to_disk`; or a dataset in memory: a
+            `DatasetDict`, a `Dataset`, or what `in_memory.from_torch` reads.
         source: the data's folder, or another Hub id for a built-in dataset (`--dataset_path`).
         split: only this split (still inside a `DatasetDict`).
         labels: names and colors, for a dataset in memory or on the Hub whose masks hold ids.
@@ -134,8 +136,9 @@ def load_dataset(
         A `datasets.DatasetDict` with `train`, `validation` and perhaps `test`, and the `LabelSet`.
 
     Raises:
-        UserError: an unknown name, a folder that isn't there, samples that can't be read, or masks
-            that are almost certainly read wrongly (see `first_aid`).
+        UserError: an unknown name, a folder that isn't there, samples that can't be read, masks
+            that are almost certainly read wrongly (see `first_aid`), or a cache folder that can't
+            be written.
     """
     if on_bad_sample not in ("stop", "skip"):
         raise UserError(f"--on_bad_sample {on_bad_sample!r}: choose stop or skip")
@@ -159,7 +162,7 @@ def load_dataset(
 
 
 def read_dataset(
-    name: "str | datasets.DatasetDict | datasets.Dataset",
+    name: Any,
     source: str | None = None,
     split: str | None = None,
     options: LoadOptions = LoadOptions(),
@@ -292,7 +295,7 @@ def _needed(split: str | None, splits: Mapping[str, Any]) -> list[str]:
 
 
 def _open(
-    name: "str | datasets.DatasetDict | datasets.Dataset",
+    name: Any,
     source: str | None,
     labels: LabelSet | None,
     options: LoadOptions,
@@ -313,6 +316,7 @@ def _open(
     known = (labels, MaskDecoder.for_labels(labels)) if labels is not None else None
     if not isinstance(name, str):
         return hub.opened_in_memory(name, requested, known)
+    check_cache()
     built_in = reader(name)
     _check_label_mode(name, options.label_mode)
     if options.streaming and (name in ("toyscapes", "coco", "folder") or _is_folder(source)):

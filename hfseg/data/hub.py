@@ -8,7 +8,7 @@ import json
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +24,7 @@ from hfseg.data.hub_rows import (
     image_source,
     mask_source,
 )
+from hfseg.data.in_memory import from_torch
 from hfseg.data.info import HubSource
 from hfseg.data.label_map import Values, apply_label_map, named_by_map
 from hfseg.data.masks import MaskDecoder, open_image
@@ -124,6 +125,10 @@ class HubDataset:
         if isinstance(source, bytes):
             read["image"]["path"] = row[self.image_column].get("path")
         return read
+
+    def without_splits(self) -> "HubDataset":
+        """Enough to read rows that come from elsewhere; small, so a worker gets it quickly."""
+        return replace(self, splits={})
 
     def rows(self, split: str) -> Iterator[Callable[[], dict[str, Any]]]:
         """The rows of a split, each as a function that reads it (for `cached_rows`)."""
@@ -228,15 +233,19 @@ def in_hub_format(folder: Path) -> bool:
 
 
 def opened_in_memory(
-    data: "datasets.DatasetDict | datasets.Dataset",
+    data: Any,
     requested: HubRequest,
     known: tuple[LabelSet, MaskDecoder] | None,
 ) -> HubDataset:
-    """A dataset in memory, with an image and a mask column.
+    """A `DatasetDict`, a `Dataset`, or what `in_memory.from_torch` reads.
 
     Raises:
         UserError: columns or names that can't be found.
     """
+    import datasets
+
+    if not isinstance(data, datasets.DatasetDict | datasets.Dataset):
+        data = from_torch(data)
     return _opened(HubSource("", "", ""), data, requested, known, streaming=False)
 
 

@@ -1,4 +1,4 @@
-"""Any torch `Dataset` of images and masks -> the columns that every other reader makes."""
+"""Any torch `Dataset` of images and masks -> a dataset as `datasets` holds it."""
 
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
@@ -8,6 +8,7 @@ from PIL import Image
 
 from hfseg.data.masks import encode_png
 from hfseg.data.rows import features
+from hfseg.data.splits import WHOLE
 from hfseg.errors import UserError
 
 if TYPE_CHECKING:
@@ -27,14 +28,14 @@ def from_torch(data: Any) -> "datasets.DatasetDict":
             image is a PIL image or uint8 (H, W, 3); a mask a PIL image or integers (H, W).
 
     Returns:
-        A `DatasetDict` with `image` (RGB) and `label` (mode L); one dataset is the split `train`.
+        A `DatasetDict` with `image` (RGB) and `label` (mode L); one dataset is `splits.WHOLE`.
 
     Raises:
         UserError: an item that is not an image and a mask of its size.
     """
     import datasets
 
-    splits = data if isinstance(data, Mapping) else {"train": data}
+    splits = data if isinstance(data, Mapping) else {WHOLE: data}
     return datasets.DatasetDict(
         {
             split: datasets.Dataset.from_list(
