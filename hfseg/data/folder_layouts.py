@@ -1,6 +1,6 @@
 """Where a user's own folder has its images, masks and splits.
 
-Names of folders may be in any case. docs/own-data.md shows each layout as a tree.
+Names of folders may be in any case. docs/data.md shows each layout as a tree.
 """
 
 from collections.abc import Iterator, Sequence
