@@ -40,7 +40,7 @@ def test_inspection_warns_of_shared_pictures_and_absent_classes(tmp_path: Path) 
     (source / "classes.txt").write_text("ground\nwall\nroof\ndoor\n")
     report = LoadOptions(on_bad_sample="report")
     warnings = " | ".join(inspect(read_dataset("folder", str(source), options=report)).warnings)
-    assert "val/images/000.png: the same image as train/images/000.png of train, so" in warnings
+    assert "000.png: the same image as 000.png of train, so scores are too good" in warnings
     assert "2 of 2 images of validation are near-duplicates of training images" in warnings
     assert "class 'door' (3) never occurs" in warnings
 

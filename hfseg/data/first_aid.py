@@ -132,7 +132,7 @@ def _is_flat(image: Image.Image) -> bool:
 def check_classes(facts: "Mapping[str, datasets.Dataset]", opened: "OpenedDataset") -> list[str]:
     """Findings from the ids of all masks: 255 in place of a class, ids that start at 1."""
     labels = opened.labels
-    if not opened.guessed or len(labels) < 2:
+    if not opened.guessed or len(labels) < 2 or "train" not in facts:
         return []
     pixels = sum((class_pixels(rows) for rows in facts.values()), np.zeros(256, dtype=np.int64))
     occurring = set(np.flatnonzero(pixels[: len(labels)]).tolist())

@@ -34,6 +34,7 @@ from hfseg.data.rows import (
     cached_rows,
     fact_features,
     features,
+    named,
     quiet_datasets,
     read_row,
 )
@@ -123,7 +124,7 @@ class HubDataset:
         mask = mask_source(row[self.label_column], where)
         read = read_row(source, mask, self.decoder, name, where)
         if isinstance(source, bytes):
-            read["image"]["path"] = row[self.image_column].get("path")
+            read["image"]["path"] = named(row[self.image_column].get("path"))
         return read
 
     def without_splits(self) -> "HubDataset":

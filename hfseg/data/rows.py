@@ -78,7 +78,7 @@ def read_row(
 def drawn_row(image: bytes, ids: np.ndarray, name: str) -> dict[str, Any]:
     """A row of an image and ids that the package made itself."""
     read = read_image(image, name)
-    return _row(replace(read, stored={"path": name, "bytes": image}), ids, None)
+    return _row(replace(read, stored={"path": named(name), "bytes": image}), ids, None)
 
 
 def _row(image: "ReadImage", ids: np.ndarray, frame: str | None) -> dict[str, Any]:
@@ -140,7 +140,7 @@ def read_image(source: str | bytes, name: str) -> ReadImage:
             peak = deep_grey_peak(image)
             if not has_eight_bits(image):
                 image = upright(image, name)
-                stored["bytes"] = encode_png(np.asarray(image))
+                stored = {"path": named(name), "bytes": encode_png(np.asarray(image))}
             look = look_of(image)
     except FileNotFoundError as error:
         raise UserError(f"{name}: no such file") from error
@@ -148,6 +148,14 @@ def read_image(source: str | bytes, name: str) -> ReadImage:
         raise UserError(f"{name}: can't be read as an image ({error}); replace the file") from error
     size = (height, width) if orientation > 4 else (width, height)
     return ReadImage(stored, size, orientation, look, peak)
+
+
+def named(path: str | None) -> str | None:
+    """The path to store beside bytes, for its name alone.
+
+    `datasets` would drop the bytes and read the file if there were one of that path.
+    """
+    return None if path is None else f"in-cache/{path.lstrip('/')}"
 
 
 def look_of(image: Image.Image) -> str | None:
