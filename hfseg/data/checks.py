@@ -4,7 +4,7 @@ import hashlib
 import re
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -14,9 +14,10 @@ from PIL import Image
 from hfseg.data.dataset import LoadedDataset
 from hfseg.data.rows import sample_names
 from hfseg.labels import LabelSet
+from hfseg.progress import track
 
 if TYPE_CHECKING:
-    import datasets
+    pass
 
 _SHOWN = 12
 _THUMBNAIL = 512
@@ -99,7 +100,7 @@ def inspect(
         sizes: Counter[str] = Counter()
         names = sample_names(rows, split)
         step = max(1, -(-len(rows) * len(data) // shown))
-        for index, row in enumerate(_with_progress(rows, f"inspecting {split}")):
+        for index, row in enumerate(track(rows, f"inspecting {split}")):
             ids = np.asarray(row["label"])
             found = np.bincount(ids.ravel(), minlength=256)
             pixels += found
@@ -163,12 +164,6 @@ def by_kind(sentences: Iterable[str]) -> list[list[str]]:
         kind = re.sub(r"\S*[./]\S*", "FILE", kind)
         groups.setdefault(kind, []).append(sentence)
     return sorted(groups.values(), key=len, reverse=True)
-
-
-def _with_progress(rows: "datasets.Dataset", what: str) -> Iterator[dict[str, Any]]:
-    from tqdm import tqdm
-
-    yield from tqdm(rows, desc=what, unit=" images", leave=False, disable=None)
 
 
 def _digest(image: Image.Image) -> bytes:

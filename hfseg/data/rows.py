@@ -19,6 +19,7 @@ from hfseg.data.image_io import deep_grey_peak, has_eight_bits, upright
 from hfseg.data.masks import encode_png
 from hfseg.data.orientation import align, exif_orientation
 from hfseg.errors import UserError
+from hfseg.progress import track
 
 if TYPE_CHECKING:
     import datasets
@@ -218,13 +219,8 @@ def _generate(
     arguments: dict[str, Any],
     what: str,
 ) -> Iterator[dict[str, Any]]:
-    from tqdm import tqdm
-
     total = len(arguments["pairs"]) if "pairs" in arguments else None
-    bar = tqdm(
-        rows(**arguments), f"reading {what}", total, unit=" images", leave=False, disable=None
-    )
-    for row in bar:
+    for row in track(rows(**arguments), f"reading {what}", total):
         try:
             yield row()
         except UserError as error:

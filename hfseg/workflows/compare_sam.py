@@ -1,6 +1,5 @@
 """The job of `scripts/compare_sam.py`: a semantic model beside SAM on a labelled split."""
 
-import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -19,6 +18,7 @@ from hfseg.inference.result import Options
 from hfseg.inference.segmenter import Segmenter
 from hfseg.labels import LabelSet
 from hfseg.metrics.split_scores import SplitScores
+from hfseg.progress import Progress
 from hfseg.sam.load_sam import is_untrained
 from hfseg.sam.measuring import Meter
 from hfseg.sam.predictor import SamPredictor
@@ -79,7 +79,7 @@ def compare_sam(wanted: SamArguments, data: DataArguments) -> dict[str, Any]:
         draw_image(seen, labels, path, PLUMBING if untrained else "")
         figures.append(f"figures/{path.name}")
 
-    with _progress(len(rows)) as bar:
+    with Progress(len(rows), "comparing") as bar:
         found = compare(
             segmenter,
             predictor,
@@ -204,9 +204,3 @@ def _region_masks(prediction: np.ndarray, labels: LabelSet) -> Any:
 
 def _parameters(model: Any) -> int:
     return sum(parameter.numel() for parameter in model.parameters())
-
-
-def _progress(total: int) -> Any:
-    from tqdm import tqdm
-
-    return tqdm(total=total, unit="image", disable=not sys.stderr.isatty())

@@ -1,6 +1,5 @@
 """The job of `scripts/evaluate_model.py`: model, data, options -> a folder of results."""
 
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +27,7 @@ from hfseg.evaluation.scoring import gathered, predict_sample, score_split
 from hfseg.inference.result import Options
 from hfseg.inference.segmenter import Segmenter
 from hfseg.labels import LabelSet
+from hfseg.progress import Progress
 from hfseg.workflows.run import picture, score_table
 
 _PICTURES = 6
@@ -110,7 +110,7 @@ def evaluate_model(
     table = prediction_table(segmenter.labels, labels, wanted.class_map)
 
     share = range(state.process_index, len(rows), state.num_processes)
-    with _progress(len(share), state.is_main_process) as bar:
+    with Progress(len(share), "scoring", shown=state.is_main_process) as bar:
         scores = gathered(
             score_split(
                 segmenter,
@@ -268,13 +268,6 @@ def _pictures(
             }
         )
     return found
-
-
-def _progress(total: int, shown: bool) -> Any:
-    from tqdm import tqdm
-
-    quiet = not (shown and sys.stderr.isatty())
-    return tqdm(total=total, unit="image", disable=quiet)
 
 
 def _compare(claim: float, measured: float | None, shown: bool) -> None:

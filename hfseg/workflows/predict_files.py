@@ -12,7 +12,6 @@ import errno
 import io
 import json
 import os
-import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -25,6 +24,7 @@ from hfseg.data.image_io import image_files, read_ahead, to_rgb
 from hfseg.errors import UserError
 from hfseg.inference.result import Options
 from hfseg.inference.segmenter import Segmenter
+from hfseg.progress import Progress
 from hfseg.visualization.overlay import index_png, legend_image, overlay
 
 SETTINGS = "predictions.json"
@@ -93,7 +93,7 @@ def predict_files(
         _write(folder / "labels.json", json.dumps(labels.to_dict(), indent=1).encode() + b"\n")
         key = legend_image(dict.fromkeys(range(len(labels))), labels, width=960)
         _write(folder / "legend.png", _encoded(key, "PNG"))
-        with _progress(len(waiting)) as bar:
+        with Progress(len(waiting), "segmenting") as bar:
             for path, read in read_ahead(waiting, to_rgb):
                 try:
                     image = read()
@@ -206,9 +206,3 @@ def _write(path: Path, data: bytes) -> None:
     except OSError:
         part.unlink(missing_ok=True)
         raise
-
-
-def _progress(total: int) -> Any:
-    from tqdm import tqdm
-
-    return tqdm(total=total, unit="image", disable=not sys.stderr.isatty())
