@@ -12,7 +12,8 @@ from transformers import SegformerImageProcessor
 from hfseg import load_dataset
 from hfseg.cli.inspect import main
 from hfseg.data.checks import by_kind, count_specks, inspect
-from hfseg.data.dataset import LoadOptions, read_dataset
+from hfseg.data.dataset import read_dataset
+from hfseg.data.locate import LoadOptions
 from hfseg.data.resized import resized_rows
 from hfseg.data.samples import TrainingSamples
 from hfseg.data.transforms import TrainingTransform

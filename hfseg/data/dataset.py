@@ -1,19 +1,13 @@
 """`load_dataset`: one call for built-in datasets, a user's own, and anyone's on the Hub."""
 
-import difflib
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
-
-from PIL import Image
+from typing import TYPE_CHECKING, Any
 
 from hfseg.data import first_aid, orientation
-from hfseg.data.cache import check_cache
-from hfseg.data.info import HubSource
-from hfseg.data.label_map import LabelMap, parse_label_map
-from hfseg.data.readers import DATASETS, ReadOptions, dataset_info, reader
+from hfseg.data.label_map import LabelMap
+from hfseg.data.locate import LoadOptions, open_dataset
 from hfseg.data.rows import FACTS
 from hfseg.data.splits import DEFAULT_FRACTIONS, WHOLE, SplitPlan, parse_fractions
 from hfseg.errors import UserError
@@ -25,51 +19,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger("hfseg")
 
 _SHOWN = 3
-
-
-@dataclass(frozen=True)
-class LoadOptions:
-    """The flags of `load_dataset`, and `on_bad_sample="report"`: collect what would stop it."""
-
-    label_mode: str | None = None
-    label_map: LabelMap = ()
-    train_val_test_split: str | Sequence[float] = DEFAULT_FRACTIONS
-    split_seed: int = 42
-    split_by: str | None = None
-    id2label: str | None = None
-    image_column: str | None = None
-    label_column: str | None = None
-    dataset_config: str | None = None
-    streaming: bool = False
-    on_bad_sample: str = "stop"
-
-
-class OpenedDataset(Protocol):
-    """A dataset that was found and is not decoded yet: from a folder, the Hub, or drawn."""
-
-    splits: Mapping[str, Any]
-    labels: LabelSet
-    in_time: bool
-    ignored: tuple[str, ...]
-    guessed: bool
-
-    def names(self, split: str) -> Sequence[str]:
-        """What the samples of a split are called; it decides how they are divided."""
-        ...
-
-    def look(self) -> Iterator[tuple[Image.Image, Any]]:
-        """A few images, and their masks as they are stored."""
-        ...
-
-    def divide(
-        self, names: Mapping[str, Sequence[str]], plan: SplitPlan
-    ) -> dict[str, tuple[str, list[int]]]:
-        """What train, validation and test are made of, as `SplitPlan.complete` says it."""
-        ...
-
-    def build(self, split: str) -> "datasets.Dataset":
-        """The split with the columns `image`, `label` and `rows.FACTS`."""
-        ...
 
 
 @dataclass
@@ -173,11 +122,12 @@ def read_dataset(
     Raises:
         UserError: as `load_dataset`; with `on_bad_sample="report"` only where nothing can be read.
     """
+    options = options or LoadOptions()
     on_bad_sample = options.on_bad_sample
     plan = SplitPlan(
         parse_fractions(options.train_val_test_split), options.split_seed, options.split_by
     )
-    opened = _open(name, source, labels, options)
+    opened = open_dataset(name, source, labels, options)
     if opened.in_time:
         plan = replace(plan, by=plan.by or "time")
     if options.streaming:
@@ -279,9 +229,6 @@ def _good_rows(split: str, rows: "datasets.Dataset") -> list[int]:
     return good
 
 
-# ---- finding the data ----
-
-
 def known_split(split: str, splits: Iterable[str], name: str) -> str:
     """The split, if it is one of `splits`; else a `UserError`."""
     if split not in splits:
@@ -292,90 +239,3 @@ def known_split(split: str, splits: Iterable[str], name: str) -> str:
 def _needed(split: str | None, splits: Mapping[str, Any]) -> list[str]:
     """The parts to build for one split: that part alone where nothing has to be divided."""
     return [split] if split in splits and "validation" in splits else list(splits)
-
-
-def _open(
-    name: Any,
-    source: str | None,
-    labels: LabelSet | None,
-    options: LoadOptions,
-) -> OpenedDataset:
-    """Find the data: in memory, in a folder, or on the Hub."""
-    from hfseg.data import hub
-    from hfseg.data.masks import MaskDecoder
-    from hfseg.data.pairs import Reading
-
-    label_map = parse_label_map(options.label_map)
-    requested = hub.HubRequest(
-        options.image_column,
-        options.label_column,
-        options.id2label,
-        options.dataset_config,
-        label_map,
-    )
-    known = (labels, MaskDecoder.for_labels(labels)) if labels is not None else None
-    if not isinstance(name, str):
-        return hub.opened_in_memory(name, requested, known)
-    check_cache()
-    built_in = reader(name)
-    _check_label_mode(name, options.label_mode)
-    if options.streaming and (name in ("toyscapes", "coco", "folder") or _is_folder(source)):
-        raise UserError(f"--streaming is for datasets on the Hub, not for {source or name}")
-    place = _hub_source(name, source)
-    if place is not None:
-        official = getattr(built_in, "labels", None)
-        if official is not None:
-            known = official(options.label_mode)
-        return hub.open_hub_dataset(place, requested, known, options.streaming, built_in)
-    folder = None if source is None else Path(source)
-    if folder is not None and name != "coco" and not folder.is_dir():
-        raise UserError(f"--dataset_path {source}: not a folder")
-    opened = built_in.read(  # type: ignore[union-attr]
-        folder, ReadOptions(options.label_mode, options.id2label, label_map)
-    )
-    return opened.settled(folder, label_map) if isinstance(opened, Reading) else opened
-
-
-def _check_label_mode(name: str, label_mode: str | None) -> None:
-    info = dataset_info(name)
-    modes = info.label_modes if info else ()
-    if label_mode is not None and label_mode not in modes:
-        choice = f"choose {' or '.join(modes)}" if modes else f"{name} has no choice of classes"
-        raise UserError(f"--label_mode {label_mode!r}: {choice}")
-
-
-def _is_folder(source: str | None) -> bool:
-    return source is not None and Path(source).exists()
-
-
-def _hub_source(name: str, source: str | None) -> HubSource | None:
-    """Where on the Hub (or in which folder of its form) the data is; None for other folders."""
-    from hfseg.data.hub import in_hub_format
-
-    info = dataset_info(name)
-    if name not in DATASETS:
-        if source is None and (in_hub_format(Path(name)) or _could_be_id(name)):
-            return HubSource(name, "", "")
-        close = difflib.get_close_matches(name, DATASETS, n=1)
-        hint = f"did you mean {close[0]!r}?" if close else f"known are {', '.join(DATASETS)}."
-        raise UserError(
-            f"--dataset_name {name!r} is not a dataset hfseg knows; {hint} A dataset on the Hub "
-            "has the form OWNER/NAME; for a folder of your own give --dataset_name folder "
-            "--dataset_path DIR"
-        )
-    if info is not None and not info.needs_data:
-        return None
-    if source is None:
-        if info is not None and info.hub:
-            return info.hub[0]
-        raise UserError(f"--dataset_name {name} needs --dataset_path, the folder with the data")
-    if Path(source).exists():
-        return HubSource(source, "", "") if in_hub_format(Path(source)) else None
-    if info is not None and _could_be_id(source):
-        return next((copy for copy in info.hub if copy.id == source), HubSource(source, "", ""))
-    raise UserError(f"--dataset_path {source}: no such folder")
-
-
-def _could_be_id(name: str) -> bool:
-    parts = name.split("/")
-    return len(parts) == 2 and all(parts) and not name.startswith((".", "~"))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from hfseg.data.hub import ID2LABEL_FILE, LABELS_FILE, id2label_json
+from hfseg.data.hub_labels import ID2LABEL_FILE, LABELS_FILE, id2label_json
 from hfseg.data.info import DatasetInfo
 from hfseg.errors import UserError
 from hfseg.hub_errors import explain_hub_error

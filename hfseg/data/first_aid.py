@@ -19,7 +19,7 @@ from hfseg.labels import LabelSet
 if TYPE_CHECKING:
     import datasets
 
-    from hfseg.data.dataset import OpenedDataset
+    from hfseg.data.opened import OpenedDataset
 
 _OFTEN = 0.05
 """The fraction of pixels from which on a value is frequent."""

@@ -1,11 +1,9 @@
 """Data sets in the Hub's format: anyone's repository, or a local copy of one.
 
-`hub_columns` finds the roles of the columns, `hub_rows` reads what is stored in them; here the
-repository is opened, its classes are named and its rows become `image` and `label`.
+`hub_columns` finds the roles of the columns, `hub_rows` reads what is stored in them, `hub_labels`
+names the classes; here the repository is opened and its rows become `image` and `label`.
 """
 
-import json
-import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -14,11 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
-from hfseg.data.class_tables import labels_by_value, read_id2label, read_label_table
-from hfseg.data.first_aid import raw_values, unnamed_values
-from hfseg.data.hub_columns import find_columns, inner_feature
+from hfseg.data.hub_columns import find_columns
+from hfseg.data.hub_labels import find_labels
 from hfseg.data.hub_rows import (
-    column_features,
     encoded,
     first_rows,
     image_source,
@@ -26,7 +22,7 @@ from hfseg.data.hub_rows import (
 )
 from hfseg.data.in_memory import from_torch
 from hfseg.data.info import HubSource
-from hfseg.data.label_map import Values, apply_label_map, named_by_map
+from hfseg.data.label_map import Values, apply_label_map
 from hfseg.data.masks import MaskDecoder, open_image
 from hfseg.data.rows import (
     CACHE_VERSION,
@@ -41,16 +37,13 @@ from hfseg.data.rows import (
 from hfseg.data.splits import SPLIT_ALIASES, WHOLE, SplitPlan
 from hfseg.errors import UserError
 from hfseg.hub_errors import explain_hub_error
-from hfseg.labels import IGNORE_INDEX, LabelSet
+from hfseg.labels import LabelSet
 
 if TYPE_CHECKING:
     import datasets
 
     from hfseg.data.readers import Reader
 
-logger = logging.getLogger("hfseg")
-
-LABELS_FILE, ID2LABEL_FILE = "labels.json", "id2label.json"
 _SNIFFED = 8
 
 
@@ -276,7 +269,16 @@ def _opened(
         plain,
         image,
         label,
-        *_labels(source, requested, known, splits, label, plain, streaming),
+        *find_labels(
+            source,
+            known,
+            splits,
+            label,
+            plain,
+            streaming,
+            requested.id2label,
+            requested.label_map,
+        ),
     )
     found.decoder = found.decoder.sniff(_sampled_masks(next(iter(plain.values())), label))
     if requested.label_map:
@@ -324,104 +326,3 @@ def _named_splits(name: str, raw: dict[str, Any]) -> dict[str, Any]:
     if not splits:
         raise UserError(f"{name}: its splits {list(raw)} are none of train, validation and test")
     return splits
-
-
-def _labels(
-    source: HubSource,
-    requested: HubRequest,
-    known: tuple[LabelSet, MaskDecoder] | None,
-    splits: dict[str, Any],
-    label: str,
-    plain: dict[str, Any],
-    streaming: bool,
-) -> tuple[LabelSet, MaskDecoder, tuple[str, ...], bool]:
-    """Names, from the most to the least explicit place, and the decoder that goes with them.
-
-    Also the names that are ignored, and whether values are merely taken for ids.
-    """
-    if requested.id2label:
-        return _decoded(read_label_table(Path(requested.id2label)))
-    stored = _repository_file(source, LABELS_FILE)
-    if stored is not None:  # written by push_dataset: the masks are ids
-        labels = LabelSet.load(stored)
-        return labels, MaskDecoder.for_labels(labels), (), False
-    if known is not None:
-        return *known, (), False
-    names = _class_label_names(column_features(next(iter(splits.values()))).get(label))
-    if names:
-        return _decoded(labels_by_value(dict(enumerate(names))))
-    stored = _repository_file(source, ID2LABEL_FILE)
-    if stored is not None:
-        return _decoded(labels_by_value(read_id2label(stored)))
-    if streaming:
-        raise UserError(
-            f"{source.id}: it names no classes, and with --streaming they can't be counted; "
-            "give --id2label FILE"
-        )
-    return _numbered(source, plain, label, requested.label_map)
-
-
-def _decoded(
-    table: tuple[LabelSet, dict[int, int], tuple[str, ...]],
-) -> tuple[LabelSet, MaskDecoder, tuple[str, ...], bool]:
-    labels, ids, ignored = table
-    return labels, MaskDecoder.for_labels(labels, ids=ids), ignored, not ids
-
-
-def _class_label_names(feature: Any) -> list[str] | None:
-    import datasets
-
-    while feature is not None:
-        if isinstance(feature, datasets.ClassLabel):
-            return list(feature.names)
-        feature = inner_feature(feature)
-    return None
-
-
-def _numbered(
-    source: HubSource, plain: dict[str, Any], label: str, label_map: Values
-) -> tuple[LabelSet, MaskDecoder, tuple[str, ...], bool]:
-    """The values that occur are the classes; one pass over all masks."""
-    found: set[int] = set()
-    for name, split in plain.items():
-        for index, row in enumerate(split):
-            where = f"{source.id}, {name} row {index}"
-            found |= raw_values([mask_source(row[label], where)])
-    if label_map:
-        return _decoded(labels_by_value(named_by_map(found - {IGNORE_INDEX}, label_map)))
-    unnamed_values(source.id, found)
-    found.discard(IGNORE_INDEX)
-    if max(found) >= IGNORE_INDEX:
-        raise UserError(f"{source.id}: a mask holds {max(found)}; ids run from 0 to 254")
-    logger.warning(
-        "%s names no classes: they are numbered 0 to %d; --id2label FILE names them",
-        source.id,
-        max(found),
-    )
-    labels = LabelSet(tuple(f"class {index}" for index in range(max(found) + 1)))
-    return labels, MaskDecoder(num_labels=len(labels)), (), False
-
-
-def _repository_file(source: HubSource, name: str) -> Path | None:
-    """A file of the repository, or None where it has none."""
-    if not source.id:  # in memory
-        return None
-    if Path(source.id).is_dir():
-        path = Path(source.id) / name
-        return path if path.is_file() else None
-
-    from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, LocalEntryNotFoundError
-
-    try:
-        return Path(hf_hub_download(source.id, name, repo_type="dataset", revision=source.revision))
-    except (EntryNotFoundError, LocalEntryNotFoundError):
-        return None
-    except HfHubHTTPError as error:
-        raise UserError(f"{source.id}: {name} can't be read ({error})") from error
-
-
-def id2label_json(labels: LabelSet) -> str:
-    """The Hub's customary `id2label.json`."""
-    names = {str(index): name for index, name in labels.id2label.items()}
-    return json.dumps(names, indent=1, ensure_ascii=False) + "\n"

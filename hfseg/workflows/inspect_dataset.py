@@ -9,7 +9,8 @@ from PIL import Image
 
 from hfseg.config.data import DataArguments
 from hfseg.data.checks import Inspection, by_kind, inspect
-from hfseg.data.dataset import LoadOptions, read_dataset
+from hfseg.data.dataset import read_dataset
+from hfseg.data.locate import LoadOptions
 from hfseg.data.rows import sample_names
 from hfseg.data.transforms import TrainingTransform
 from hfseg.errors import UserError

@@ -13,7 +13,7 @@ from hfseg.data.info import DatasetInfo
 from hfseg.data.label_map import Values
 
 if TYPE_CHECKING:
-    from hfseg.data.dataset import OpenedDataset
+    from hfseg.data.opened import OpenedDataset
 
 
 @dataclass(frozen=True)
