@@ -114,7 +114,7 @@ def read_dataset(
     name: Any,
     source: str | None = None,
     split: str | None = None,
-    options: LoadOptions = LoadOptions(),
+    options: LoadOptions | None = None,
     labels: LabelSet | None = None,
 ) -> LoadedDataset:
     """`load_dataset` with its findings returned.
