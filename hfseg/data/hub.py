@@ -36,6 +36,7 @@ from hfseg.data.rows import (
 )
 from hfseg.data.splits import SPLIT_ALIASES, WHOLE, SplitPlan
 from hfseg.errors import UserError
+from hfseg.hub_connection import work_offline_without_network
 from hfseg.hub_errors import explain_hub_error
 from hfseg.labels import LabelSet
 
@@ -198,6 +199,8 @@ def open_hub_dataset(
     """
     import datasets
 
+    if not Path(source.id).exists():
+        work_offline_without_network()
     with _one_sentence(source):
         if _was_saved_to_disk(Path(source.id)):
             raw = datasets.load_from_disk(source.id)

@@ -33,6 +33,7 @@ from hfseg.visualization.sam_figures import (
 )
 from hfseg.workflows.evaluate import load_split, results_folder, set_image_size
 from hfseg.workflows.sam_results import (
+    SCORES,
     WAYS,
     Comparison,
     Seen,
@@ -95,7 +96,7 @@ def compare_sam(wanted: SamArguments, data: DataArguments) -> dict[str, Any]:
     write_results(folder, results, found)
     if untrained:
         print(PLUMBING)
-    print(terminal_table(found.rows))
+    print(terminal_table(found.rows, SCORES))
     for sentence in boundary_changes(found.rows):
         print(sentence)
     print(CLASS_AWARENESS)
@@ -180,10 +181,7 @@ def compare(
     parameters = {"model": _parameters(segmenter.model), "sam": _parameters(predictor.model)}
     for way in WAYS:
         values = scores[way.name].compute()
-        numbers = {
-            key: number_or_none(values[key])
-            for key in ("mean_iou", "mean_boundary_iou", "mean_boundary_f")
-        }
+        numbers = {key: number_or_none(values[key]) for key in SCORES if key in values}
         hit, expected = recall[way.name].tolist()
         found.rows.append(
             Row(

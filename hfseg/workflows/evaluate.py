@@ -230,7 +230,7 @@ def _protocol(
     if getattr(processor, "do_resize", False) and options.window is None:
         sides = dict(processor.size)
         size = str(data.image_size or "x".join(str(each) for each in sides.values() if each))
-    said = protocol(size, data.eval_at_image_size)
+    said = protocol(segmenter.model.config, size, data.eval_at_image_size)
     if options.window is not None:
         said += " Sliding window of {} x {}, stride {} x {}, blended.".format(
             *options.window, *options.stride

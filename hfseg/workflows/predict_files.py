@@ -12,6 +12,7 @@ import errno
 import io
 import json
 import os
+import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -28,6 +29,8 @@ from hfseg.progress import Progress
 from hfseg.visualization.overlay import index_png, legend_image, overlay
 
 SETTINGS = "predictions.json"
+_LARGE = 4_000_000
+"""Pixels over which an image is better predicted in tiles."""
 
 
 def predict(
@@ -88,6 +91,7 @@ def predict_files(
     segmenter = load()
     labels = segmenter.labels
     bad: list[str] = []
+    warned = False
     try:
         _write(folder / SETTINGS, json.dumps(settings, indent=1).encode() + b"\n")
         _write(folder / "labels.json", json.dumps(labels.to_dict(), indent=1).encode() + b"\n")
@@ -102,6 +106,13 @@ def predict_files(
                     continue
                 finally:
                     bar.update()
+                if options.window is None and image.width * image.height > _LARGE and not warned:
+                    warned = True
+                    print(
+                        f"{path} has {image.width} x {image.height} pixels, which the model sees "
+                        "all at once: --sliding_window 1024 needs less memory and time",
+                        file=sys.stderr, flush=True,
+                    )  # fmt: skip
                 mask = segmenter.segment(image, options).mask
                 name = waiting[path]
                 shown = overlay(image, mask, labels)
