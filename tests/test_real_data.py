@@ -96,3 +96,20 @@ def test_roboflow_coco_polygons() -> None:
         away = np.array(edges) == 0
         assert away.mean() > 0.5
         assert (ids[away] == expected[away]).mean() > 0.9999
+
+
+@pytest.mark.parametrize("name", ["facade_coco", "court_coco", "leafvein_coco", "borrat_coco_rle"])
+def test_every_shape_of_a_real_export_is_what_pycocotools_draws(name: str, capsys) -> None:
+    from pycocotools.coco import COCO
+
+    from hfseg.data.coco import CocoDecoder, CocoObjects
+
+    for file in sorted((FOLDER / f"roboflow_{name}").rglob("_annotations.coco.json")):
+        coco = COCO(str(file))
+        for annotation in coco.anns.values():
+            if isinstance(annotation["segmentation"], list):
+                assert len(annotation["segmentation"]) == 1  # pycocotools knows no holes
+            image = coco.imgs[annotation["image_id"]]
+            alone = CocoObjects("", "", image["height"], image["width"], (annotation,))
+            drawn = CocoDecoder(((annotation["category_id"], 1),))(alone)
+            np.testing.assert_array_equal(drawn, coco.annToMask(annotation))

@@ -1,4 +1,4 @@
-"""Whatever a user calls an image -> an upright 8-bit RGB picture."""
+"""Whatever a user calls an image -> an upright 8-bit RGB image, alike in training and inference."""
 
 import io
 import os
@@ -18,6 +18,9 @@ ImageLike = Image.Image | np.ndarray | str | Path
 SUFFIXES = frozenset((".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"))
 """What counts as an image in a folder."""
 
+# Every other mode is read wrongly or not at all by Pillow's `convert("RGB")`.
+_EIGHT_BIT_MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "HSV", "LAB")
+_TIFF_BITS_PER_SAMPLE = 258
 _URL_PREFIXES = ("http://", "https://")
 _URL_SECONDS = 30
 _URL_BYTES = 1 << 28
@@ -32,7 +35,7 @@ def to_rgb(image: ImageLike) -> Image.Image:
         image: a PIL image of any mode, a (H, W, 3) uint8 RGB array, the path of an image file, or
             a string that begins with http:// or https://. The EXIF orientation is applied. Grey,
             palette, CMYK and alpha become RGB (alpha is dropped, as `transformers` and `datasets`
-            do); 16-bit grey is scaled to 8 bits.
+            do); grey of more than 8 bits is scaled by the depth of its format (`grey_range`).
 
     Returns:
         A PIL image of mode RGB, at the image's own (upright) size.
@@ -127,24 +130,52 @@ def _from_array(array: np.ndarray) -> Image.Image:
 
 
 def _convert(image: Image.Image, what: str) -> Image.Image:
-    image = ImageOps.exif_transpose(image)
-    if image.mode.startswith("I"):
-        # convert("RGB") would clip 16 bits at 255 and show nearly everything white
-        values = np.asarray(image).astype(np.float64).clip(0, 65535)
-        return Image.fromarray(np.rint(values / 257).astype(np.uint8)).convert("RGB")
-    if image.mode == "F":
-        raise UserError(
-            f"{what} has floating-point pixels without a defined range: save it with 8 or 16 bits"
-        )
+    image = upright(image, what)
     if "transparency" in image.info:
         # a palette may carry its own alpha; by way of RGBA it is dropped without a warning
         image = image.convert("RGBA")
-    try:
-        return image.convert("RGB")
-    except ValueError:
+    return image.convert("RGB")
+
+
+def has_eight_bits(image: Image.Image) -> bool:
+    """Whether `convert("RGB")`, which `datasets` and `transformers` use, reads the image right."""
+    return image.mode in _EIGHT_BIT_MODES
+
+
+def grey_range(image: Image.Image) -> int:
+    """The largest value that the file format of a deep grey image can hold: 65535 for 16 bits.
+
+    The depth of the format decides, not the values of one image: the same file is read alike in
+    training and in inference, and the images of a dataset keep their relative brightness.
+    """
+    bits = (getattr(image, "tag_v2", None) or {}).get(_TIFF_BITS_PER_SAMPLE, (16,))[0]
+    return (1 << min(int(bits), 16)) - 1
+
+
+def deep_grey_peak(image: Image.Image) -> float | None:
+    """The fraction of its range that deep grey uses; None for other images."""
+    if not image.mode.startswith("I"):
+        return None
+    return float(np.asarray(image).max(initial=0)) / grey_range(image)
+
+
+def upright(image: Image.Image, what: str) -> Image.Image:
+    """The image turned as its EXIF data says, deep grey scaled to mode L by `grey_range`.
+
+    Raises:
+        UserError: a mode without a defined conversion to 8 bits, such as floating point.
+    """
+    if has_eight_bits(image):
+        return ImageOps.exif_transpose(image)
+    if not image.mode.startswith("I"):
         raise UserError(
-            f"{what} has the colour mode {image.mode}, which has no conversion to RGB"
-        ) from None
+            f"{what} has {'floating-point' if image.mode == 'F' else image.mode} pixels without a "
+            "defined range: save it with 8 or 16 bits"
+        )
+    largest = grey_range(image)
+    # convert("RGB") would clip at 255 and show nearly everything white
+    values = np.asarray(ImageOps.exif_transpose(image)).astype(np.float64).clip(0, largest)
+    return Image.fromarray(np.rint(values * (255 / largest)).astype(np.uint8))
 
 
 def _type_name(value: Any) -> str:

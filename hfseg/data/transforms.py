@@ -25,6 +25,16 @@ cv2.setNumThreads(0)  # OpenCV's own threads fight with DataLoader workers
 Size = tuple[int, int]
 AUGMENTATIONS = ("none", "light", "standard", "strong", "roboflow")
 _SCALED = ("standard", "strong")
+# INTER_NEAREST rounds source coordinates down when it resizes: masks shift by up to half a pixel
+_MASK_RESIZE = cv2.INTER_NEAREST_EXACT
+_RESIZING = (
+    A.RandomScale,
+    A.Resize,
+    A.LongestMaxSize,
+    A.SmallestMaxSize,
+    A.RandomResizedCrop,
+    A.RandomSizedCrop,
+)
 
 
 def _color(strength: float, p: float) -> A.BasicTransform:
@@ -63,6 +73,7 @@ def _scale(low: float, high: float) -> A.BasicTransform:
     return A.RandomScale(
         scale_limit=(low - 1, high - 1),
         interpolation=cv2.INTER_LINEAR,
+        mask_interpolation=_MASK_RESIZE,
         area_for_downscale="image",
         p=1.0,
     )
@@ -120,7 +131,10 @@ def _read_pipeline(path: Path) -> A.BaseCompose:
         # albumentations fills masks with 0 by default, which is a class
         if getattr(transform, "fill_mask", None) == 0:
             transform.fill_mask = IGNORE_INDEX
-        if getattr(transform, "mask_interpolation", cv2.INTER_NEAREST) != cv2.INTER_NEAREST:
+        if isinstance(transform, _RESIZING) and transform.mask_interpolation == cv2.INTER_NEAREST:
+            transform.mask_interpolation = _MASK_RESIZE
+        nearest = (cv2.INTER_NEAREST, cv2.INTER_NEAREST_EXACT)
+        if getattr(transform, "mask_interpolation", cv2.INTER_NEAREST) not in nearest:
             raise UserError(
                 f"--augmentation {path}: {type(transform).__name__} blends the ids of masks; "
                 "leave mask_interpolation at 0 (nearest)"

@@ -10,6 +10,7 @@ from PIL import Image
 from hfseg.config.data import DataArguments
 from hfseg.config.evaluation import SamArguments
 from hfseg.data.image_io import read_ahead
+from hfseg.data.rows import sample_names
 from hfseg.data.samples import EvaluationSamples
 from hfseg.errors import UserError
 from hfseg.evaluation.class_map import prediction_table
@@ -133,7 +134,8 @@ def compare(
     meter = Meter(device)
     scores = {way.name: SplitScores(labels) for way in WAYS}
     recall = {way.name: np.zeros(2, dtype=np.int64) for way in WAYS}
-    found = Comparison([], scores)
+    names = sample_names(data, "evaluated")
+    found = Comparison([], scores, names)
     options = Options()
     for index, waiting in read_ahead(range(len(samples)), samples.__getitem__):
         sample = waiting()
@@ -174,7 +176,7 @@ def compare(
             scores[name].add(index, torch.from_numpy(prediction).to(device), target)
             recall[name] += mask_recall(proposals[name], truth, labels)
         found.num_masks[index] = len(masks)
-        show(Seen(index, image, truth, masks, predictions))
+        show(Seen(index, names[index], image, truth, masks, predictions))
         done()
     parameters = {"model": _parameters(segmenter.model), "sam": _parameters(predictor.model)}
     for way in WAYS:

@@ -131,6 +131,7 @@ i {{ display: inline-block; width: 1em; height: 1em; margin-right: .5em; vertica
 img {{ max-width: 100%; }} li {{ overflow-wrap: anywhere; }}
 </style>
 <h1>{html.escape(title)}</h1>
+{_list("What stops training", found.findings)}
 {_list("Problems: samples that can't be used", found.problems)}
 {_list("Warnings", found.warnings)}
 <h2>Classes</h2>

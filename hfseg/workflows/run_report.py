@@ -13,6 +13,7 @@ from hfseg.cards.card_facts import card_facts
 from hfseg.cards.model_card import write_model_card
 from hfseg.cards.redaction import redacted_values
 from hfseg.config.resolve import Arguments
+from hfseg.data.rows import sample_names
 from hfseg.labels import LabelSet
 from hfseg.metrics.intervals import interval_text
 from hfseg.metrics.table import TITLES, TRAINING_METRICS
@@ -169,6 +170,7 @@ def _write_figures(
     plot_confusion(validation.confusion, labels.names, folder / "confusion_matrix.png")
 
     segmenter = Segmenter(trainer.model, trainer.processing_class)
+    names = sample_names(data["validation"], "validation")
     rows = []
     for caption, index in _shown_samples(validation.per_image):
         sample = data["validation"][index]
@@ -177,7 +179,7 @@ def _write_figures(
                 "image": sample["image"],
                 "truth": np.asarray(sample["label"]),
                 "prediction": segmenter(sample["image"]).mask,
-                "caption": f"{caption}: mIoU {validation.per_image[index]:.2f}",
+                "caption": f"{caption}, {names[index]}: mIoU {validation.per_image[index]:.2f}",
             }
         )
     plot_predictions(rows, labels, folder / "predictions.png")

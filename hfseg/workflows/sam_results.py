@@ -3,6 +3,7 @@
 import csv
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -79,11 +80,13 @@ class Comparison:
     Attributes:
         rows: the four ways.
         scores: way -> its counts.
+        names: what each sample is called.
         num_masks: sample index -> how many masks SAM has of everything.
     """
 
     rows: list[Row]
     scores: dict[str, SplitScores]
+    names: Sequence[str]
     num_masks: dict[int, int] = field(default_factory=dict)
 
 
@@ -92,6 +95,7 @@ class Seen:
     """One image in all ways, for a figure.
 
     Attributes:
+        name: what the image is called.
         image: RGB.
         truth: (H, W) true ids.
         everything: SAM's masks.
@@ -99,6 +103,7 @@ class Seen:
     """
 
     index: int
+    name: str
     image: Image.Image
     truth: np.ndarray
     everything: SamMasks
@@ -165,10 +170,10 @@ def write_results(folder: Path, results: dict[str, Any], found: Comparison) -> N
     per_image = {name: scores.image_scores() for name, scores in found.scores.items()}
     with (folder / "images.csv").open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
-        writer.writerow(["index", "masks", *(f"mean_iou_{name}" for name in per_image)])
+        writer.writerow(["image", "masks", *(f"mean_iou_{name}" for name in per_image)])
         for index, count in sorted(found.num_masks.items()):
             values = [f"{scores[index]:.6f}" for scores in per_image.values()]
-            writer.writerow([index, count, *values])
+            writer.writerow([found.names[index], count, *values])
     (folder / "results.md").write_text(_markdown(results, found), encoding="utf-8")
     text = json.dumps(results, indent=1, ensure_ascii=False)
     (folder / RESULTS).write_text(text + "\n", encoding="utf-8")
@@ -218,7 +223,7 @@ def draw_image(seen: Seen, labels: LabelSet, path: Path, note: str) -> None:
         shown,
         labels,
         path,
-        f"image {seen.index}. {note}",
+        f"{seen.name}. {note}",
     )
 
 

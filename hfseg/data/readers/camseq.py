@@ -8,7 +8,7 @@ from pathlib import Path
 
 from hfseg.data.info import DatasetInfo
 from hfseg.data.pairs import Reading
-from hfseg.data.readers import camvid
+from hfseg.data.readers import ReadOptions, camvid
 
 INFO = DatasetInfo(
     name="camseq",
@@ -25,6 +25,6 @@ INFO = DatasetInfo(
 labels = camvid.labels
 
 
-def read(folder: Path, label_mode: str | None = None) -> Reading:
+def read(folder: Path, options: ReadOptions) -> Reading:
     """The pairs of a CamSeq01 folder, in the order of the frames."""
-    return camvid.read(folder, label_mode)
+    return camvid.read(folder, options)

@@ -10,6 +10,7 @@ from pathlib import Path
 from hfseg.data.info import DatasetInfo, HubSource
 from hfseg.data.masks import MaskDecoder
 from hfseg.data.pairs import Pair, Reading
+from hfseg.data.readers import ReadOptions
 from hfseg.errors import UserError
 from hfseg.labels import IGNORE_INDEX, Color, LabelSet
 
@@ -75,7 +76,7 @@ def labels(label_mode: str | None = None, encoding: str = "labelIds") -> tuple:
     return label_set, MaskDecoder.for_labels(label_set, ids=ids, ignored_colors=_IGNORED_COLORS)
 
 
-def read(folder: Path, label_mode: str | None = None) -> Reading:
+def read(folder: Path, options: ReadOptions) -> Reading:
     """The pairs of a Cityscapes folder; of the three encodings the first that is whole is read."""
     images = {
         split: sorted((folder / "leftImg8bit" / name).glob("*/*_leftImg8bit.png"))

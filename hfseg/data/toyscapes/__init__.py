@@ -9,23 +9,12 @@ What a scene can be is decided in `scene`; `houses` and `figures` draw what stan
 
 import numpy as np
 
-from hfseg.data.info import DatasetInfo
 from hfseg.data.toyscapes.canvas import HEIGHT, IGNORE, NAMES, WIDTH, Dice
 from hfseg.data.toyscapes.scene import Scene
 from hfseg.errors import UserError
 from hfseg.labels import LabelSet
 
-__all__ = ["HEIGHT", "INFO", "LABELS", "SPLITS", "WIDTH", "draw_scene"]
-
-INFO = DatasetInfo(
-    name="toyscapes",
-    title="toyscapes",
-    license="apache-2.0",
-    license_note="drawn by hfseg itself, Apache 2.0 as hfseg is",
-    homepage="",
-    citation="",
-    splits="400 scenes to train on, 80 to validate, 80 to test, each from a seed of its own",
-)
+__all__ = ["HEIGHT", "LABELS", "SPLITS", "WIDTH", "draw_scene"]
 
 LABELS = LabelSet(
     names=NAMES,
