@@ -56,6 +56,14 @@ def make_folder(folder: Path, count: int, size: tuple[int, int] = (48, 64)) -> P
 
 
 @pytest.fixture(scope="session")
+def finished_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run; its data is beside it, in `data`. Copy it to change it."""
+    from small_run import make_run
+
+    return make_run(tmp_path_factory.mktemp("finished"))
+
+
+@pytest.fixture(scope="session")
 def demo_page(tmp_path_factory: pytest.TempPathFactory) -> Iterator["DemoPage"]:
     """The demo, served with very small models and a SAM; started once for all its tests."""
     from demo_server import DemoPage, EagerSam, served, tiny_models

@@ -12,7 +12,7 @@ from hfseg.cards.card_facts import CardInputs
 from hfseg.cards.citations import citations
 from hfseg.cards.licenses import Licence, licence_of_model
 from hfseg.cards.model_card import for_repository, write_model_card
-from hfseg.cards.redaction import redacted, redacted_values
+from hfseg.cards.redaction import public_recipe, redacted, redacted_values
 from hfseg.labels import LabelSet
 from hfseg.metrics.intervals import Interval
 
@@ -71,6 +71,25 @@ def test_the_metadata_reads_back_as_eval_results_with_the_same_numbers(tmp_path)
     assert data.datasets == ["someone/streets"]
     assert data.pipeline_tag == "image-segmentation"
     assert data.library_name == "transformers"
+
+
+def test_the_card_names_the_encoder_weights_a_run_started_from(tmp_path):
+    text = card_text(
+        tmp_path,
+        model_name_or_path="deeplabv3plus-mobilenet-v2",
+        encoder_weights="/home/someone/mobilenet_v2_1.0_224",
+    )
+    assert "with an encoder that starts from `mobilenet_v2_1.0_224`, trained on" in text
+    assert "fine-tuned from" not in text and "/home" not in text
+
+
+def test_a_pushed_recipe_has_no_paths_of_this_machine():
+    text = "# repeats the run 'x': --config recipe.yaml\ndataset_path: /data/my streets\nseed: 3\n"
+    public = public_recipe(text)
+    assert yaml.safe_load(public) == {"dataset_path": "my streets", "seed": 3}
+    assert "# paths of your own to give on the command line: --dataset_path (was my streets)" in (
+        public
+    )
 
 
 def test_an_unknown_license_is_not_invented(tmp_path):

@@ -1,5 +1,8 @@
 """ONNX files answer as torch does, and refuse the sizes they would be wrong at."""
 
+import contextlib
+import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -12,7 +15,7 @@ from tiny_segformer import photo, save_tiny
 import hfseg
 from hfseg.errors import UserError
 from hfseg.inference.load_checkpoint import load_trained
-from hfseg.inference.onnx_export import WANTED_AGREEMENT, export_onnx, parity
+from hfseg.inference.onnx_export import WANTED_AGREEMENT, export_onnx, parity, usage
 from hfseg.labels import LabelSet
 
 IMAGES = [Image.fromarray(photo(80, 120, seed)) for seed in range(2)]
@@ -73,6 +76,60 @@ def test_named_models_agree_in_onnxruntime(tmp_path, name, dynamic):
     print(name, exported)
     assert exported.dynamic == dynamic
     assert min(each.agreement for each in exported.parities) >= WANTED_AGREEMENT
+
+
+WITHOUT_TORCH = """
+import sys
+sys.modules["torch"] = sys.modules["transformers"] = None  # importing them fails
+"""
+
+
+@pytest.mark.parametrize(
+    ("processor", "fixed_size"),
+    [
+        ({}, False),
+        ({"do_resize": True, "size": {"height": 128, "width": 96}}, False),
+        ({"do_resize": True, "size": {"height": 128, "width": 96}, "do_normalize": False}, True),
+    ],
+    ids=["own size", "image size", "fixed size"],
+)
+def test_the_lines_for_the_card_give_the_mask_of_segmenter(tmp_path, processor, fixed_size):
+    """They are run where neither torch nor transformers can be imported."""
+    folder = save_tiny(tmp_path / "m", **processor)
+    model, image_processor = load_trained(str(folder))
+    exported = export_onnx(
+        model, image_processor, IMAGES, folder / "model.onnx", (128, 96), fixed_size
+    )
+    assert exported.dynamic != fixed_size
+    Image.fromarray(photo(335, 500)).save(tmp_path / "photo.jpg")
+    lines = usage("m", image_processor, (128, 96), exported.dynamic)
+    code = lines.removeprefix("```python\n").removesuffix("```\n")
+    subprocess.run(
+        [sys.executable, "-c", f"{WITHOUT_TORCH}{code}\nnp.save('mask.npy', mask)"],
+        cwd=tmp_path,
+        check=True,
+    )
+    theirs = np.load(tmp_path / "mask.npy")
+    ours = hfseg.Segmenter(model, image_processor)(tmp_path / "photo.jpg").mask
+    assert theirs.shape == ours.shape == (335, 500) and len(np.unique(ours)) > 1
+    assert (theirs == ours).mean() >= WANTED_AGREEMENT
+
+
+def test_a_processor_with_steps_of_its_own_is_used_by_the_lines_for_the_card(tmp_path):
+    from transformers import MobileViTImageProcessor
+
+    model, _ = load_trained(str(save_tiny(tmp_path / "m")))
+    processor = MobileViTImageProcessor(do_resize=False, do_center_crop=False)
+    processor.save_pretrained(tmp_path / "m")
+    export_onnx(model, processor, IMAGES, tmp_path / "m" / "model.onnx", (64, 64))
+    Image.fromarray(photo(96, 64)).save(tmp_path / "photo.jpg")
+    lines = usage("m", processor, (64, 64), dynamic=True)
+    code = lines.removeprefix("```python\n").removesuffix("```\n")
+    found: dict = {}
+    with contextlib.chdir(tmp_path):
+        exec(code, found)
+    ours = hfseg.Segmenter(model, processor)(tmp_path / "photo.jpg").mask
+    assert (found["mask"] == ours).mean() >= WANTED_AGREEMENT
 
 
 class ModelWithABranch(torch.nn.Module):

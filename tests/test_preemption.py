@@ -1,4 +1,5 @@
-"""SIGTERM saves a checkpoint and ends the run; the resumed run ends as if nothing had been."""
+"""SIGTERM or Ctrl-C saves a checkpoint and ends the run; the resumed run ends as if nothing had
+happened."""
 
 import os
 import signal
@@ -28,8 +29,8 @@ def flags(data: Path, output: Path) -> list[str]:
     ]  # fmt: skip
 
 
-def terminate(command: list[str]) -> tuple[int, str]:
-    """SIGTERM to every process of the job, as SLURM does, once training runs."""
+def stop(command: list[str], number: int = signal.SIGTERM) -> tuple[int, str]:
+    """A signal to every process of the job, as SLURM and terminals send it, once training runs."""
     process = subprocess.Popen(
         command, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
         start_new_session=True,
@@ -39,7 +40,7 @@ def terminate(command: list[str]) -> tuple[int, str]:
         printed += line
         if "  loss " in line:
             break
-    os.killpg(process.pid, signal.SIGTERM)
+    os.killpg(process.pid, number)
     rest, _ = process.communicate(timeout=120)
     return process.returncode, printed + rest
 
@@ -48,7 +49,7 @@ def terminate(command: list[str]) -> tuple[int, str]:
 def test_sigterm_saves_and_the_resumed_run_ends_with_the_same_weights(tmp_path: Path) -> None:
     data = make_folder(tmp_path / "data", count=13)
     run_finetune(*flags(data, tmp_path / "unstopped"))
-    code, printed = terminate(finetune_command(*flags(data, tmp_path / "run")))
+    code, printed = stop(finetune_command(*flags(data, tmp_path / "run")))
     assert code == 143, printed
     (checkpoint,) = list_checkpoints(tmp_path / "run")
     assert f"stopped by SIGTERM, saved as {checkpoint}" in printed
@@ -62,11 +63,27 @@ def test_sigterm_saves_and_the_resumed_run_ends_with_the_same_weights(tmp_path: 
     assert [name for name in theirs if not torch.equal(ours[name], theirs[name])] == []
 
 
+def test_ctrl_c_saves_and_the_line_it_prints_goes_on(tmp_path: Path) -> None:
+    data = make_folder(tmp_path / "data", count=13)
+    command = finetune_command(*flags(data, tmp_path / "run"), "--dataloader_num_workers", "2")
+    code, printed = stop(command, signal.SIGINT)
+    assert code == 130, printed
+    (checkpoint,) = list_checkpoints(tmp_path / "run")
+    assert what_is_missing(checkpoint) is None
+    said = printed.splitlines()[-1]
+    assert said.startswith(f"stopped by Ctrl-C, saved as {checkpoint}; go on with: ")
+    words = said.partition("hfseg finetune ")[2].split()
+    run_finetune(*words)
+    assert (tmp_path / "run" / "model.safetensors").is_file()
+    assert what_is_missing(tmp_path / "run" / f"checkpoint-{EPOCHS * STEPS_PER_EPOCH}") is None
+
+
 @pytest.mark.slow
-def test_all_processes_stop_at_one_step_on_sigterm(tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_all_processes_stop_at_one_step(tmp_path: Path, number: int) -> None:
     data = make_folder(tmp_path / "data", count=13)
     command = finetune_command(*flags(data, tmp_path / "run"), processes=2)
-    code, printed = terminate(command)
+    code, printed = stop(command, number)
     assert code != 0
     (checkpoint,) = list_checkpoints(tmp_path / "run")
     assert f"saved as {checkpoint}" in printed

@@ -108,6 +108,11 @@ def test_first_update_is_that_of_the_whole_batch(
     assert reports[0]["loss"] == pytest.approx(expected_loss, abs=1e-5)
 
 
+def test_an_evaluation_before_the_training_leaves_the_processes_together(data, tmp_path) -> None:
+    first, second = run_worker("evaluate-first", data, tmp_path, 2, 1, processes=2, loss="ce")
+    assert first["sums"] == second["sums"]
+
+
 @pytest.mark.parametrize(
     "model",
     ["eomt-vit-small", pytest.param("mask2former-swin-tiny", marks=pytest.mark.slow)],

@@ -118,6 +118,42 @@ def test_size_is_height_by_width_or_a_square() -> None:
         ImageSize("0x3")
 
 
+OWN_RESIZES = A.Compose(
+    [
+        A.OneOf(
+            [
+                A.RandomScale(scale_limit=(-0.5, 1.0), p=1.0),
+                A.RandomResizedCrop((61, 83), scale=(0.5, 1.0), p=1.0),
+            ],
+            p=1.0,
+        )
+    ]
+)
+
+
+@pytest.mark.parametrize("augmentation", ["standard", "own"])
+def test_a_scaled_mask_stays_where_its_image_is(tmp_path: Path, augmentation: str) -> None:
+    """The image has the gray value 40 outside and 200 inside of a box, which is class 1."""
+    if augmentation == "own":
+        (tmp_path / "own.yaml").write_text(yaml.safe_dump(A.to_dict(OWN_RESIZES)))
+        augmentation = str(tmp_path / "own.yaml")
+    mask = np.zeros((101, 101), np.uint8)
+    mask[:, 37:] = 1
+    image = np.where(mask, 200, 40).astype(np.uint8)[..., None].repeat(3, -1)
+    transform = TrainingTransform(augmentation, (202, 202), seed=0)  # large enough to hold all
+    offsets = []
+    for index in range(150):
+        scaled, ids = transform(image, mask, 0, index)
+        rows, columns = np.nonzero(ids != 255)
+        inside = np.s_[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1]
+        gray, ids = scaled[inside][..., 0].astype(float), ids[inside]
+        if ids.min() == ids.max():
+            continue  # cropped to one side of the edge
+        bright = (gray - gray.min()) / (gray.max() - gray.min())
+        offsets.append((bright.sum() - ids.sum()) / len(ids))
+    assert len(offsets) > 100 and abs(np.mean(offsets)) < 0.08, np.mean(offsets)
+
+
 @pytest.mark.parametrize("preset", ["strong", "roboflow"])
 def test_what_a_rotation_brings_in_is_black_and_ignored(preset: str) -> None:
     image, mask = np.full((60, 60, 3), 200, np.uint8), np.ones((60, 60), np.uint8)

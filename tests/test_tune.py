@@ -117,3 +117,20 @@ def test_what_cannot_be_searched_is_told(tmp_path: Path) -> None:
         (tmp_path / "wrong.yaml").write_text(line)
         with pytest.raises(UserError, match=message):
             read_space({"config": str(tmp_path / "wrong.yaml")})
+
+
+def test_a_trial_that_drops_its_last_batch_leaves_the_next_one_alone(tmp_path: Path) -> None:
+    from hfseg.workflows.tune import _Search
+
+    make_folder(tmp_path / "data", count=13)
+    options = {
+        "dataset_name": "folder", "dataset_path": str(tmp_path / "data"), "from_scratch": True,
+        "model_name_or_path": "deeplabv3plus-resnet18", "crop_size": "64",
+        "mixed_precision": "no", "output_dir": str(tmp_path / "search"),
+    }  # fmt: skip
+    search = _Search(options, {"per_device_train_batch_size": [3, 2]})
+    for batch, steps in ((3, 3), (2, 5)):  # of 10 images
+        search.trainer.args.per_device_train_batch_size = batch
+        search.trainer._train_batch_size = batch
+        search.model_of_trial()
+        assert len(search.trainer.get_train_dataloader()) == steps

@@ -1,9 +1,10 @@
 """One rank of a small job, started by `python` or `accelerate launch` from the tests.
 
-    worker.py update|evaluate|stream DATA OUTPUT BATCH ACCUMULATION LOSS [MODEL]
+    worker.py update|evaluate|evaluate-first|stream DATA OUTPUT BATCH ACCUMULATION LOSS [MODEL]
 
-`update` takes one SGD step and saves the weights, `evaluate` scores a fixed model, `stream` reads
-one pass over a data set of the Hub; every rank writes `rank-N.json` with the world size it sees.
+`update` takes one SGD step and saves the weights, `evaluate` scores a fixed model,
+`evaluate-first` scores, takes one step and sums the weights, `stream` reads one pass over a
+dataset of the Hub; every rank writes `rank-N.json` with the world size it sees.
 """
 
 import json
@@ -90,7 +91,11 @@ def main(
         report["validation"] = len(data["validation"])
     else:
         report["samples"] = len(split)
-    if mode == "update":
+    if mode == "evaluate-first":
+        trainer.evaluate()
+        trainer.train()
+        report["sums"] = [p.double().sum().item() for p in model.parameters()]
+    elif mode == "update":
         trainer.train()
         report["loss"] = trainer.state.log_history[0]["loss"]
         if trainer.is_world_process_zero():

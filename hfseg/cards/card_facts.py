@@ -51,6 +51,7 @@ class CardInputs:
         versions: package -> version.
         num_parameters: of the model.
         base_model: Hub id of the weights training started from.
+        encoder_weights: as given to the run, None for those that the model's name stands for.
         from_scratch: training started from random weights.
         license: of the trained weights, None if unknown; a name that the Hub does not list is
             declared as `other` with that name.
@@ -89,6 +90,7 @@ class CardInputs:
     test_metrics: Mapping[str, Any] = field(default_factory=dict)
     chosen_by: str | None = None
     base_model: str | None = None
+    encoder_weights: str | None = None
     from_scratch: bool = False
     license: str | None = None
     license_link: str | None = None
@@ -157,6 +159,7 @@ def card_facts(
         architecture=architecture,
         model_name_or_path=name,
         base_model=base_model,
+        encoder_weights=start.encoder_weights,
         from_scratch=start.from_scratch,
         license=licence.name if licence else None,
         license_link=licence.link if licence else None,

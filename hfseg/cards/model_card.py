@@ -196,6 +196,8 @@ def _start(run: CardInputs) -> str:
         return "trained from random weights"
     if base:
         return f"fine-tuned from [{base}](https://huggingface.co/{base})"
+    if run.encoder_weights:
+        return f"with an encoder that starts from `{Path(run.encoder_weights).name}`, trained"
     return f"fine-tuned from `{Path(run.model_name_or_path).name}`"
 
 

@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from enum import Enum
 from typing import Any
 
+import yaml
+
 _ROOT = r"(?:file://)?(?:~?/|~\w+/|(?:\.\./)+|[A-Za-z]:[\\/])"
 _QUOTED_PATH = re.compile(rf"(?P<quote>['\"])(?P<path>{_ROOT}[^'\"\n]*)(?P=quote)")
 _BARE_PATH = re.compile(
@@ -41,6 +43,20 @@ def redacted_values(value: Any) -> Any:
     text = str(value)
     # a value that starts like a path is one as a whole, blanks included
     return _last_component(text) if re.match(_ROOT, text) else redacted(text)
+
+
+def public_recipe(text: str) -> str:
+    """The `recipe.yaml` of a run, with local paths reduced to their last component.
+
+    A comment names the flags to give in their place.
+    """
+    recipe = yaml.safe_load(text)
+    public = redacted_values(recipe)
+    head = "".join(line for line in text.splitlines(keepends=True) if line.startswith("#"))
+    local = [f"--{key} (was {public[key]})" for key in recipe if public.get(key) != recipe[key]]
+    if local:
+        head += f"# paths of your own to give on the command line: {', '.join(local)}\n"
+    return head + yaml.safe_dump(public, allow_unicode=True)
 
 
 def _last_component(path: re.Match[str] | str) -> str:

@@ -15,6 +15,7 @@ from hfseg.config.recipe import (
     read_recipe,
     recipe_names,
 )
+from hfseg.config.run_recipe import continued, run_to_resume
 from hfseg.config.values import plain
 from hfseg.errors import UserError
 
@@ -87,7 +88,10 @@ def parse(argv: Sequence[str]) -> Arguments:
     """
     parser = training_parser()
     asked_for_help = any(word.startswith(("-h", "--help")) for word in argv)
-    defaults = _values(parser, _given_but_help(parser, argv))[0] if asked_for_help else None
+    defaults = None
+    if asked_for_help:
+        given = _given_but_help(parser, argv)
+        defaults = _values(parser, given, base_recipe(given))
     return resolve(parser.parse(argv, defaults), command=["hfseg", "finetune", *argv])
 
 
@@ -95,24 +99,30 @@ def resolve(options: Mapping[str, Any], command: Sequence[str] = ()) -> Argument
     """The arguments of a run, from options by name.
 
     A recipe (`config`) fills in what the options leave out. Without one it is the quickstart's, or
-    that of own data where a dataset or a model is named.
+    that of own data where a dataset or a model is named. A run that is resumed has its own.
 
     Raises:
-        UserError: an unknown name, or a value that is not valid.
+        UserError: an unknown name, a value that is not valid, or one that contradicts the run that
+            is to be resumed.
     """
     from hfseg.config.training import SegmentationTrainingArguments
 
     parser = training_parser()
-    values, base = _values(parser, options)
-    data = _group(DataArguments, values)
-    model = _group(ModelArguments, values)
-    name = Path(base).stem if base != OWN_DATA_RECIPE else _run_name(data, model)
-    training_values = {"output_dir": f"runs/{name}", **_training_values(values, options)}
-    training = _group(SegmentationTrainingArguments, training_values)
+    base = base_recipe(options)
+    values = _values(parser, options, base)
+    name = Path(base).stem if base != OWN_DATA_RECIPE else _run_name(values)
+    values.setdefault("output_dir", f"runs/{name}")
+    run = run_to_resume(options, values["output_dir"])
+    if run is not None:
+        asked = _values(parser, options, options.get("config"))
+        defaults = {key: parser.get_default(key) for key in parser.flags}
+        values = continued(_values(parser, read_recipe(str(run)), None), asked, defaults, run)
+    training = _group(SegmentationTrainingArguments, values)
     recipe = {key: plain(value) for key, value in values.items()}
     defaults = {item.name: item.default for item in dataclasses.fields(training)}
     for key in _ALWAYS_IN_RECIPE:
         recipe.setdefault(key, defaults[key])
+    data, model = _group(DataArguments, values), _group(ModelArguments, values)
     return Arguments(data, model, training, recipe, name, list(command))
 
 
@@ -124,12 +134,11 @@ def base_recipe(options: Mapping[str, Any]) -> str:
     return OWN_DATA_RECIPE if named else DEFAULT_RECIPE
 
 
-def _values(parser: "OptionParser", options: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
-    """Recipe and options by name, and which recipe it was."""
+def _values(parser: "OptionParser", options: Mapping[str, Any], base: str | None) -> dict[str, Any]:
+    """Recipe (none if `base` is None) and options by name."""
     given = {key: value for key, value in options.items() if value is not None}
-    base = base_recipe(given)
     given.pop("config", None)
-    recipe = read_recipe(base)
+    recipe = {} if base is None else read_recipe(base)
     recipe.pop(SEARCH, None)
     if "mixed_precision" in given:
         recipe.pop("bf16", None)
@@ -140,25 +149,25 @@ def _values(parser: "OptionParser", options: Mapping[str, Any]) -> tuple[dict[st
         for key in ("lr_scheduler_kwargs", "lr_gamma", "lr_step_size", "lr_power"):
             recipe.pop(key, None)  # numbers of the recipe's own schedule
     values = {}
-    for where, part in ((base, recipe), ("", given)):
+    for where, part in ((base, recipe), (None, given)):
         for key, value in part.items():
             try:
                 values[key] = parser.convert(key, value)
             except UserError as error:
                 raise UserError(f"{where}: {error}" if where else str(error)) from None
-    return values, base
+    return {**values, **_saving(values, given)}
 
 
-def _training_values(values: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:
+def _saving(values: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
     """Checkpoints follow evaluations where only these were asked for: the best one is kept."""
-    chosen = dict(values)
-    if options.get("save_strategy") is None and options.get("eval_strategy") is not None:
-        if plain(options["eval_strategy"]) != "no":
-            chosen["save_strategy"] = options["eval_strategy"]
-        if plain(options["eval_strategy"]) == "steps" and options.get("save_steps") is None:
-            chosen["eval_steps"] = values.get("eval_steps") or values.get("logging_steps", 10)
-            chosen["save_steps"] = chosen["eval_steps"]
-    return chosen
+    strategy = plain(given.get("eval_strategy"))
+    if strategy in (None, "no") or "save_strategy" in given:
+        return {}
+    if strategy != "steps" or "save_steps" in given:
+        return {"save_strategy": strategy}
+    # transformers evaluates at every log line where it isn't told
+    steps = values.get("eval_steps") or values.get("logging_steps", 10)
+    return {"save_strategy": strategy, "save_steps": steps, "eval_steps": steps}
 
 
 def _group(group: type, values: Mapping[str, Any]) -> Any:
@@ -170,8 +179,8 @@ def _given_but_help(parser: "OptionParser", argv: Sequence[str]) -> dict[str, An
     return parser.parse([word for word in argv if not word.startswith(("-h", "--help"))])
 
 
-def _run_name(data: DataArguments, model: ModelArguments) -> str:
-    label = data.dataset_name or "data"
-    if data.dataset_path and label == "folder":
-        label = Path(data.dataset_path).resolve().name
-    return f"{label}-{Path(str(model.model_name_or_path)).name}".replace("/", "-")
+def _run_name(values: Mapping[str, Any]) -> str:
+    label = values.get("dataset_name") or "data"
+    if values.get("dataset_path") and label == "folder":
+        label = Path(values["dataset_path"]).resolve().name
+    return f"{label}-{Path(str(values.get('model_name_or_path'))).name}".replace("/", "-")

@@ -117,7 +117,7 @@ class SegmentationTrainingArguments(TrainingArguments):
         at_least(1, self, "per_device_train_batch_size", "per_device_eval_batch_size")
         at_least(1, self, "gradient_accumulation_steps", "early_stopping_patience")
         self.lr_scheduler_kwargs = self._schedule_options()
-        self._depend_on_the_trainer()
+        self._choose_the_best_by_its_metric()
         choice = choose_precision(
             self.mixed_precision,
             detect_hardware(self.use_cpu),
@@ -142,11 +142,8 @@ class SegmentationTrainingArguments(TrainingArguments):
         if optimizer == ADAM:
             self.optim = ADAM
 
-    def _depend_on_the_trainer(self) -> None:
-        """What `SegmentationTrainer` needs; not a choice."""
-        self.remove_unused_columns = False
-        self.batch_eval_metrics = True
-        self.label_names = ["labels"]
+    def _choose_the_best_by_its_metric(self) -> None:
+        """Nothing to choose by without evaluations, and the direction that the metric implies."""
         if _name(self.eval_strategy) == "no":
             self.load_best_model_at_end = False
         if self.greater_is_better is None:

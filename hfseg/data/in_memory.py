@@ -25,7 +25,8 @@ def from_torch(data: Any) -> "datasets.DatasetDict":
 
     Args:
         data: items are (image, mask), or dictionaries with `image` and `label` (or `mask`). An
-            image is a PIL image or uint8 (H, W, 3); a mask a PIL image or integers (H, W).
+            image is a PIL image or uint8, (H, W, 3) or (3, H, W); a mask a PIL image or integers,
+            (H, W).
 
     Returns:
         A `DatasetDict` with `image` (RGB) and `label` (mode L); one dataset is `splits.WHOLE`.
@@ -49,11 +50,18 @@ def from_torch(data: Any) -> "datasets.DatasetDict":
 def _rows(split: str, items: Any) -> Iterator[dict[str, Any]]:
     for index in range(len(items)):
         name = f"{split} sample {index}"
-        image, mask = _pair(items[index], name)
-        yield {
-            "image": {"bytes": encode_png(_image(image, name))},
-            "label": {"bytes": encode_png(_mask(mask, name))},
-        }
+        image, mask = read_pair(items[index], name)
+        yield {"image": {"bytes": encode_png(image)}, "label": {"bytes": encode_png(mask)}}
+
+
+def read_pair(item: Any, name: str) -> tuple[np.ndarray, np.ndarray]:
+    """(H, W, 3) uint8 and (H, W) uint8 of one item, as `from_torch` takes them.
+
+    Args:
+        name: of the item, for the error.
+    """
+    image, mask = _pair(item, name)
+    return _image(image, name), _mask(mask, name)
 
 
 def _pair(item: Any, name: str) -> tuple[Any, Any]:
@@ -71,6 +79,8 @@ def _pair(item: Any, name: str) -> tuple[Any, Any]:
 
 def _image(value: Any, name: str) -> np.ndarray:
     pixels = np.asarray(value.convert("RGB") if isinstance(value, Image.Image) else value)
+    if pixels.ndim == 3 and pixels.shape[0] == 3 != pixels.shape[2]:  # as torchvision reads images
+        pixels = np.ascontiguousarray(np.moveaxis(pixels, 0, -1))
     if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3:
         raise UserError(
             f"{name}: the image is {pixels.dtype} {pixels.shape}; give a PIL image or uint8 "

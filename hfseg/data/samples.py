@@ -4,13 +4,14 @@ Pixels reach the model by one way only, the image processor that is saved with i
 training, evaluation and inference feed is the same.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from torch.utils.data import Dataset, Sampler
+from torch.utils.data import Dataset, IterableDataset, Sampler
 
+from hfseg.data.in_memory import read_pair
 from hfseg.data.pixel_values import whole_image_options
 from hfseg.data.rows import sample_names
 from hfseg.data.transforms import Size, TrainingTransform
@@ -101,6 +102,37 @@ class EvaluationSamples(Dataset[dict[str, Any]]):
         return {"index": index, "image": image, "label": label}
 
 
+class OwnSamples(Dataset[dict[str, Any]]):
+    """Items of any dataset, addressed by an index or by (epoch, index); see `as_samples`."""
+
+    def __init__(self, data: Any) -> None:
+        self.data = data
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+    def __getitem__(self, key: int | SampleKey) -> dict[str, Any]:
+        index = key[1] if isinstance(key, tuple) else key
+        item = self.data[index]
+        if isinstance(item, Mapping) and torch.is_tensor(item.get("pixel_values")):
+            label = np.asarray(item["labels"])
+            return {"index": index, "pixel_values": item["pixel_values"], "label": label}
+        image, label = read_pair(item, f"sample {index}")
+        return {"index": index, "image": image, "label": label}
+
+
+def as_samples(dataset: Any) -> Any:
+    """A dataset whose items the trainer's `Collator` takes.
+
+    Args:
+        dataset: one of this package's, or any with a length whose items are an image and a mask
+            (see `from_torch`), or a dictionary of the tensors `pixel_values` and `labels`, ready
+            for the model.
+    """
+    ours = (TrainingSamples, EvaluationSamples, OwnSamples, IterableDataset)
+    return dataset if isinstance(dataset, ours) else OwnSamples(dataset)
+
+
 def read_example(data: "datasets.Dataset", index: int) -> tuple[np.ndarray, np.ndarray]:
     """(H, W, 3) uint8 and (H, W) uint8 of one row."""
     try:
@@ -144,12 +176,15 @@ class Collator:
         self.resize = resize and bool(processor.do_resize)
 
     def __call__(self, samples: Sequence[dict[str, Any]]) -> dict[str, Any]:
-        options = {**whole_image_options(self.processor), "do_resize": self.resize}
-        options["input_data_format"] = "channels_last"
-        pixels = [  # one at a time: Mask2Former's processor pads a list to one size
-            torch.as_tensor(self.processor(sample["image"], **options)["pixel_values"][0])
-            for sample in samples
-        ]
+        if "pixel_values" in samples[0]:
+            pixels = [sample["pixel_values"] for sample in samples]
+        else:
+            options = {**whole_image_options(self.processor), "do_resize": self.resize}
+            options["input_data_format"] = "channels_last"
+            pixels = [  # one at a time: Mask2Former's processor pads a list to one size
+                torch.as_tensor(self.processor(sample["image"], **options)["pixel_values"][0])
+                for sample in samples
+            ]
         labels = [torch.from_numpy(sample["label"].astype(np.int64)) for sample in samples]
         return {
             # first, and a tensor: transformers reads the batch size from the first tensor it finds

@@ -12,10 +12,8 @@ _NAMES = ("mean_iou", "miou")
 def claimed_mean_iou(name_or_path: str, split: str, token: str | bool | None = None) -> float:
     """The mean IoU (0-1) in the `model-index` of a folder's or Hub model's card.
 
-    Of several results, one on `split` counts first.
-
     Raises:
-        UserError: no card, or no mean IoU in it.
+        UserError: no card, or no mean IoU in it, or one of another split only.
     """
     from huggingface_hub import ModelCard
 
@@ -36,6 +34,13 @@ def claimed_mean_iou(name_or_path: str, split: str, token: str | bool | None = N
     ]
     if not results:
         raise UserError(f"--check_card: the model card of {name_or_path} claims no mean_iou")
-    results.sort(key=lambda result: result.dataset_split != split)
-    value = float(results[0].metric_value)
+    same = [result for result in results if result.dataset_split in (split, None)]
+    if not same:
+        claimed = " and ".join(sorted({str(result.dataset_split) for result in results}))
+        raise UserError(
+            f"--check_card: the card of {name_or_path} claims a mean_iou on {claimed}, not on "
+            f"{split}; give --split {results[0].dataset_split}"
+        )
+    same.sort(key=lambda result: result.dataset_split is None)
+    value = float(same[0].metric_value)
     return value / 100 if value > 1 else value

@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 
 from hfseg.cards.model_card import for_repository
-from hfseg.cards.redaction import redacted_values
+from hfseg.cards.redaction import public_recipe, redacted_values
 from hfseg.errors import UserError
 from hfseg.hub.commit import commit_files
 
@@ -40,7 +40,8 @@ def push_run(
 ) -> str:
     """Push the folder of a finished run, in one commit, and return the commit's page.
 
-    The usage in the pushed card names `repo_id`; nothing in the folder is changed. The same call
+    The usage in the pushed card names `repo_id`, and of local paths in the recipe only the last
+    part is pushed; nothing in the folder is changed. The same call
     again completes a push that failed.
 
     Args:
@@ -55,6 +56,9 @@ def push_run(
     files: dict[str, Path | bytes] = {**files_of(folder, RUN_FILES)}
     card = (folder / "README.md").read_text(encoding="utf-8")
     files["README.md"] = for_repository(card, repo_id).encode()
+    if "recipe.yaml" in files:
+        text = (folder / "recipe.yaml").read_text(encoding="utf-8")
+        files["recipe.yaml"] = public_recipe(text).encode()
     return commit_files(
         repo_id,
         files,

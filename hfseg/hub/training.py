@@ -61,8 +61,8 @@ class Destination:
 def destination(training: TrainingArguments) -> Destination | None:
     """Where `--push_to_hub` wants the run; None without that flag.
 
-    Takes the push out of `Trainer`'s hands, and the token out of what it saves. Nothing is made on
-    the Hub yet (`Destination.prepare`), so that wrong data leave no empty repository there.
+    Nothing is made on the Hub yet (`Destination.prepare`), so that wrong data leave no empty
+    repository there.
 
     Raises:
         UserError: a name that is none, a token that the Hub does not accept, or no Hub.
@@ -76,7 +76,6 @@ def destination(training: TrainingArguments) -> Destination | None:
         training.hub_token,
         training.hub_revision,
     )
-    training.push_to_hub, training.hub_token = False, None
     if training.process_index == 0:
         check_token(wanted.repo_id, wanted.token)
     return wanted

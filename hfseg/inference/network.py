@@ -1,9 +1,11 @@
 """A model of `transformers` as a function from images to class scores."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 
 from hfseg.data.pixel_values import whole_image_options
 from hfseg.errors import UserError
@@ -12,6 +14,26 @@ from hfseg.models.logits import resize_logits
 from hfseg.models.universal import class_probabilities, is_universal
 
 Size = tuple[int, int]
+Box = tuple[int, int, int, int]
+"""(top, left, bottom, right) in pixels."""
+
+
+@dataclass(frozen=True)
+class Pixels:
+    """What a model that returns `logits` is fed.
+
+    Attributes:
+        values: (N, 3, h, w).
+        content: (top, left, bottom, right) of the image in them; the rest is padding.
+    """
+
+    values: torch.Tensor
+    content: Box
+
+    @classmethod
+    def batch(cls, parts: "Sequence[Pixels]") -> "Pixels":
+        """Several images of one size."""
+        return cls(torch.cat([part.values for part in parts]), parts[0].content)
 
 
 class Network(Protocol):
@@ -37,38 +59,52 @@ class SemanticNetwork:
         self.model = model
         self.image_processor = image_processor
 
-    def inputs(self, image: Image.Image, whole: bool) -> torch.Tensor:
-        """(1, 3, h, w); a tile keeps its size, whatever the processor does to whole images."""
+    def inputs(self, image: Image.Image, whole: bool) -> Pixels:
+        """A tile keeps its size, whatever the processor does to whole images."""
         options = {} if whole else {"do_resize": False}
-        return whole_image_pixel_values(self.image_processor, image, **options)
+        values = whole_image_pixel_values(self.image_processor, image, **options)
+        if not getattr(self.image_processor, "do_pad", None):
+            return Pixels(values, (0, 0, *values.shape[-2:]))
+        return Pixels(values, _content(self.image_processor, image.size, options))
 
-    def logits(self, inputs: torch.Tensor) -> torch.Tensor:
-        pixel_values = inputs.to(self.model.device, self.model.dtype)
-        return self.model(pixel_values=pixel_values).logits.float()
+    def logits(self, inputs: Pixels) -> torch.Tensor:
+        return self._logits(inputs.values, inputs.content, inputs.values.shape[-2:])
 
-    def scores(self, inputs: torch.Tensor, size: Size, views: Views | None) -> torch.Tensor:
+    def scores(self, inputs: Pixels, size: Size, views: Views | None) -> torch.Tensor:
         if views is None:
             return resize_logits(self.logits(inputs), size)
-        return views.mean_probabilities(
-            lambda view: resize_logits(self.logits(view), size).softmax(1), inputs
-        )
+        frame = inputs.values.shape[-2:]
+        top, left, bottom, right = inputs.content
+        mirrored = top, frame[1] - right, bottom, frame[1] - left
+
+        def probabilities(view: torch.Tensor, flip: bool) -> torch.Tensor:
+            logits = self._logits(view, mirrored if flip else inputs.content, frame)
+            return self._normalized(resize_logits(logits, size), dim=1)
+
+        return views.mean_probabilities(probabilities, inputs.values)
 
     def probabilities(self, scores: torch.Tensor, views: Views | None) -> torch.Tensor:
-        return scores.softmax(0) if views is None else scores
+        return self._normalized(scores, dim=0) if views is None else scores
+
+    def _normalized(self, scores: torch.Tensor, dim: int) -> torch.Tensor:
+        return scores.softmax(dim)
+
+    def _logits(self, values: torch.Tensor, content: Box, frame: Size) -> torch.Tensor:
+        """Logits without those of padding. `content` is a box in `frame`, the size of unscaled
+        values; logits are left at the model's own resolution where nothing was padded."""
+        values = values.to(self.model.device, self.model.dtype)
+        logits = self.model(pixel_values=values).logits.float()
+        top, left, bottom, right = content
+        if content == (0, 0, *frame):
+            return logits
+        return resize_logits(logits, frame)[..., top:bottom, left:right]
 
 
 class ScoreNetwork(SemanticNetwork):
     """Mask2Former and EoMT: their `logits` are sums of probabilities."""
 
-    def scores(self, inputs: torch.Tensor, size: Size, views: Views | None) -> torch.Tensor:
-        if views is None:
-            return resize_logits(self.logits(inputs), size)
-        return views.mean_probabilities(
-            lambda view: class_probabilities(resize_logits(self.logits(view), size)), inputs
-        )
-
-    def probabilities(self, scores: torch.Tensor, views: Views | None) -> torch.Tensor:
-        return class_probabilities(scores, dim=0)
+    def _normalized(self, scores: torch.Tensor, dim: int) -> torch.Tensor:
+        return class_probabilities(scores, dim)
 
 
 class ProcessorNetwork:
@@ -82,16 +118,14 @@ class ProcessorNetwork:
         self.model = model
         self.image_processor = image_processor
 
-    def inputs(self, image: Image.Image, whole: bool) -> dict[str, Any]:
-        options: dict[str, Any] = {"return_tensors": "pt"}
-        if self.model.config.model_type == "oneformer":
-            options["task_inputs"] = ["semantic"]
-        return dict(self.image_processor(images=image, **options))
+    def inputs(self, image: Image.Image, whole: bool) -> Image.Image:
+        """The image itself: a mirror image is made of it before the processor pads or cuts."""
+        return image
 
-    def logits(self, inputs: dict[str, Any]) -> None:
+    def logits(self, inputs: Image.Image) -> None:
         return None
 
-    def scores(self, inputs: dict[str, Any], size: Size, views: Views | None) -> torch.Tensor:
+    def scores(self, inputs: Image.Image, size: Size, views: Views | None) -> torch.Tensor:
         if views is None:
             return self._scores(inputs, size)
         if views.scales != (1.0,):
@@ -99,12 +133,16 @@ class ProcessorNetwork:
                 f"{type(self.model).__name__} works at the size its processor makes: use the "
                 "views flip alone, without scales"
             )
-        return views.mean_probabilities(
-            lambda pixels: self._scores({**inputs, "pixel_values": pixels}, size),
-            inputs["pixel_values"],
-        )
+        scores = self._scores(inputs, size)
+        if views.flip:
+            scores = (scores + self._scores(ImageOps.mirror(inputs), size).flip(-1)) / 2
+        return scores
 
-    def _scores(self, inputs: dict[str, Any], size: Size) -> torch.Tensor:
+    def _scores(self, image: Image.Image, size: Size) -> torch.Tensor:
+        options: dict[str, Any] = {}
+        if self.model.config.model_type == "oneformer":
+            options["task_inputs"] = ["semantic"]
+        inputs = self.image_processor(images=image, return_tensors="pt", **options)
         device, dtype = self.model.device, self.model.dtype
         fed = {
             key: value.to(device, dtype if value.is_floating_point() else None)
@@ -115,10 +153,17 @@ class ProcessorNetwork:
         outputs = self.model(**fed)
         for key in ("class_queries_logits", "masks_queries_logits"):
             outputs[key] = outputs[key].float()
+        frame = tuple(inputs["pixel_values"].shape[-2:])
+        content = (0, 0, *frame)
+        if getattr(self.image_processor, "do_pad", None):
+            content = _content(self.image_processor, image.size, options)
+        padded = content != (0, 0, *frame)
         answers = self.image_processor.post_process_semantic_segmentation(
-            outputs, target_sizes=[size], return_segmentation_scores=True
+            outputs, target_sizes=[frame if padded else size], return_segmentation_scores=True
         )
-        return torch.as_tensor(answers[0].segmentation_scores)[None]
+        scores = torch.as_tensor(answers[0].segmentation_scores)[None]
+        top, left, bottom, right = content
+        return resize_logits(scores[..., top:bottom, left:right], size) if padded else scores
 
     def probabilities(self, scores: torch.Tensor, views: Views | None) -> torch.Tensor:
         return scores / scores.sum(0).clamp_min(torch.finfo(scores.dtype).tiny)
@@ -138,3 +183,17 @@ def whole_image_pixel_values(
     """(1, 3, h, w) float32: what the image processor makes of the whole image."""
     options = {**whole_image_options(image_processor), **options}
     return image_processor(images=image, return_tensors="pt", **options)["pixel_values"]
+
+
+def _content(image_processor: Any, size: tuple[int, int], options: dict[str, Any]) -> Box:
+    """Where an image of this (width, height) lies in what a processor that pads makes of it.
+
+    Processors pad on one side or on both, to a multiple or to a size. A white image shows it:
+    the padding is black.
+    """
+    white = Image.new("RGB", size, "white")
+    values = whole_image_pixel_values(
+        image_processor, white, do_rescale=False, do_normalize=False, **options
+    )
+    rows, columns = (values[0].amax(0) > 0).nonzero(as_tuple=True)
+    return int(rows.min()), int(columns.min()), int(rows.max()) + 1, int(columns.max()) + 1

@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+from hfseg.data.pixel_values import whole_image_options
 from hfseg.errors import UserError
 from hfseg.inference.network import whole_image_pixel_values
 from hfseg.models.loading import first_line
@@ -125,25 +126,81 @@ def parity(
     return Parity(size, agreement, difference)
 
 
-def usage(name: str, size: Size, dynamic: bool) -> str:
-    """Python lines for a model card that run the file."""
-    resize = "" if dynamic else f".resize(({size[1]}, {size[0]}))"
+def usage(name: str, image_processor: Any, size: Size, dynamic: bool) -> str:
+    """Python lines for a model card: the mask of a photo as `Segmenter` makes it.
+
+    They need onnxruntime, Pillow and NumPy, and for a processor with steps of its own also
+    transformers.
+
+    Args:
+        name: folder or repository of the model.
+        size: (height, width) of a file with a fixed size.
+    """
     shape = "any size" if dynamic else f"{size[0]} x {size[1]} (height x width) only"
+    plain = _is_plain(image_processor)
+    imports = "" if plain else "from transformers import AutoImageProcessor\n"
+    pixels = (_plain_pixels if plain else _processor_pixels)(name, image_processor, size, dynamic)
     return f'''```python
 # ONNX, {shape}
 import numpy as np
 import onnxruntime
 from PIL import Image
-from transformers import AutoImageProcessor
-
-processor = AutoImageProcessor.from_pretrained("{name}")
-image = Image.open("photo.jpg").convert("RGB"){resize}
-pixel_values = processor(image, do_resize=False, return_tensors="np")["pixel_values"]
+{imports}
+image = Image.open("photo.jpg").convert("RGB")
+{pixels}
 session = onnxruntime.InferenceSession("{name}/model.onnx")
-logits = session.run(None, {{"pixel_values": np.float32(pixel_values)}})[0]
-mask = logits.argmax(1)[0]  # at the resolution of the logits
+(logits,) = session.run(None, {{"pixel_values": np.float32(pixel_values)}})
+
+
+def bilinear(new, old):
+    """(new, old) weights of a bilinear resize with aligned pixel centers."""
+    at = np.clip((np.arange(new) + 0.5) * old / new - 0.5, 0, old - 1)
+    return np.float32(np.maximum(0, 1 - np.abs(at[:, None] - np.arange(old))))
+
+
+height, width = logits.shape[-2:]
+scores = bilinear(image.height, height) @ logits[0] @ bilinear(image.width, width).T
+mask = scores.argmax(0)  # class ids at the image's own size
 ```
 '''
+
+
+def _is_plain(processor: Any) -> bool:
+    """Whether it resizes to a fixed size or not at all, and then only scales and shifts values."""
+    special = ("do_flip_channel_order", "do_pad", "keep_aspect_ratio")
+    fixed = not processor.do_resize or {"height", "width"} <= dict(processor.size).keys()
+    return fixed and not any(getattr(processor, name, None) for name in special)
+
+
+def _plain_pixels(name: str, processor: Any, size: Size, dynamic: bool) -> str:
+    lines = []
+    if processor.do_resize or not dynamic:
+        height, width = size
+        if dynamic:
+            height, width = int(processor.size["height"]), int(processor.size["width"])
+        method = Image.Resampling(int(processor.resample or Image.Resampling.BILINEAR)).name
+        lines.append(f"resized = image.resize(({width}, {height}), Image.Resampling.{method})")
+        lines.append("pixels = np.asarray(resized, np.float32)")
+    else:
+        lines.append("pixels = np.asarray(image, np.float32)")
+    if processor.do_rescale:
+        factor = processor.rescale_factor
+        scale = "/ 255" if abs(factor * 255 - 1) < 1e-9 else f"* {factor!r}"
+        lines[-1] += f" {scale}"
+    if getattr(processor, "do_normalize", None):
+        mean, std = list(processor.image_mean), list(processor.image_std)
+        lines.append(f"pixels = (pixels - {mean}) / {std}")
+    lines.append("pixel_values = pixels.transpose(2, 0, 1)[None]")
+    return "\n".join(lines)
+
+
+def _processor_pixels(name: str, processor: Any, size: Size, dynamic: bool) -> str:
+    options = {"return_tensors": "np", **whole_image_options(processor)}
+    if not dynamic:
+        options |= {"do_resize": True, "size": {"height": size[0], "width": size[1]}}
+    words = ", ".join(f"{key}={value!r}" for key, value in options.items())
+    return f'''processor = AutoImageProcessor.from_pretrained("{name}")
+pixel_values = processor(image, {words})["pixel_values"]'''
 
 
 def _export(model: Any, path: Path, size: Size, dynamic: bool) -> None:

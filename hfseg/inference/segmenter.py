@@ -13,7 +13,7 @@ from PIL import Image
 from hfseg.data.image_io import ImageLike, image_files, read_ahead, to_rgb
 from hfseg.errors import UserError
 from hfseg.inference.load_checkpoint import load_trained
-from hfseg.inference.network import network_of
+from hfseg.inference.network import Pixels, network_of
 from hfseg.inference.result import Answer, Options, Segmentation
 from hfseg.inference.sliding_window import Size, sliding_window
 from hfseg.inference.views import Views
@@ -182,18 +182,18 @@ class Segmenter:
     ) -> list[Segmentation]:
         if len(batch) == 1 or options.window is not None:
             return [self.segment(image, options, source=source) for image, source in batch]
-        groups: dict[Any, list[tuple[int, torch.Tensor]]] = {}
+        groups: dict[Any, list[tuple[int, Pixels]]] = {}
         answers: dict[int, Segmentation] = {}
         for index, (image, _) in enumerate(batch):
             inputs = self._network.inputs(image, whole=True)
-            if isinstance(inputs, torch.Tensor):
-                groups.setdefault((image.size, inputs.shape), []).append((index, inputs))
+            if isinstance(inputs, Pixels):
+                groups.setdefault((image.size, inputs.values.shape), []).append((index, inputs))
             else:
                 answers[index] = self._segment([image], options, inputs)[0]
         for group in groups.values():
-            rows, tensors = zip(*group, strict=True)
+            rows, parts = zip(*group, strict=True)
             images = [batch[row][0] for row in rows]
-            found = self._segment(images, options, torch.cat(tensors))
+            found = self._segment(images, options, Pixels.batch(parts))
             answers |= dict(zip(rows, found, strict=True))
         return [_with_source(answers[index], source) for index, (_, source) in enumerate(batch)]
 

@@ -25,17 +25,20 @@ class Views:
         return ((scale, flip) for scale in self.scales for flip in (False, True)[: 1 + self.flip])
 
     def mean_probabilities(
-        self, probabilities: Callable[[torch.Tensor], torch.Tensor], pixel_values: torch.Tensor
+        self,
+        probabilities: Callable[[torch.Tensor, bool], torch.Tensor],
+        pixel_values: torch.Tensor,
     ) -> torch.Tensor:
         """The mean over all views of the (N, C, H, W) probabilities, mirror images undone.
 
         Args:
-            probabilities: (N, 3, h, w) pixel values of any size -> (N, C, H, W), one size.
+            probabilities: (N, 3, h, w) pixel values of any size, and whether they are mirrored
+                -> (N, C, H, W), one size.
         """
         total, count = None, 0
         for scale, flip in self:
             view = _scaled(pixel_values, scale)
-            answer = probabilities(view.flip(-1) if flip else view)
+            answer = probabilities(view.flip(-1) if flip else view, flip)
             answer = answer.flip(-1) if flip else answer
             total = answer if total is None else total.add_(answer)
             count += 1

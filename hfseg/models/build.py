@@ -1,7 +1,6 @@
 """`load_model`: one call for every architecture, pretrained or from scratch."""
 
 import copy
-import dataclasses
 import difflib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,6 +25,13 @@ from hfseg.models.encoder_weights import (
     read_state_dict,
 )
 from hfseg.models.head_reuse import trained_labels
+from hfseg.models.image_processors import (
+    Statistics,
+    carry_over,
+    make_processor,
+    stored_processor,
+    stored_statistics,
+)
 from hfseg.models.loading import first_line, load_checkpoint, quiet_transformers, unreachable
 from hfseg.models.small_images import accept_small_images
 from hfseg.models.universal import UNIVERSAL, act_as_semantic, is_universal
@@ -68,8 +74,8 @@ def load_model(
 
     Returns:
         The model, whose config carries `id2label`, `label2id`, `palette` and `loss_ignore_index`,
-        and an image processor with the encoder's mean and std: a `SegformerImageProcessor`, or
-        the own one of Mask2Former and EoMT.
+        and the image processor that makes the pixels its weights were trained with: a
+        `SegformerImageProcessor`, or the own one of Mask2Former and EoMT.
 
     Raises:
         UserError: an unknown name or option, or weights that can't be had.
@@ -86,19 +92,22 @@ def load_model(
     source, hub = str(source), {"trust_remote_code": trust_remote_code}
     if pretrained and not Path(source).exists():
         work_offline_without_network()
+    is_state_dict = named is not None and (named.model_type == "smp" or _is_state_dict(source))
+    statistics: Statistics = (IMAGENET_MEAN, IMAGENET_STD)
+    if named is not None:
+        statistics = named.image_mean, named.image_std
 
     if not pretrained:
         config = _new_config(named, name, labels, model_config, hub)
         model = _build(config, name)
-    elif named is not None and (named.model_type == "smp" or _is_state_dict(source)):
+    elif named is not None and is_state_dict:
         config = _new_config(named, name, labels, model_config, hub)
         model = _build(config, name)
         if Path(source).exists():
             load_encoder_weights(model, read_state_dict(source), source)
-        elif statistics := load_smp_weights(model, source):
-            named = dataclasses.replace(
-                named, image_mean=tuple(statistics["mean"]), image_std=tuple(statistics["std"])
-            )
+            statistics = stored_statistics(source) or statistics
+        else:
+            statistics = load_smp_weights(model, source) or statistics
     else:
         stored = _stored_config(name if named is None else source, hub)
         config = stored if named is None else _as_architecture(stored, named, name, source)
@@ -122,7 +131,12 @@ def load_model(
         model.supports_gradient_checkpointing = False  # their decoders don't honor it
     elif any(isinstance(module, GradientCheckpointingLayer) for module in model.modules()):
         model.supports_gradient_checkpointing = True  # UperNet does not say so itself
-    return model, _image_processor(model.config, named, source, hub)
+    theirs = None
+    if named is None or (pretrained and encoder_weights and not is_state_dict):
+        theirs = stored_processor(source, hub)
+    if theirs is not None:
+        return model, carry_over(theirs, model, statistics)
+    return model, make_processor(model.config, statistics)
 
 
 def _looks_like_checkpoint(name: str) -> bool:
@@ -237,35 +251,3 @@ def _model_class(config: "PreTrainedConfig", name: str) -> "type[PreTrainedModel
             + (f" with --encoder_weights {name}" if wrapped else ", or a segmentation checkpoint")
         )
     return mapping[type(config)]
-
-
-def _image_processor(
-    config: "PreTrainedConfig", named: NamedModel | None, source: str, hub: dict[str, Any]
-) -> "BaseImageProcessor":
-    """SegFormer's, or for a universal model its own, which knows what queries are."""
-    from transformers import (
-        AutoImageProcessor,
-        EomtImageProcessor,
-        Mask2FormerImageProcessor,
-        SegformerImageProcessor,
-    )
-
-    mean, std = (named.image_mean, named.image_std) if named else (IMAGENET_MEAN, IMAGENET_STD)
-    if named is None:
-        try:
-            with quiet_transformers():
-                theirs = AutoImageProcessor.from_pretrained(source, **hub)
-            mean, std = theirs.image_mean, theirs.image_std
-        except (OSError, ValueError, AttributeError):
-            pass  # a checkpoint without a processor: ImageNet's statistics are the field's habit
-    statistics = {"image_mean": list(mean), "image_std": list(std)}
-    if config.model_type in EOMT:
-        return EomtImageProcessor(
-            size={"shortest_edge": side_of(config), "longest_edge": None},
-            do_split_image=True,
-            **statistics,
-        )
-    statistics |= {"do_resize": False, "do_reduce_labels": False}
-    if config.model_type == "mask2former":
-        return Mask2FormerImageProcessor(size_divisor=0, ignore_index=255, **statistics)
-    return SegformerImageProcessor(**statistics)

@@ -179,6 +179,14 @@ NAMED_MODELS: dict[str, NamedModel] = {
 }
 
 
+# encoder of segmentation_models_pytorch -> timm's name for the same weights
+_NOT_IMAGENET = {
+    "inceptionv4": "inception_v4",
+    "inceptionresnetv2": "inception_resnet_v2",
+    "xception": "legacy_xception",
+}
+
+
 def find_model(name: str) -> NamedModel | None:
     """What a short name stands for, or None where it is no short name.
 
@@ -199,7 +207,7 @@ def find_model(name: str) -> NamedModel | None:
     if encoder in names or _is_timm_model(encoder):
         weights = "imagenet" if encoder.startswith("tu-") else names[encoder]
         options = {"architecture": architecture, "encoder_name": encoder}
-        mean, std = _timm_statistics(encoder)
+        mean, std = _statistics(encoder)
         return NamedModel("smp", weights, None, options=options, image_mean=mean, image_std=std)
     full = [f"{architecture}-{each}" for each in names] + list(NAMED_MODELS)
     raise UserError(
@@ -243,11 +251,14 @@ def _is_timm_model(encoder: str) -> bool:
     return encoder.startswith("tu-") and timm.is_model(encoder.removeprefix("tu-"))
 
 
-def _timm_statistics(encoder: str) -> tuple[Any, Any]:
-    if encoder.startswith("tu-"):
-        import timm
+def _statistics(encoder: str) -> tuple[Any, Any]:
+    """Mean and standard deviation that an encoder's ImageNet weights were trained with."""
+    import timm
 
-        pretrained = timm.models.get_pretrained_cfg(encoder.removeprefix("tu-"))
-        if pretrained is not None:
-            return tuple(pretrained.mean), tuple(pretrained.std)
-    return IMAGENET_MEAN, IMAGENET_STD
+    name = encoder.removeprefix("tu-")
+    if name == encoder:  # those of segmentation_models_pytorch: ImageNet's, but for a few
+        name = "dpn68" if encoder.startswith("dpn") else _NOT_IMAGENET.get(encoder, "")
+    pretrained = timm.models.get_pretrained_cfg(name) if name else None
+    if pretrained is None:
+        return IMAGENET_MEAN, IMAGENET_STD
+    return tuple(pretrained.mean), tuple(pretrained.std)

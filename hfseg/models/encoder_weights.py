@@ -1,5 +1,6 @@
 """Weights of an encoder from a file or from the Hub, into whichever model it is the encoder of."""
 
+import contextlib
 import pickle
 import re
 from collections.abc import Mapping
@@ -7,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hfseg.errors import UserError
+from hfseg.models.image_processors import Statistics, stored_statistics
 from hfseg.models.loading import encoder_parts, first_line, quiet_transformers, unreachable
 from hfseg.models.universal_eomt import load_dino
 
@@ -160,30 +162,31 @@ def _kind(model: "PreTrainedModel") -> str:
     return getattr(model.config, "encoder_name", None) or type(model).__name__
 
 
-def load_smp_weights(model: "PreTrainedModel", weights: str) -> dict[str, Any] | None:
+def load_smp_weights(model: "PreTrainedModel", weights: str) -> Statistics | None:
     """Fill an encoder of segmentation_models_pytorch from the Hub, by the name of its weights.
 
     Args:
         weights: `imagenet` or another name the encoder offers, or a Hub id.
 
     Returns:
-        `mean` and `std` that the weights were trained with, None where that is not stated.
+        Mean and standard deviation that the weights were trained with, None where the repository
+        does not state them.
 
     Raises:
-        UserError: a name the encoder does not offer, or weights that can't be had.
+        UserError: a name the encoder does not offer, or weights that can't be downloaded.
     """
     from huggingface_hub import hf_hub_download
-    from segmentation_models_pytorch.encoders import get_preprocessing_params
+    from huggingface_hub.errors import EntryNotFoundError
 
-    name = model.config.encoder_name
-    repository, revision = smp_repository(name, weights)
+    repository, revision = smp_repository(model.config.encoder_name, weights)
     try:
         file = hf_hub_download(repository, "model.safetensors", revision=revision)
-        statistics = get_preprocessing_params(name, weights) if "/" not in weights else None
+        with contextlib.suppress(EntryNotFoundError):
+            hf_hub_download(repository, "config.json", revision=revision)
     except (OSError, ValueError) as error:
         raise unreachable(repository, error, _REMEDY) from error
     load_encoder_weights(model, read_state_dict(file), repository)
-    return statistics
+    return stored_statistics(Path(file).parent)
 
 
 def smp_repository(encoder_name: str, weights: str) -> tuple[str, str | None]:

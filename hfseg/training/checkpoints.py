@@ -18,6 +18,9 @@ _NAME = re.compile(r"checkpoint-(\d+)$")
 STAGING = "_unfinished"
 """Folder beside the checkpoints in which the next one is written."""
 
+STATE_FILE = "trainer_state.json"
+"""The state of the trainer in a checkpoint; beside the model when the training is finished."""
+
 _REQUIRED = ("config.json", "model.safetensors", "optimizer.pt", "scheduler.pt")
 
 

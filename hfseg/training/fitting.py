@@ -1,4 +1,4 @@
-"""What a model asks of a training run, found before the first step."""
+"""What a model demands of a training run, found before the first step."""
 
 import logging
 from typing import TYPE_CHECKING
@@ -14,14 +14,15 @@ logger = logging.getLogger("hfseg")
 
 def fit_training_to_model(
     training: "TrainingArguments", model: "PreTrainedModel", samples: int
-) -> None:
-    """Adapt `training` to `model`, with a notice.
-
-    - Parameters that no output depends on are frozen.
-    - Where batch norm sees an image pooled to one pixel, a last batch of one image is dropped.
+) -> bool:
+    """Freeze the parameters that no output depends on, and check the batches of a run.
 
     Args:
         samples: number of training images.
+
+    Returns:
+        Whether the last batch of an epoch has to be dropped: it would be one image, which a batch
+        norm behind image pooling can't train on.
 
     Raises:
         UserError: batches of one image for a model that can't train on them, or gradient
@@ -36,7 +37,7 @@ def fit_training_to_model(
     for name in probe.unused:
         model.get_parameter(name).requires_grad_(False)
     if not probe.pools_to_one_pixel:
-        return
+        return False
     batch = training.train_batch_size
     if batch == 1 or samples == 1:
         raise UserError(
@@ -45,11 +46,12 @@ def fit_training_to_model(
             "than one image), or --freeze_batch_norm with pretrained weights"
         )
     # with several processes accelerate fills the last batch up with samples from the first
-    if training.world_size == 1 and samples % batch == 1 and not training.dataloader_drop_last:
+    drop_last = training.world_size == 1 and samples % batch == 1
+    if drop_last and not training.dataloader_drop_last:
         logger.warning(
             "the last batch of an epoch would be one image, which the batch norm after the image "
             "pooling can't train on: it is left out (%d images in batches of %d)",
             samples,
             batch,
         )
-        training.dataloader_drop_last = True
+    return drop_last

@@ -1,43 +1,55 @@
-"""SIGTERM, as SLURM and cloud machines send it before they take a machine away: save and stop."""
+"""SIGTERM, as SLURM and cloud machines send it before they take a machine away, and Ctrl-C: save
+and stop."""
 
 import signal
 import threading
+import time
 from types import FrameType
 from typing import Any
 
 import torch
 from transformers import TrainerCallback
 
-EXIT_CODE = 128 + signal.SIGTERM
-"""143, what a process ended by SIGTERM returns: the scheduler sees that the job isn't finished."""
+SIGNALS = {signal.SIGTERM: "SIGTERM", signal.SIGINT: "Ctrl-C"}
+_SAME_SECONDS = 3.0
+"""A launcher passes on the signal that its processes have got already: that counts as one."""
 
 
 class Preempted(Exception):
-    """Training was stopped by SIGTERM; a checkpoint of this very step is on disk."""
+    """Training was stopped by a signal; a checkpoint of this very step is on disk."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.name = SIGNALS[signal.Signals(number)]
+        # what a process that the signal ended returns: a scheduler sees that it is not finished
+        self.exit_code = 128 + number
 
 
-class SaveOnSigterm(TrainerCallback):
-    """On SIGTERM saves a checkpoint after the running step and raises `Preempted`.
+class SaveOnSignal(TrainerCallback):
+    """On SIGTERM or Ctrl-C saves a checkpoint after the running step and raises `Preempted`.
 
     All processes stop at the same step, whichever of them got the signal. At the last step of an
     epoch the evaluation and saving of its end come first, so that a resumed run has them too. A
-    second SIGTERM ends the process as usual.
+    second signal ends the process as usual.
     """
 
     def __init__(self) -> None:
-        self.received = False
-        self._stopping = False
-        self._previous: Any = None
+        self.received = 0
+        self._stopping = 0
+        self._previous: dict[int, Any] = {}
+        self._time = 0.0
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
-        self.received = True
-        signal.signal(signal.SIGTERM, self._previous)
+        if not self.received:
+            self.received, self._time = number, time.monotonic()
+        elif time.monotonic() - self._time > _SAME_SECONDS:
+            self._restore()
+            signal.raise_signal(number)
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        self.received = self._stopping = False
+        self.received = self._stopping = 0
         if threading.current_thread() is threading.main_thread():
-            self._previous = signal.getsignal(signal.SIGTERM)
-            signal.signal(signal.SIGTERM, self._handle)
+            self._previous = {each: signal.signal(each, self._handle) for each in SIGNALS}
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         if not float(state.epoch or 0).is_integer():
@@ -48,17 +60,21 @@ class SaveOnSigterm(TrainerCallback):
 
     def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         if self._stopping:
-            raise Preempted
+            raise Preempted(self._stopping)
 
     def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        if signal.getsignal(signal.SIGTERM) == self._handle:
-            signal.signal(signal.SIGTERM, self._previous)
+        self._restore()
+
+    def _restore(self) -> None:
+        for number, handler in self._previous.items():
+            if signal.getsignal(number) == self._handle:
+                signal.signal(number, handler)
 
     def _stop_if_received(self, args: Any, control: Any) -> None:
         received = self.received
         if args.world_size > 1:
-            flag = torch.tensor(int(received), device=args.device)
+            flag = torch.tensor(received, device=args.device)
             torch.distributed.all_reduce(flag, op=torch.distributed.ReduceOp.MAX)
-            received = bool(flag)
+            received = int(flag)
         if received:
-            self._stopping = control.should_save = True
+            self._stopping, control.should_save = received, True

@@ -1,22 +1,19 @@
-"""`SegmentationTrainer`: transformers' `Trainer`, with what dense prediction needs mended.
+"""`SegmentationTrainer`: transformers' `Trainer`, fixed where dense prediction needs more.
 
-- Weights are really restored on resume and on loading the best model.
+- What `ResumableTrainer` fixes about checkpoints.
 - The loss is a mean over valid pixels or images of all processes and accumulation steps.
-- Evaluation gathers one confusion matrix an image instead of pixels.
+- Evaluation gathers one confusion matrix per image instead of pixels.
 - A sample's augmentation is a function of (seed, epoch, index).
 """
 
-import shutil
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch.utils.data import DataLoader, IterableDataset
-from transformers import Trainer, TrainerCallback, get_scheduler
-from transformers.trainer import TRAINER_STATE_NAME
-from transformers.trainer_utils import rotate_checkpoints
+from transformers import TrainerCallback, TrainingArguments, get_scheduler
 
-from hfseg.data.samples import Collator, EpochSampler
+from hfseg.data.samples import Collator, EpochSampler, as_samples
 from hfseg.metrics.confusion import confusion_matrix_per_image
 from hfseg.metrics.streaming import StreamingScores
 from hfseg.models.auxiliary import (
@@ -26,7 +23,7 @@ from hfseg.models.auxiliary import (
 )
 from hfseg.models.logits import resize_logits
 from hfseg.models.universal_eomt import EOMT
-from hfseg.training.checkpoints import STAGING, publish, restore_weights
+from hfseg.training.arguments import REQUIRED, with_values
 from hfseg.training.losses import SegmentationLoss
 from hfseg.training.mask_annealing import MaskAnnealing
 from hfseg.training.optimization import (
@@ -36,6 +33,7 @@ from hfseg.training.optimization import (
     parameter_groups,
     start_encoder_later,
 )
+from hfseg.training.resumable import ResumableTrainer
 from hfseg.training.universal_loss import loss_for
 
 
@@ -49,16 +47,19 @@ class _TellEpoch(TrainerCallback):
         self.sampler.start_epoch(int(state.epoch or 0))
 
 
-class SegmentationTrainer(Trainer):
+class SegmentationTrainer(ResumableTrainer):
     """Trains and evaluates any `PreTrainedModel` that returns `SemanticSegmenterOutput`.
 
     Args:
-        model, args, train_dataset, eval_dataset, callbacks: as in `Trainer`; the data sets are
-            `TrainingSamples` and `EvaluationSamples`.
+        args: of the run; a copy of them is used, with the values that this trainer depends on.
+        model, train_dataset, eval_dataset, callbacks: as in `Trainer`. The datasets are
+            `TrainingSamples` and `EvaluationSamples`, or anything `as_samples` takes.
         image_processor: what makes `pixel_values`; saved with every checkpoint.
         scores: collects the evaluation; has the labels.
         loss: cross-entropy with the smoothing of `args`, if None.
         backbone_lr_multiplier, head_lr_multiplier: factors on the learning rate.
+        drop_last_batch: leave out the last training batch of an epoch if it is smaller, also
+            without `--dataloader_drop_last`.
         layer_decay: factor on the learning rate from one layer of the encoder to the one before.
         backbone_warmup_steps: the encoder starts after the warm-up of the head, with one of so
             many steps; 0: both start together.
@@ -67,23 +68,26 @@ class SegmentationTrainer(Trainer):
     def __init__(
         self,
         *,
+        args: TrainingArguments,
         image_processor: Any,
         scores: StreamingScores,
         loss: SegmentationLoss | None = None,
         backbone_lr_multiplier: float = 1.0,
         head_lr_multiplier: float = 1.0,
+        drop_last_batch: bool = False,
         layer_decay: float = 1.0,
         backbone_warmup_steps: int = 0,
         **kwargs: Any,
     ) -> None:
-        self._staging = False
         self.scores = scores
         self.ignore_index = scores.labels.ignore_index
         self.backbone_lr_multiplier = backbone_lr_multiplier
         self.head_lr_multiplier = head_lr_multiplier
+        self.drop_last_batch = drop_last_batch
         self.layer_decay = layer_decay
         self.backbone_warmup_steps = backbone_warmup_steps
         super().__init__(
+            args=with_values(args, **REQUIRED),
             processing_class=image_processor,
             data_collator=Collator(image_processor, resize=False),
             compute_metrics=scores,
@@ -121,14 +125,16 @@ class SegmentationTrainer(Trainer):
         training = kwargs.get("is_training", False)
         if training and isinstance(dataset, IterableDataset):
             return self._stream_loader(dataset)
-        collator, drop_last = self.data_collator, self.args.dataloader_drop_last
+        of_run = self.data_collator, self.args
         if not training:
-            # `Trainer` would drop the last batch of an evaluation too: images never scored
-            self.data_collator, self.args.dataloader_drop_last = self._evaluation_collator, False
+            self.data_collator = self._evaluation_collator
+        # `Trainer` would drop the last batch of an evaluation too: images never scored
+        drop_last = training and (self.args.dataloader_drop_last or self.drop_last_batch)
+        self.args = with_values(self.args, dataloader_drop_last=drop_last)
         try:
-            loader = super()._get_dataloader(dataset, description, *args, **kwargs)
+            loader = super()._get_dataloader(as_samples(dataset), description, *args, **kwargs)
         finally:
-            self.data_collator, self.args.dataloader_drop_last = collator, drop_last
+            self.data_collator, self.args = of_run
         # Starting an epoch draws a seed for the workers. Drawn from a generator of its own, it
         # can't shift the dropout of a resumed run.
         getattr(loader, "base_dataloader", loader).generator = torch.Generator().manual_seed(0)
@@ -183,7 +189,8 @@ class SegmentationTrainer(Trainer):
             args = self.args
             if args.optim == ADAM:
                 betas = (args.adam_beta1, args.adam_beta2)
-                factory, options = torch.optim.Adam, {"betas": betas, "eps": args.adam_epsilon}
+                options = {"lr": args.learning_rate, "betas": betas, "eps": args.adam_epsilon}
+                factory = torch.optim.Adam
             else:
                 factory, options = self.get_optimizer_cls_and_kwargs(args, self.model)
             groups = parameter_groups(
@@ -226,61 +233,15 @@ class SegmentationTrainer(Trainer):
         self._created_lr_scheduler = True
         return self.lr_scheduler
 
-    # ---- checkpoints ----
+    # ---- evaluation before training ----
 
-    def _get_output_dir(self, trial: Any) -> str:
-        run_dir = super()._get_output_dir(trial)
-        return str(Path(run_dir, STAGING)) if self._staging else run_dir
-
-    def _save_checkpoint(self, model: Any, trial: Any) -> None:
-        """Atomic: the checkpoint gets its name when every file of every process is written."""
-        run_dir = Path(self._get_output_dir(trial))
-        staging = run_dir / STAGING
-        if self.args.should_save:
-            shutil.rmtree(staging, ignore_errors=True)  # what a killed run left
-        self.accelerator.wait_for_everyone()
-        self._staging = True
-        try:
-            super()._save_checkpoint(model, trial)
-        finally:
-            self._staging = False
-        checkpoint = run_dir / f"checkpoint-{self.state.global_step}"
-        best = self.state.best_model_checkpoint
-        if best is not None and Path(best).parent == staging:
-            self.state.best_model_checkpoint = str(run_dir / Path(best).name)
-            if self.args.should_save:
-                self.state.save_to_json(str(staging / checkpoint.name / TRAINER_STATE_NAME))
-        self.accelerator.wait_for_everyone()
-        if self.args.should_save:
-            publish(staging, run_dir)
-        self.accelerator.wait_for_everyone()
-        if self.is_local_process_zero() and staging.exists():
-            publish(staging, run_dir)  # a node with a disk of its own, holding its random states
-        if self.args.should_save:
-            rotate_checkpoints(
-                output_dir=str(run_dir),
-                save_total_limit=self.args.save_total_limit,
-                best_model_checkpoint=self.state.best_model_checkpoint,
-                use_mtime=True,
-            )
-        if self.args.push_to_hub:
-            self._push_from_checkpoint(str(checkpoint))
-
-    def _push_from_checkpoint(self, checkpoint_folder: str) -> None:
-        if not self._staging:
-            super()._push_from_checkpoint(checkpoint_folder)
-
-    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
-        if self.is_fsdp_enabled or self.is_deepspeed_enabled:
-            super()._load_from_checkpoint(resume_from_checkpoint, model)
-        else:
-            restore_weights(self.model, resume_from_checkpoint)
-
-    def _load_best_model(self) -> None:
-        if self.is_fsdp_enabled or self.is_deepspeed_enabled:
-            super()._load_best_model()
-        else:
-            restore_weights(self.model, self.state.best_model_checkpoint)
+    def _prepare_for_training(self, *args: Any, **kwargs: Any) -> Any:
+        """An evaluation before the training marks the model as prepared. accelerate would then
+        leave out DistributedDataParallel, and each process would train a model of its own."""
+        if self.model_wrapped is self.model:
+            self.accelerator.unwrap_model(self.model, keep_fp32_wrapper=False)
+            self.model._is_accelerate_prepared = False
+        return super()._prepare_for_training(*args, **kwargs)
 
     # ---- model card ----
 

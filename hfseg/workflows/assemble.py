@@ -65,6 +65,8 @@ def make_model(
     arguments: Arguments, labels: LabelSet, given: "tuple[PreTrainedModel, Any] | None" = None
 ) -> "tuple[PreTrainedModel, SegformerImageProcessor]":
     """The model and its image processor, loaded here unless they are given."""
+    import torch
+
     wanted = arguments.model
     if given is not None:
         model, processor = adopt_model(given[0], labels), given[1]
@@ -77,6 +79,8 @@ def make_model(
             trust_remote_code=wanted.trust_remote_code,
             **wanted.config_options,
         )
+    if arguments.training.sync_batch_norm:  # replaces modules, so it comes before any is frozen
+        model = torch.nn.SyncBatchNorm.convert_sync_batchnorm(model)
     if wanted.freeze_encoder:
         freeze_encoder(model)
     if wanted.freeze_batch_norm:
@@ -121,15 +125,15 @@ def make_trainer(
     labels: LabelSet,
     loss: "SegmentationLoss",
 ) -> "SegmentationTrainer":
-    import torch
     from transformers import EarlyStoppingCallback
     from transformers.trainer_callback import PrinterCallback, ProgressCallback
 
     from hfseg.metrics.streaming import StreamingScores
+    from hfseg.training.arguments import with_values
     from hfseg.training.checks import check_crop_size, check_metric
     from hfseg.training.fitting import fit_training_to_model
     from hfseg.training.pictures import TRACKERS, PredictionPictures
-    from hfseg.training.preemption import SaveOnSigterm
+    from hfseg.training.preemption import SaveOnSignal
     from hfseg.training.progress import ConcisePrinter, ConciseProgress
     from hfseg.training.trainer import SegmentationTrainer
 
@@ -139,13 +143,12 @@ def make_trainer(
     transform = TrainingTransform(arguments.data.augmentation, crop_size, seed)
     samples = _training_samples(arguments, data["train"], transform, processor)
     check_metric(training, labels, training.early_stopping_patience)
-    if hasattr(samples, "__len__"):
-        fit_training_to_model(training, model, len(samples))
-    if training.sync_batch_norm:
-        model = torch.nn.SyncBatchNorm.convert_sync_batchnorm(model)
+    drop_last_batch = hasattr(samples, "__len__") and fit_training_to_model(
+        training, model, len(samples)
+    )
     trainer = SegmentationTrainer(
         model=model,
-        args=training,
+        args=with_values(training, push_to_hub=False, hub_token=None),  # the push is ours
         train_dataset=samples,
         eval_dataset=evaluation_samples(arguments, data["validation"]),
         image_processor=processor,
@@ -153,6 +156,7 @@ def make_trainer(
         loss=loss,
         backbone_lr_multiplier=training.backbone_lr_multiplier,
         head_lr_multiplier=training.head_lr_multiplier,
+        drop_last_batch=drop_last_batch,
         layer_decay=training.layer_decay,
         backbone_warmup_steps=training.backbone_warmup_steps,
     )
@@ -165,7 +169,7 @@ def make_trainer(
     if set(TRACKERS) & set(training.report_to):
         callbacks = trainer.callback_handler.callbacks
         trainer.add_callback(PredictionPictures(callbacks, data["validation"], processor, labels))
-    trainer.add_callback(SaveOnSigterm)  # the last one: it stops the run after all others
+    trainer.add_callback(SaveOnSignal)  # the last one: it stops the run after all others
     return trainer
 
 

@@ -58,7 +58,7 @@ def export(
     if folder != Path(model_name_or_path):
         processor.save_pretrained(folder)
     (folder / "onnx.md").write_text(
-        usage(folder.resolve().name, size, exported.dynamic), encoding="utf-8"
+        usage(folder.resolve().name, processor, size, exported.dynamic), encoding="utf-8"
     )
     for each in exported.parities:
         print(

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hfseg.config.resolve import Arguments
+from hfseg.config.run_recipe import RECIPE_FILE, recipe_text, wants_to_resume
 from hfseg.data.units import Units, units_of
 from hfseg.errors import UserError
 from hfseg.workflows.assemble import (
@@ -16,6 +17,12 @@ from hfseg.workflows.assemble import (
     make_loss,
     make_model,
     make_trainer,
+)
+from hfseg.workflows.resume import (
+    checkpoint_to_resume,
+    finished_run,
+    is_trained,
+    restore_finished,
 )
 from hfseg.workflows.run import Run, without_prefix
 
@@ -50,18 +57,28 @@ def finetune(
 
     Raises:
         UserError: wrong flags, data or weights, or an output folder that already holds a run.
-        SystemExit: with 143, after SIGTERM and a saved checkpoint.
+        SystemExit: with 143 after SIGTERM, 130 after Ctrl-C, and a saved checkpoint.
     """
     from transformers import set_seed
 
     from hfseg.training.checks import check_device
 
-    training = arguments.training
-    _set_up_logging(main_process=training.process_index == 0)
-    check_device(training, arguments.training.sync_batch_norm)
-    resume_from = _checkpoint_to_resume(arguments)
-    _check_output_dir(arguments, resuming=resume_from is not None)
+    training, output_dir = arguments.training, str(arguments.training.output_dir)
+    main_process = training.process_index == 0
+    _set_up_logging(main_process)
+    check_device(training, training.sync_batch_norm)
     hub = _hub_destination(arguments)
+    wish = training.resume_from_checkpoint
+    resuming = wants_to_resume({"resume_from_checkpoint": wish})
+    trained = resuming and is_trained(output_dir)
+    if trained and (done := finished_run(output_dir)) is not None:
+        if main_process:
+            _announce_finished(done, hub)
+        return done
+    checkpoint = checkpoint_to_resume(wish, output_dir) if resuming and not trained else None
+    going_on = trained or checkpoint is not None
+    _check_output_dir(arguments, going_on)
+
     with training.main_process_first(local=False, desc="reading the data"):
         data, labels = load_data(arguments, dataset)
         loss = make_loss(arguments, data["train"], labels)
@@ -72,43 +89,45 @@ def finetune(
         from hfseg.hub.training import PushCheckpoints
 
         trainer.add_callback(PushCheckpoints(hub))
-    if trainer.is_world_process_zero():
+    if main_process:
         if hub is not None:
             hub.prepare()
         _print_start(arguments, data, network)
-        if resume_from is None:
-            _clear(Path(training.output_dir))
+        if not going_on:
+            _clear(Path(output_dir))
+        _write_recipe(arguments)
 
-    result = _train(trainer, resume_from)
-    trainer.save_model()
-    units = {
-        split: units_of(data[split], arguments.data.dataset_name, arguments.data.split_by)
-        for split in ("validation", "test")
-        if split in data
-    }
-    evaluations = {"validation": _evaluate(trainer, "eval", units["validation"])}
-    if "test" in data:
-        samples = evaluation_samples(arguments, data["test"])
-        evaluations["test"] = _evaluate(trainer, "test", units["test"], samples)
-
-    if trainer.is_world_process_zero():
+    results = restore_finished(trainer, output_dir) if trained else _train(trainer, checkpoint)
+    evaluations = _measure(arguments, trainer, data)
+    run = Run(
+        output_dir=Path(output_dir),
+        labels=labels,
+        scores=without_prefix(evaluations["validation"].scores),
+        test_scores=without_prefix(evaluations["test"].scores) if "test" in evaluations else {},
+    )
+    if main_process:
         from hfseg.workflows.run_report import write_run
 
         repo_id = hub.repo_id if hub is not None else None
-        write_run(arguments, trainer, data, labels, result.metrics, evaluations, repo_id)
-    scores = evaluations["validation"].scores
-    if trainer.is_world_process_zero():
-        try:
-            if hub is not None:
-                print(f"pushed to {hub.push(training.output_dir)}")
-        finally:
-            print(f"eval_mean_iou {scores['eval_mean_iou']:.4f}  {training.output_dir}", flush=True)
-    return Run(
-        output_dir=Path(training.output_dir),
-        labels=labels,
-        scores=without_prefix(scores),
-        test_scores=without_prefix(evaluations["test"].scores) if "test" in evaluations else {},
-    )
+        write_run(arguments, trainer, data, labels, results, evaluations, repo_id)
+        _push_and_print(run, hub)
+    return run
+
+
+def _announce_finished(run: Run, hub: "Destination | None") -> None:
+    """A job that is started again after its end does nothing, but for a push that is asked for."""
+    print(f"{run.output_dir} is finished: nothing is left to train or to measure")
+    if hub is not None:
+        hub.prepare()
+    _push_and_print(run, hub)
+
+
+def _push_and_print(run: Run, hub: "Destination | None") -> None:
+    try:
+        if hub is not None:
+            print(f"pushed to {hub.push(run.output_dir)}")
+    finally:
+        print(f"eval_mean_iou {run.scores['mean_iou']:.4f}  {run.output_dir}", flush=True)
 
 
 def _set_up_logging(main_process: bool) -> None:
@@ -121,29 +140,6 @@ def _set_up_logging(main_process: bool) -> None:
 
 
 # ---- before the run ----
-
-
-def _checkpoint_to_resume(arguments: Arguments) -> Path | None:
-    from hfseg.training.checkpoints import last_whole_checkpoint, what_is_missing
-
-    wish = arguments.training.resume_from_checkpoint
-    if wish is None or str(wish).lower() in ("false", "none", ""):
-        return None
-    if str(wish).lower() == "true":
-        found = last_whole_checkpoint(arguments.training.output_dir)
-        if found is None:
-            logger.warning(
-                "no whole checkpoint in %s yet: starting from the beginning",
-                arguments.training.output_dir,
-            )
-        return found
-    checkpoint = Path(wish)
-    if not checkpoint.is_dir():
-        raise UserError(f"--resume_from_checkpoint {wish}: no such folder")
-    reason = what_is_missing(checkpoint)
-    if reason is not None:
-        raise UserError(f"--resume_from_checkpoint {wish}: can't be resumed from, {reason}")
-    return checkpoint
 
 
 def _check_output_dir(arguments: Arguments, resuming: bool) -> None:
@@ -183,14 +179,20 @@ def _clear(folder: Path) -> None:
         (folder / name).unlink(missing_ok=True)
 
 
+def _write_recipe(arguments: Arguments) -> None:
+    """At the start, so that a run which is cut off can go on with its own options."""
+    file = Path(arguments.training.output_dir) / RECIPE_FILE
+    if not file.is_file():
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(recipe_text(arguments), encoding="utf-8")
+
+
 # ---- the run ----
 
 
 def _print_start(
     arguments: Arguments, data: "datasets.DatasetDict", model: "PreTrainedModel"
 ) -> None:
-    from hfseg.workflows.run_report import recipe_yaml
-
     counts = ", ".join(
         f"{split} {len(rows) if hasattr(rows, '__len__') else '(streamed)'}"
         for split, rows in data.items()
@@ -198,28 +200,32 @@ def _print_start(
     parameters = sum(parameter.numel() for parameter in model.parameters()) / 1e6
     print(f"{arguments.data.dataset_name}: {counts}")
     print(f"{arguments.model.model_name_or_path}: {parameters:.2f} million parameters")
-    print(recipe_yaml(arguments), flush=True)
+    print(recipe_text(arguments), flush=True)
 
 
-def _train(trainer: "SegmentationTrainer", resume_from: Path | None) -> Any:
+def _train(trainer: "SegmentationTrainer", resume_from: Path | None) -> dict[str, Any]:
+    """Train, and save the model and the history: what is left is to measure it."""
     from transformers import EarlyStoppingCallback
 
-    from hfseg.training.preemption import EXIT_CODE, Preempted
+    from hfseg.training.preemption import Preempted
 
     try:
         result = trainer.train(resume_from_checkpoint=str(resume_from) if resume_from else None)
-    except Preempted:
+    except Preempted as stopped:
         trainer.callback_handler.on_train_end(trainer.args, trainer.state, trainer.control)
         if trainer.is_world_process_zero():
+            folder = trainer.args.output_dir
             print(
-                f"stopped by SIGTERM, saved as {trainer.args.output_dir}/checkpoint-"
-                f"{trainer.state.global_step}; go on with --resume_from_checkpoint true",
+                f"stopped by {stopped.name}, saved as {folder}/checkpoint-"
+                f"{trainer.state.global_step}; go on with: hfseg finetune --output_dir {folder} "
+                "--resume_from_checkpoint true",
                 flush=True,
             )
-        raise SystemExit(EXIT_CODE) from None
+        raise SystemExit(stopped.exit_code) from None
     trainer.remove_callback(EarlyStoppingCallback)  # it would look for its metric in every split
-    result.metrics["train_peak_memory_gib"] = _peak_memory_gib()
-    return result
+    trainer.save_model()
+    trainer.save_state()
+    return {**result.metrics, "train_peak_memory_gib": _peak_memory_gib()}
 
 
 def _peak_memory_gib() -> float | None:
@@ -234,6 +240,19 @@ def _peak_memory_gib() -> float | None:
         return None
     unit = 1 if sys.platform == "darwin" else 2**10
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**30
+
+
+def _measure(
+    arguments: Arguments, trainer: "SegmentationTrainer", data: "datasets.DatasetDict"
+) -> "dict[str, Evaluation]":
+    """The scores of the validation split, and of the test split where there is one."""
+    evaluations = {}
+    for split, prefix in (("validation", "eval"), ("test", "test")):
+        if split in data:
+            units = units_of(data[split], arguments.data.dataset_name, arguments.data.split_by)
+            samples = None if prefix == "eval" else evaluation_samples(arguments, data[split])
+            evaluations[split] = _evaluate(trainer, prefix, units, samples)
+    return evaluations
 
 
 def _evaluate(

@@ -7,16 +7,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import yaml
 
 from hfseg.cards.card_facts import card_facts
 from hfseg.cards.model_card import write_model_card
-from hfseg.cards.redaction import redacted_values
 from hfseg.config.resolve import Arguments
+from hfseg.config.run_recipe import RECIPE_FILE, recipe_of
 from hfseg.data.rows import sample_names
 from hfseg.labels import LabelSet
 from hfseg.metrics.intervals import interval_text
 from hfseg.metrics.table import TITLES, TRAINING_METRICS
+from hfseg.training.checkpoints import STATE_FILE
 
 if TYPE_CHECKING:
     import datasets
@@ -30,15 +30,12 @@ RUN_FILES = (
     "configuration_smp.py",
     "modeling_smp.py",
     "README.md",
-    "recipe.yaml",
+    RECIPE_FILE,
+    STATE_FILE,
     "train_results.json",
     "eval_results.json",
     "test_results.json",
 )
-_NOT_IN_RECIPE = (
-    "output_dir", "resume_from_checkpoint", "overwrite_output_dir", "push_to_hub", "hub_model_id",
-    "hub_private_repo", "hub_strategy", "hub_revision", "hub_always_push",
-)  # fmt: skip
 _PICTURES = 3
 
 
@@ -69,7 +66,7 @@ def write_run(
     evaluations: dict[str, Evaluation],
     repo_id: str | None = None,
 ) -> None:
-    """Write results, `recipe.yaml`, `report/*.png` and the card; print the per-class table.
+    """Write results, `report/*.png` and the card; print the per-class table.
 
     With `repo_id`, where the run is pushed to, the card's usage names that.
     """
@@ -79,40 +76,16 @@ def write_run(
     _write_json(folder / "eval_results.json", validation.scores)
     if "test" in evaluations:
         _write_json(folder / "test_results.json", evaluations["test"].scores)
-    (folder / "recipe.yaml").write_text(recipe_yaml(arguments), encoding="utf-8")
     _write_figures(folder / "report", trainer, data, labels, validation)
     scores = {split: evaluation.scores for split, evaluation in evaluations.items()}
     facts = card_facts(
-        arguments, trainer, data, labels, train_scores, scores, public_recipe(arguments), repo_id
+        arguments, trainer, data, labels, train_scores, scores, recipe_of(arguments), repo_id
     )
     write_model_card(folder, facts)
     print(class_table(labels, evaluations))
     for split, evaluation in evaluations.items():
         key = f"{'eval' if split == 'validation' else split}_mean_iou"
         print(f"95 % interval of the mean IoU, {split}: {interval_text(evaluation.scores, key)}")
-
-
-def public_recipe(arguments: Arguments) -> dict[str, Any]:
-    """The resolved arguments that repeat the run.
-
-    Where it ran is left out, and of local paths all but the last part: the folder is pushed as
-    it stands.
-    """
-    said = {key: value for key, value in arguments.recipe.items() if key not in _NOT_IN_RECIPE}
-    return redacted_values(dict(sorted(said.items())))
-
-
-def recipe_yaml(arguments: Arguments) -> str:
-    """`public_recipe` as the text of `recipe.yaml`."""
-    head = f"# repeats the run {Path(arguments.training.output_dir).name!r}: --config recipe.yaml\n"
-    local = [
-        f"--{key} (a folder of yours, here {Path(str(value)).name})"
-        for key, value in arguments.recipe.items()
-        if isinstance(value, str) and key not in _NOT_IN_RECIPE and redacted_values(value) != value
-    ]
-    if local:
-        head += f"# say again on the command line: {', '.join(local)}\n"
-    return head + yaml.safe_dump(public_recipe(arguments), allow_unicode=True)
 
 
 def class_table(labels: LabelSet, evaluations: dict[str, Evaluation]) -> str:

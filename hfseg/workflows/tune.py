@@ -133,7 +133,7 @@ class _Search:
     """One trainer, which every trial gives another model and other arguments."""
 
     def __init__(self, options: Mapping[str, Any], space: dict[str, Any]) -> None:
-        from hfseg.training.preemption import SaveOnSigterm
+        from hfseg.training.preemption import SaveOnSignal
         from hfseg.workflows.assemble import load_data, make_loss, make_model, make_trainer
 
         self.options = {**options, "save_strategy": "no", "load_best_model_at_end": False}
@@ -146,7 +146,7 @@ class _Search:
         self.trainer: SegmentationTrainer = make_trainer(
             arguments, model, self.processor, self.data, self.labels, loss
         )
-        self.trainer.remove_callback(SaveOnSigterm)  # a trial is not resumed but run again
+        self.trainer.remove_callback(SaveOnSignal)  # a trial is not resumed but run again
         self.trainer.model_init = self.model_of_trial
         metric = str(training.metric_for_best_model)
         self.metric = metric if metric.startswith("eval_") else f"eval_{metric}"
@@ -212,7 +212,9 @@ class _Search:
         from hfseg.workflows.assemble import make_model
 
         model, _ = make_model(self.arguments, self.labels)
-        fit_training_to_model(self.trainer.args, model, len(self.data["train"]))
+        self.trainer.drop_last_batch = fit_training_to_model(
+            self.trainer.args, model, len(self.data["train"])
+        )
         expose_auxiliary_logits(model)
         return model
 
@@ -225,7 +227,7 @@ class _Search:
 
 def _report(study: "optuna.Study", options: Mapping[str, Any], arguments: Arguments) -> None:
     """The table of trials, the two plots and the best recipe."""
-    from hfseg.workflows.run_report import recipe_yaml
+    from hfseg.config.run_recipe import recipe_text
 
     folder = output_folder(arguments)
     for trial in study.trials:
@@ -240,7 +242,7 @@ def _report(study: "optuna.Study", options: Mapping[str, Any], arguments: Argume
         f"# Trial {study.best_trial.number} of a search over {len(study.trials)}: "
         f"{arguments.training.metric_for_best_model} {study.best_value:.4f} on validation.\n"
     )
-    (folder / BEST_FILE).write_text(head + recipe_yaml(best), encoding="utf-8")
+    (folder / BEST_FILE).write_text(head + recipe_text(best), encoding="utf-8")
     _plot(study, folder)
     print(f"best {study.best_value:.4f}  {folder / BEST_FILE}", flush=True)
 

@@ -1,0 +1,118 @@
+"""`ResumableTrainer`: transformers' `Trainer`, with checkpoints that a run really continues from.
+
+- Weights are restored tensor by tensor, on resume and on loading the best model.
+- A checkpoint gets its name when it is whole.
+- Early stopping goes on counting, a finished run takes no further step, and the results hold the
+  time and the loss of all legs.
+"""
+
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+
+from transformers import EarlyStoppingCallback, Trainer
+from transformers.trainer import TRAINER_STATE_NAME
+from transformers.trainer_callback import ExportableState
+from transformers.trainer_utils import rotate_checkpoints
+
+from hfseg.training.checkpoints import STAGING, publish, restore_weights
+from hfseg.training.clock import TrainingClock
+
+
+class ResumableTrainer(Trainer):
+    """See the module; arguments as in `Trainer`."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self._staging = False
+        super().__init__(*args, **kwargs)
+        self.add_callback(TrainingClock())
+
+    # ---- resuming ----
+
+    def _load_callback_state(self) -> None:
+        super()._load_callback_state()
+        for callback in self.callback_handler.callbacks:
+            if isinstance(callback, ExportableState):  # one that the checkpoint doesn't know
+                self.state.stateful_callbacks.setdefault(type(callback).__name__, {})
+
+    def _finalize_training(self, trial: Any, num_train_samples: Any, start_time: float) -> Any:
+        """With time, steps and loss of all legs of a resumed run, not only of the last one."""
+        step = 0
+        for log in self.state.log_history:
+            if "loss" in log and log["step"] <= self._initial_global_step:
+                self._total_loss_scalar += log["loss"] * (log["step"] - step)
+                step = log["step"]
+        self._initial_global_step = 0
+        clocks = [c for c in self.callback_handler.callbacks if isinstance(c, TrainingClock)]
+        start_time = time.time() - clocks[0].elapsed
+        return super()._finalize_training(trial, num_train_samples, start_time)
+
+    def _run_epoch(self, *args: Any, **kwargs: Any) -> None:
+        """Train on, unless the checkpoint was the last one of its run: `Trainer` would take one
+        more step before it notices."""
+        stopped_early = any(
+            isinstance(callback, EarlyStoppingCallback)
+            and callback.early_stopping_patience_counter >= callback.early_stopping_patience
+            for callback in self.callback_handler.callbacks
+        )
+        if stopped_early or self.state.global_step >= self.state.max_steps:
+            self.control.should_training_stop = True
+        else:
+            super()._run_epoch(*args, **kwargs)
+
+    # ---- checkpoints ----
+
+    def _get_output_dir(self, trial: Any) -> str:
+        run_dir = super()._get_output_dir(trial)
+        return str(Path(run_dir, STAGING)) if self._staging else run_dir
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        """Atomic: the checkpoint gets its name when every file of every process is written."""
+        run_dir = Path(self._get_output_dir(trial))
+        staging = run_dir / STAGING
+        if self.args.should_save:
+            shutil.rmtree(staging, ignore_errors=True)  # what a killed run left
+        self.accelerator.wait_for_everyone()
+        self._staging = True
+        try:
+            super()._save_checkpoint(model, trial)
+        finally:
+            self._staging = False
+        checkpoint = run_dir / f"checkpoint-{self.state.global_step}"
+        best = self.state.best_model_checkpoint
+        if best is not None and Path(best).parent == staging:
+            self.state.best_model_checkpoint = str(run_dir / Path(best).name)
+            if self.args.should_save:
+                self.state.save_to_json(str(staging / checkpoint.name / TRAINER_STATE_NAME))
+        self.accelerator.wait_for_everyone()
+        if self.args.should_save:
+            publish(staging, run_dir)
+        self.accelerator.wait_for_everyone()
+        if self.is_local_process_zero() and staging.exists():
+            publish(staging, run_dir)  # a node with a disk of its own, holding its random states
+        if self.args.should_save:
+            rotate_checkpoints(
+                output_dir=str(run_dir),
+                save_total_limit=self.args.save_total_limit,
+                best_model_checkpoint=self.state.best_model_checkpoint,
+                use_mtime=True,
+            )
+        if self.args.push_to_hub:
+            self._push_from_checkpoint(str(checkpoint))
+
+    def _push_from_checkpoint(self, checkpoint_folder: str) -> None:
+        if not self._staging:
+            super()._push_from_checkpoint(checkpoint_folder)
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        if self.is_fsdp_enabled or self.is_deepspeed_enabled:
+            super()._load_from_checkpoint(resume_from_checkpoint, model)
+        else:
+            restore_weights(self.model, resume_from_checkpoint)
+
+    def _load_best_model(self) -> None:
+        if self.is_fsdp_enabled or self.is_deepspeed_enabled:
+            super()._load_best_model()
+        else:
+            restore_weights(self.model, self.state.best_model_checkpoint)

@@ -1,0 +1,97 @@
+"""Going on with a run: from its last checkpoint, or with its results, or not at all."""
+
+import json
+import logging
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hfseg.errors import UserError
+from hfseg.labels import LabelSet
+from hfseg.training.checkpoints import (
+    STATE_FILE,
+    last_whole_checkpoint,
+    restore_weights,
+    what_is_missing,
+)
+from hfseg.workflows.run import Run, without_prefix
+
+if TYPE_CHECKING:
+    from hfseg.training.trainer import SegmentationTrainer
+
+logger = logging.getLogger("hfseg")
+
+_RESULTS = (
+    "README.md", "recipe.yaml", "train_results.json", "eval_results.json", "report/curves.png",
+    "report/per_class_iou.png", "report/confusion_matrix.png", "report/predictions.png",
+)  # fmt: skip
+
+
+def checkpoint_to_resume(wish: Any, output_dir: str) -> Path | None:
+    """The checkpoint that `--resume_from_checkpoint` means; None to start from the beginning.
+
+    Args:
+        wish: true, or a checkpoint folder.
+
+    Raises:
+        UserError: a folder that is not a whole checkpoint.
+    """
+    if str(wish).lower() == "true":
+        found = last_whole_checkpoint(output_dir)
+        if found is None:
+            logger.warning("no whole checkpoint in %s yet: starting from the beginning", output_dir)
+        return found
+    checkpoint = Path(wish)
+    if not checkpoint.is_dir():
+        raise UserError(f"--resume_from_checkpoint {wish}: no such folder")
+    reason = what_is_missing(checkpoint)
+    if reason is not None:
+        raise UserError(f"--resume_from_checkpoint {wish}: can't be resumed from, {reason}")
+    return checkpoint
+
+
+def is_trained(folder: str | Path) -> bool:
+    """Whether the training in this folder came to its end."""
+    return all((Path(folder) / name).is_file() for name in ("model.safetensors", STATE_FILE))
+
+
+def finished_run(folder: str | Path) -> Run | None:
+    """The run in this folder if nothing of it is left to do, else None with a notice."""
+    folder = Path(folder)
+    missing = [name for name in _RESULTS if not (folder / name).is_file()]
+    if missing:
+        logger.warning(
+            "%s is trained, but %s is missing: it is measured again", folder, ", ".join(missing)
+        )
+        return None
+    from transformers import AutoConfig
+
+    scores, test = (_scores(folder / f"{split}_results.json") for split in ("eval", "test"))
+    labels = LabelSet.from_config(AutoConfig.from_pretrained(folder))
+    return Run(output_dir=folder, labels=labels, scores=scores, test_scores=test)
+
+
+def restore_finished(trainer: "SegmentationTrainer", folder: str | Path) -> dict[str, Any]:
+    """Weights, history and training results of a run that is trained, into its trainer."""
+    from transformers import TrainerState
+
+    folder = Path(folder)
+    restore_weights(trainer.model, folder)
+    trainer.state = TrainerState.load_from_json(str(folder / STATE_FILE))
+    trainer.state.is_local_process_zero = trainer.is_local_process_zero()
+    trainer.state.is_world_process_zero = trainer.is_world_process_zero()
+    results = folder / "train_results.json"
+    if results.is_file():
+        return json.loads(results.read_text(encoding="utf-8"))
+    return next(log for log in reversed(trainer.state.log_history) if "train_runtime" in log)
+
+
+def _scores(file: Path) -> dict[str, Any]:
+    """As `without_prefix`, from a file; the null of an absent class is NaN again."""
+    if not file.is_file():
+        return {}
+    scores = without_prefix(json.loads(file.read_text(encoding="utf-8")))
+    return {
+        key: math.nan if value is None and key.startswith(("iou_", "accuracy_")) else value
+        for key, value in scores.items()
+    }
