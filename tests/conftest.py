@@ -22,6 +22,7 @@ import numpy as np
 import pytest
 from hub_server import HubServer
 from PIL import Image
+from untested import untested_lines
 
 if TYPE_CHECKING:
     from demo_server import DemoPage
@@ -107,3 +108,12 @@ class Hub:
         if check and done.returncode != 0:
             raise AssertionError(f"exit {done.returncode}\n{done.stdout}\n{done.stderr[-4000:]}")
         return done
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Says at the end what was not tested here; one line per subject instead of one per test."""
+    skipped = terminalreporter.stats.get("skipped", [])
+    if lines := untested_lines(report.longrepr[2] for report in skipped):
+        terminalreporter.section("not tested here")
+        for line in lines:
+            terminalreporter.line(line)
