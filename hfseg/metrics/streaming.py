@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from hfseg.errors import UserError
 from hfseg.labels import LabelSet
 from hfseg.metrics.bootstrap import image_counts, mean_iou_interval
 from hfseg.metrics.mean_iou.mean_iou import scores
@@ -13,9 +14,9 @@ class StreamingScores:
     """Adds up confusion matrices, one an image, and turns the sum into scores.
 
     For `Trainer` with `batch_eval_metrics=True`: called after every batch with
-    `predictions = ((B, K, K) int64 counts, (B, 2, 2) float64 sums and counts of the loss)` and
-    `label_ids = (B,)` sample indices, already gathered over processes and trimmed of repeated
-    samples.
+    `predictions = ((B, K + 1, K + 1) int64 of count_pairs, (B, 2, 2) float32 sums and counts of
+    the loss)` and `label_ids = (B,)` sample indices, already gathered over processes and trimmed of
+    repeated samples.
 
     Attributes:
         confusion: (K, K) int64, rows truth and columns prediction, of the last evaluation.
@@ -34,9 +35,20 @@ class StreamingScores:
         self.image_counts: dict[int, np.ndarray] = {}
 
     def __call__(self, batch: Any, compute_result: bool = True) -> dict[str, float]:
+        """Count a batch; the scores of all batches if it is the last.
+
+        Raises:
+            UserError: a label that is no class.
+        """
         counts, losses = (values.cpu().numpy() for values in batch.predictions)
         indices = batch.label_ids.cpu().numpy()
-        for index, count, loss in zip(indices, counts, losses, strict=True):
+        for index, pairs, loss in zip(indices, counts, losses, strict=True):
+            if pairs[-1].any():
+                raise UserError(
+                    f"sample {index}: {pairs[-1].sum()} labels are not in 0..{len(pairs) - 2}; "
+                    "scripts/inspect_dataset.py names the file"
+                )
+            count = pairs[:-1, :-1]
             self.confusion += count
             self.loss_parts += loss
             self.per_image[int(index)] = float(scores(count)["mean_iou"])

@@ -17,7 +17,7 @@ from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_utils import rotate_checkpoints
 
 from hfseg.data.samples import Collator, EpochSampler
-from hfseg.metrics.confusion import confusion_matrix_per_image
+from hfseg.metrics.confusion import count_pairs
 from hfseg.metrics.streaming import StreamingScores
 from hfseg.models.auxiliary import auxiliary_loss_weight, expose_auxiliary_logits
 from hfseg.models.logits import resize_logits
@@ -277,7 +277,7 @@ class SegmentationTrainer(Trainer):
         prediction_loss_only: bool,
         ignore_keys: list[str] | None = None,
     ) -> tuple[None, tuple[torch.Tensor, ...], torch.Tensor]:
-        """Counts instead of pixels: (B, K, K) int64 confusion matrices, and of the loss
+        """Counts instead of pixels: (B, K + 1, K + 1) int64 of `count_pairs`, and of the loss
         (B, 2, 2) sums and counts.
 
         The logits are resized to each label's own size before the argmax.
@@ -295,10 +295,10 @@ class SegmentationTrainer(Trainer):
                     losses[row] = torch.stack(
                         [self.loss.sums(resized, label), self.loss.counts(label)]
                     )
-                    counts[row] = confusion_matrix_per_image(
+                    counts[row] = count_pairs(
                         resized.argmax(1), label, resized.shape[1], self.ignore_index
                     )[0]
-        outputs = torch.stack(counts), torch.stack(losses).double()
+        outputs = torch.stack(counts), torch.stack(losses)
         return None, outputs, inputs["index"]
 
     def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
