@@ -15,7 +15,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hfseg.cli import run_main
+from hfseg.cli import run
 from hfseg.errors import UserError
 
 if TYPE_CHECKING:
@@ -151,4 +151,4 @@ def describe(models: "ShownModels") -> str:
 
 
 if __name__ == "__main__":
-    run_main(main)
+    run("demo")

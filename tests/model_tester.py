@@ -18,6 +18,7 @@ from transformers import (
 )
 from transformers.modeling_outputs import SemanticSegmenterOutput
 
+from hfseg.config.training import SegmentationTrainingArguments
 from hfseg.labels import LabelSet
 from hfseg.metrics.streaming import StreamingScores
 from hfseg.models import load_model
@@ -25,7 +26,6 @@ from hfseg.models.auxiliary import auxiliary_loss_weight, expose_auxiliary_logit
 from hfseg.models.freezing import Probe
 from hfseg.models.loading import backbone_name
 from hfseg.models.logits import resize_logits
-from hfseg.training.parse import make_training_arguments
 from hfseg.training.trainer import SegmentationTrainer
 
 LABELS = LabelSet(("ground", "wall", "roof"))
@@ -145,8 +145,12 @@ class ModelTester:
         other, processor = self.build(seed=5)
         trainer = SegmentationTrainer(
             model=other,
-            args=make_training_arguments(
-                {"output_dir": str(tmp_path), "report_to": "none", "dataloader_pin_memory": False},
+            args=SegmentationTrainingArguments(
+                **{
+                    "output_dir": str(tmp_path),
+                    "report_to": "none",
+                    "dataloader_pin_memory": False,
+                },
                 mixed_precision="no",
             ),
             image_processor=processor,

@@ -259,12 +259,12 @@ def test_frozen_batch_norm_trains_on_one_image() -> None:
 def test_last_batch_of_one_image_is_dropped_with_a_notice(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
+    from hfseg.config.training import SegmentationTrainingArguments
     from hfseg.training.fitting import fit_training_to_model
-    from hfseg.training.parse import make_training_arguments
 
     def fitted(name: str, samples: int, batch: int = 4) -> bool:
         values = {"output_dir": str(tmp_path), "per_device_train_batch_size": batch}
-        training = make_training_arguments({**values, "dataloader_pin_memory": False}, "no")
+        training = SegmentationTrainingArguments(**values, mixed_precision="no")
         model, _ = load_model(name, LABELS, pretrained=False)
         fit_training_to_model(training, model, samples)
         return training.dataloader_drop_last

@@ -7,7 +7,7 @@ import pytest
 from launch import run_finetune
 from layouts import data_for
 
-from hfseg.training.parse import read_recipe, recipe_names
+from hfseg.config.recipe import read_recipe, recipe_names
 
 
 @pytest.mark.slow

@@ -1,0 +1,226 @@
+"""`load_model`: one call for every architecture, pretrained or from scratch."""
+
+import copy
+import dataclasses
+import difflib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hfseg.errors import UserError
+from hfseg.labels import LabelSet
+from hfseg.models.adopt import write_labels
+from hfseg.models.catalog import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    NAMED_MODELS,
+    STAGES,
+    NamedModel,
+    find_model,
+    unknown_model,
+)
+from hfseg.models.encoder_weights import (
+    load_backbone,
+    load_encoder_weights,
+    load_smp_weights,
+    read_state_dict,
+)
+from hfseg.models.loading import first_line, load_checkpoint, quiet_transformers, unreachable
+from hfseg.models.small_images import accept_small_images
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedConfig, PreTrainedModel, SegformerImageProcessor
+
+
+def load_model(
+    name: str,
+    labels: LabelSet,
+    *,
+    pretrained: bool = True,
+    encoder_weights: str | None = None,
+    trust_remote_code: bool = False,
+    **model_config: Any,
+) -> "tuple[PreTrainedModel, SegformerImageProcessor]":
+    """A semantic segmentation model for these labels, and the image processor that feeds it.
+
+    Args:
+        name: a name from `hfseg.models.NAMED_MODELS` (`segformer-b0`, ...),
+            `<architecture>-<encoder>` of segmentation_models_pytorch (`unet-resnet34`), or a Hub
+            id or local folder of a segmentation checkpoint or of a bare encoder.
+        labels: the classes; a head of another size is reinitialised and named in the log.
+        pretrained: load weights; False starts from random ones (`--from_scratch`).
+        encoder_weights: where a named model's encoder comes from instead: a Hub id, a local
+            folder, a `.safetensors` or `.pth` state dict, or a name of weights the encoder offers.
+        trust_remote_code: run code that comes with a Hub checkpoint.
+        model_config: options of the architecture's config, such as `output_stride=16`; those of a
+            part with a dot, `**{"backbone_config.drop_path_rate": 0.1}`.
+
+    Returns:
+        The model, whose config carries `id2label`, `label2id`, `palette` and `loss_ignore_index`,
+        and a `SegformerImageProcessor` with the encoder's mean and std.
+
+    Raises:
+        UserError: an unknown name or option, or weights that can't be had.
+    """
+    # a folder of one's own may be called unet-something
+    named = None if name not in NAMED_MODELS and Path(name).is_dir() else find_model(name)
+    if named is None and not _looks_like_checkpoint(name):
+        raise unknown_model(name)
+    source = encoder_weights or (named.weights if named else name)
+    if pretrained and source is None:
+        raise UserError(f"{name} has no pretrained weights: train it with --from_scratch")
+    from transformers.modeling_layers import GradientCheckpointingLayer
+
+    source, hub = str(source), {"trust_remote_code": trust_remote_code}
+
+    if not pretrained:
+        config = _new_config(named, name, labels, model_config, hub)
+        model = _build(config, name)
+    elif named is not None and (named.model_type == "smp" or _is_state_dict(source)):
+        config = _new_config(named, name, labels, model_config, hub)
+        model = _build(config, name)
+        if Path(source).exists():
+            load_encoder_weights(model, read_state_dict(source), source)
+        elif statistics := load_smp_weights(model, source):
+            named = dataclasses.replace(
+                named, image_mean=tuple(statistics["mean"]), image_std=tuple(statistics["std"])
+            )
+    else:
+        stored = _stored_config(name if named is None else source, hub)
+        config = stored if named is None else _as_architecture(stored, named, name, source)
+        _set_options(config, {**(named.options if named else {}), **model_config}, labels)
+        if config is stored:
+            model = load_checkpoint(_model_class(config, name), source, config, **hub)
+        else:
+            model = _build(config, name)
+            load_backbone(model, source, **hub)
+    if model.config.model_type in ("segformer", "upernet"):
+        accept_small_images(model)
+    if any(isinstance(module, GradientCheckpointingLayer) for module in model.modules()):
+        model.supports_gradient_checkpointing = True  # UperNet does not say so itself
+    return model, _image_processor(named, source, hub)
+
+
+def _looks_like_checkpoint(name: str) -> bool:
+    return Path(name).is_dir() or "/" in name
+
+
+def _is_state_dict(source: str) -> bool:
+    """Whether it is a file of weights, or a folder with one but without a config."""
+    path = Path(source)
+    return path.is_file() or (path.is_dir() and not (path / "config.json").is_file())
+
+
+def _new_config(
+    named: NamedModel | None,
+    name: str,
+    labels: LabelSet,
+    options: dict[str, Any],
+    hub: dict[str, Any],
+) -> "PreTrainedConfig":
+    from transformers import AutoConfig
+
+    if named is None:
+        config = _stored_config(name, hub)
+    else:
+        sizes = copy.deepcopy({**named.sizes, **named.options})
+        config = AutoConfig.for_model(named.model_type, **sizes)
+    _set_options(config, options, labels)
+    return config
+
+
+def _stored_config(source: str, hub: dict[str, Any]) -> "PreTrainedConfig":
+    from transformers import AutoConfig
+
+    try:
+        with quiet_transformers():
+            return AutoConfig.from_pretrained(source, **hub)
+    except (OSError, ValueError) as error:
+        raise unreachable(
+            source, error, "give a local folder, another id, or --from_scratch"
+        ) from error
+
+
+def _as_architecture(
+    stored: "PreTrainedConfig", named: NamedModel, name: str, source: str
+) -> "PreTrainedConfig":
+    """The stored config itself, or UperNet's around that of a bare backbone."""
+    from transformers import AutoConfig
+
+    if stored.model_type == named.model_type:
+        return stored
+    backbone = named.sizes.get("backbone_config", {}).get("model_type")
+    if stored.model_type == backbone:
+        values = stored.to_dict()
+        values |= {"out_features": STAGES, "out_indices": None, "id2label": None, "label2id": None}
+        return AutoConfig.for_model(named.model_type, backbone_config=values)
+    fitting = " or ".join(repr(each) for each in (named.model_type, backbone) if each)
+    raise UserError(
+        f"{source} holds a {stored.model_type!r} model, but {name} needs {fitting}; "
+        "give weights of that architecture"
+    )
+
+
+def _set_options(config: "PreTrainedConfig", options: dict[str, Any], labels: LabelSet) -> None:
+    """Put the user's options and the labels into a config."""
+    for key, value in options.items():
+        *parts, option = key.split(".")
+        part = config
+        for each in parts:
+            part = getattr(part, each, None)
+        known = part.to_dict() if hasattr(part, "to_dict") else {}
+        if option not in known:
+            raise UserError(
+                f"--model_config {key}: {type(part or config).__name__} has no such option; "
+                f"close ones are {difflib.get_close_matches(option, known, n=3) or 'none'}"
+            )
+        setattr(part, option, value)
+    write_labels(config, labels)
+
+
+def _build(config: "PreTrainedConfig", name: str) -> "PreTrainedModel":
+    """The model with random weights."""
+    try:
+        return _model_class(config, name)(config)
+    except UserError:
+        raise
+    except (ValueError, TypeError, RuntimeError, NotImplementedError) as error:
+        raise UserError(
+            f"{name} can't be built ({first_line(error)}); see --model_config"
+        ) from error
+
+
+def _model_class(config: "PreTrainedConfig", name: str) -> "type[PreTrainedModel]":
+    from transformers import AutoModelForSemanticSegmentation
+
+    mapping = AutoModelForSemanticSegmentation._model_mapping
+    if type(config) not in mapping:
+        wrapped = [
+            short
+            for short, named in NAMED_MODELS.items()
+            if named.sizes.get("backbone_config", {}).get("model_type") == config.model_type
+        ]
+        better = wrapped or sorted(NAMED_MODELS)
+        raise UserError(
+            f"{name} is a {config.model_type!r} model, which has no semantic segmentation form; "
+            f"use one of {', '.join(better)}"
+            + (f" with --encoder_weights {name}" if wrapped else ", or a segmentation checkpoint")
+        )
+    return mapping[type(config)]
+
+
+def _image_processor(
+    named: NamedModel | None, source: str, hub: dict[str, Any]
+) -> "SegformerImageProcessor":
+    from transformers import AutoImageProcessor, SegformerImageProcessor
+
+    mean, std = (named.image_mean, named.image_std) if named else (IMAGENET_MEAN, IMAGENET_STD)
+    if named is None:
+        try:
+            with quiet_transformers():
+                theirs = AutoImageProcessor.from_pretrained(source, **hub)
+            mean, std = theirs.image_mean, theirs.image_std
+        except (OSError, ValueError, AttributeError):
+            pass  # a checkpoint without a processor: ImageNet's statistics are the field's habit
+    return SegformerImageProcessor(
+        do_resize=False, image_mean=list(mean), image_std=list(std), do_reduce_labels=False
+    )

@@ -1,0 +1,151 @@
+"""Several runs side by side: one table and one figure."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+from PIL import Image
+
+from hfseg.labels import LabelSet
+from hfseg.visualization.overlay import color_mask
+
+_COLORS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#5a5a5a")
+_PANEL = 2.6  # inches
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """What is compared of a run.
+
+    Attributes:
+        name: of the run.
+        scores: `eval_results.json`: 0-1, None for a class that is absent.
+        million_parameters: of the whole model.
+        training_seconds: `train_runtime`.
+        peak_gib: memory at its highest in training, None where it was not recorded.
+        milliseconds: to segment one image, median.
+    """
+
+    name: str
+    scores: dict[str, float | None]
+    million_parameters: float
+    training_seconds: float
+    peak_gib: float | None
+    milliseconds: float
+
+
+def comparison_table(results: Sequence[RunResult], labels: LabelSet) -> str:
+    """Markdown: a column a run; quality, cost, and the IoU of every class in percent."""
+    rows: list[tuple[str, list[str]]] = [
+        (title, [_percent(result.scores.get(f"eval_{key}")) for result in results])
+        for title, key in (
+            ("mean IoU (%)", "mean_iou"),
+            ("mean accuracy (%)", "mean_accuracy"),
+            ("pixel accuracy (%)", "overall_accuracy"),
+        )
+    ]
+    rows += [
+        ("parameters (million)", [f"{r.million_parameters:.2f}" for r in results]),
+        ("training (s)", [f"{r.training_seconds:.0f}" for r in results]),
+        ("peak memory (GiB)", ["" if r.peak_gib is None else f"{r.peak_gib:.2f}" for r in results]),
+        ("prediction (ms an image)", [f"{r.milliseconds:.0f}" for r in results]),
+    ]
+    rows += [
+        (f"IoU {name} (%)", [_percent(result.scores.get(f"eval_iou_{key}")) for result in results])
+        for name, key in zip(labels.names, labels.metric_names, strict=True)
+    ]
+    lines = ["| | " + " | ".join(result.name for result in results) + " |"]
+    lines.append("|---|" + "---:|" * len(results))
+    lines += [f"| {title} | " + " | ".join(cells) + " |" for title, cells in rows]
+    return "\n".join(lines) + "\n"
+
+
+def _percent(value: float | None) -> str:
+    return "absent" if value is None or math.isnan(value) else f"{100 * value:.1f}"
+
+
+def plot_comparison(
+    results: Sequence[RunResult],
+    labels: LabelSet,
+    pictures: Sequence[dict[str, Any]],
+    path: str | Path,
+) -> Figure:
+    """IoU of every class as grouped bars; below, the same images as each run segments them.
+
+    Args:
+        results: one a run.
+        labels: names and colours.
+        pictures: dicts with `image` (PIL), `truth` ((H, W) ids) and `predictions` (one (H, W) a
+            run).
+        path: of the PNG.
+    """
+    columns = len(results) + 2
+    shapes = [np.shape(picture["truth"]) for picture in pictures]
+    heights = [min(_PANEL * height / width, 1.3 * _PANEL) + 0.1 for height, width in shapes]
+    bars = 3.0
+    figure = Figure(figsize=(max(_PANEL * columns, 8), bars + 0.4 + sum(heights)))
+    top, below = figure.subfigures(2, 1, height_ratios=[bars, 0.4 + sum(heights)])
+    with matplotlib.rc_context({"font.size": 8}):
+        _bars(top, results, labels)
+        grid = below.subplots(
+            len(pictures), columns, squeeze=False, gridspec_kw={"height_ratios": heights}
+        )
+        below.subplots_adjust(
+            left=0.01, right=0.99, bottom=0.01, top=0.93, wspace=0.03, hspace=0.05
+        )
+        for row, picture in zip(grid, pictures, strict=True):
+            masks = [picture["truth"], *picture["predictions"]]
+            shown = [picture["image"], *(color_mask(mask, labels) for mask in masks)]
+            for axes, content in zip(row, shown, strict=True):
+                axes.imshow(_small(content))
+                axes.axis("off")
+        names = ["image", "ground truth", *(result.name for result in results)]
+        for axes, name in zip(grid[0], names, strict=True):
+            axes.set_title(name, fontsize=8)
+    figure.savefig(path, dpi=150)
+    return figure
+
+
+def _bars(figure: Any, results: Sequence[RunResult], labels: LabelSet) -> None:
+    axes = figure.subplots()
+    figure.subplots_adjust(
+        left=0.06, right=0.99, bottom=0.4 if len(labels) > 12 else 0.16, top=0.84
+    )
+    width = 0.84 / len(results)
+    for number, result in enumerate(results):
+        values = [result.scores.get(f"eval_iou_{key}") for key in labels.metric_names]
+        mean = _percent(result.scores.get("eval_mean_iou"))
+        axes.bar(
+            [index + (number - (len(results) - 1) / 2) * width for index in range(len(values))],
+            [0 if value is None else 100 * value for value in values],
+            width,
+            color=_COLORS[number % len(_COLORS)],
+            label=f"{result.name}, mean {mean} %",
+        )
+    axes.set_xticks(range(len(labels)), labels.names, rotation=90 if len(labels) > 12 else 30)
+    axes.set_ylabel("IoU (%)")
+    axes.set_ylim(0, 100)
+    axes.grid(True, axis="y", color="#e4e4e4")
+    axes.set_axisbelow(True)
+    figure.legend(loc="upper center", ncols=min(len(results), 3), frameon=False)
+
+
+def _legend(figure: Any, pictures: Sequence[dict[str, Any]], labels: LabelSet) -> None:
+    masks = [mask for shown in pictures for mask in (shown["truth"], *shown["predictions"])]
+    occurring = np.unique(np.concatenate([np.unique(mask) for mask in masks]))
+    names = {**labels.id2label, labels.ignore_index: "ignored"}
+    table = labels.color_table() / 255
+    patches = [Patch(color=table[index], label=names[index]) for index in occurring.tolist()]
+    figure.legend(handles=patches, loc="lower center", ncols=8, frameon=False, fontsize=7)
+
+
+def _small(picture: Any) -> np.ndarray:
+    image = picture if isinstance(picture, Image.Image) else Image.fromarray(np.asarray(picture))
+    image.thumbnail((640, 640), Image.Resampling.NEAREST)
+    return np.asarray(image)

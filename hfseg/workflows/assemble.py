@@ -1,0 +1,205 @@
+"""From flags to data, model, loss and trainer: what a run is made of."""
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+from hfseg.config.resolve import Arguments
+from hfseg.data import load_dataset
+from hfseg.data.transforms import TrainingTransform
+from hfseg.errors import UserError
+from hfseg.labels import LabelSet
+from hfseg.models import load_model
+from hfseg.models.adopt import adopt_model
+from hfseg.models.freezing import freeze_batch_norm, freeze_encoder
+
+if TYPE_CHECKING:
+    import datasets
+    from transformers import PreTrainedModel, SegformerImageProcessor
+
+    from hfseg.training.losses import SegmentationLoss
+    from hfseg.training.trainer import SegmentationTrainer
+
+_SIZES_LOOKED_AT = 64
+
+
+def load_data(
+    arguments: Arguments, given: "tuple[datasets.DatasetDict, LabelSet] | None" = None
+) -> "tuple[datasets.DatasetDict, LabelSet]":
+    """The splits of the run and their labels, read here unless they are given.
+
+    Raises:
+        UserError: no data, a sample that can't be used, or a split that is missing.
+    """
+    wanted = arguments.data
+    if given is not None:
+        data, labels = given
+    elif wanted.dataset_name is None:
+        raise UserError("no data: give --dataset_name, such as folder with --dataset_path")
+    else:
+        data, labels = load_dataset(
+            wanted.dataset_name, wanted.dataset_path, **wanted.dataset_options()
+        )
+    for split, remedy in (("train", "train/"), ("validation", "validation/ or val/")):
+        if split not in data or not (wanted.streaming or len(data[split])):
+            raise UserError(
+                f"{wanted.dataset_path or wanted.dataset_name} has no {split} split; "
+                f"add the folder {remedy} or give one images/ masks/ pair, which is then split"
+            )
+    for split in data:
+        limit = wanted.max_train_samples if split == "train" else wanted.max_eval_samples
+        if limit is not None:
+            data[split] = _first(data[split], limit)
+    return data, labels
+
+
+def _first(rows: Any, count: int) -> Any:
+    if not hasattr(rows, "__len__"):
+        return rows.take(count)
+    return rows.select(range(min(count, len(rows))))
+
+
+def make_model(
+    arguments: Arguments, labels: LabelSet, given: "tuple[PreTrainedModel, Any] | None" = None
+) -> "tuple[PreTrainedModel, SegformerImageProcessor]":
+    """The model and its image processor, loaded here unless they are given."""
+    wanted = arguments.model
+    if given is not None:
+        model, processor = adopt_model(given[0], labels), given[1]
+    else:
+        model, processor = load_model(
+            str(wanted.model_name_or_path),
+            labels,
+            pretrained=not wanted.from_scratch,
+            encoder_weights=wanted.encoder_weights,
+            trust_remote_code=wanted.trust_remote_code,
+            **wanted.config_options,
+        )
+    if wanted.freeze_encoder:
+        freeze_encoder(model)
+    if wanted.freeze_batch_norm:
+        freeze_batch_norm(model)
+    size = arguments.data.image_size
+    changes: dict[str, Any] = {}
+    if size is not None:
+        changes |= {"do_resize": True, "size": {"height": size[0], "width": size[1]}}
+    if arguments.data.normalize == "none":
+        changes["do_normalize"] = False
+    if changes:
+        processor = type(processor)(**{**processor.to_dict(), **changes})
+    return model, processor
+
+
+def make_loss(
+    arguments: Arguments, train: "datasets.Dataset", labels: LabelSet
+) -> "SegmentationLoss":
+    from hfseg.training.class_weights import class_weights
+    from hfseg.training.losses import SegmentationLoss
+
+    return SegmentationLoss(
+        arguments.training.loss,
+        ignore_index=labels.ignore_index,
+        label_smoothing=arguments.training.label_smoothing_factor,
+        class_weights=class_weights(arguments.training.class_weights, train, labels),
+    )
+
+
+def make_trainer(
+    arguments: Arguments,
+    model: "PreTrainedModel",
+    processor: "SegformerImageProcessor",
+    data: "datasets.DatasetDict",
+    labels: LabelSet,
+    loss: "SegmentationLoss",
+) -> "SegmentationTrainer":
+    import torch
+    from transformers import EarlyStoppingCallback
+    from transformers.trainer_callback import PrinterCallback, ProgressCallback
+
+    from hfseg.metrics.streaming import StreamingScores
+    from hfseg.training.checks import check_metric
+    from hfseg.training.fitting import fit_training_to_model
+    from hfseg.training.pictures import TRACKERS, PredictionPictures
+    from hfseg.training.preemption import SaveOnSigterm
+    from hfseg.training.progress import ConcisePrinter, ConciseProgress
+    from hfseg.training.trainer import SegmentationTrainer
+
+    training, crop_size = arguments.training, arguments.data.crop_size
+    seed = training.data_seed if training.data_seed is not None else training.seed
+    transform = TrainingTransform(arguments.data.augmentation, crop_size, seed)
+    samples = _training_samples(arguments, data["train"], transform, processor)
+    check_metric(training, labels, training.early_stopping_patience)
+    if hasattr(samples, "__len__"):
+        fit_training_to_model(training, model, len(samples))
+    if training.sync_batch_norm:
+        model = torch.nn.SyncBatchNorm.convert_sync_batchnorm(model)
+    trainer = SegmentationTrainer(
+        model=model,
+        args=training,
+        train_dataset=samples,
+        eval_dataset=evaluation_samples(arguments, data["validation"]),
+        image_processor=processor,
+        scores=StreamingScores(labels),
+        loss=loss,
+        backbone_lr_multiplier=training.backbone_lr_multiplier,
+        head_lr_multiplier=training.head_lr_multiplier,
+    )
+    if training.early_stopping_patience:
+        trainer.add_callback(EarlyStoppingCallback(training.early_stopping_patience))
+    trainer.remove_callback(ProgressCallback)
+    trainer.remove_callback(PrinterCallback)
+    quiet = training.disable_tqdm or not sys.stderr.isatty()
+    trainer.add_callback(ConcisePrinter if quiet else ConciseProgress)
+    if set(TRACKERS) & set(training.report_to):
+        callbacks = trainer.callback_handler.callbacks
+        trainer.add_callback(PredictionPictures(callbacks, data["validation"], processor, labels))
+    trainer.add_callback(SaveOnSigterm)  # the last one: it stops the run after all others
+    return trainer
+
+
+def _training_samples(
+    arguments: Arguments,
+    rows: "datasets.Dataset | datasets.IterableDataset",
+    transform: TrainingTransform,
+    processor: "SegformerImageProcessor",
+) -> Any:
+    from hfseg.data.resized import resized_rows
+    from hfseg.data.samples import TrainingSamples
+    from hfseg.data.streaming import StreamedTrainingSamples
+
+    training, wanted = arguments.training, arguments.data
+    resize = processor if processor.do_resize else None
+    if not wanted.streaming:
+        if wanted.crop_size is None and resize is None and training.train_batch_size > 1:
+            _check_one_size(rows)
+        if wanted.cache_resized:
+            with training.main_process_first(local=False, desc="resizing the training images"):
+                rows, resize = resized_rows(rows, resize), None
+        return TrainingSamples(rows, transform, resize)
+    if training.max_steps <= 0:
+        raise UserError("--streaming has no epochs to count: give --max_steps")
+    if wanted.crop_size is None and resize is None:
+        raise UserError("--streaming needs images of one size: give --crop_size or --image_size")
+    return StreamedTrainingSamples(
+        rows, transform, resize, rank=training.process_index, world_size=training.world_size
+    )
+
+
+def evaluation_samples(arguments: Arguments, split: "datasets.Dataset") -> Any:
+    from hfseg.data.samples import EvaluationSamples
+
+    wanted = arguments.data
+    return EvaluationSamples(split, wanted.image_size if wanted.eval_at_image_size else None)
+
+
+def _check_one_size(split: "datasets.Dataset") -> None:
+    """Without a crop or a resize a batch can only hold images of one size."""
+    sizes: dict[tuple[int, int], int] = {}
+    for index in range(min(len(split), _SIZES_LOOKED_AT)):
+        sizes.setdefault(split[index]["image"].size, index)
+    if len(sizes) > 1:
+        (first, _), (second, index) = list(sizes.items())[:2]
+        raise UserError(
+            f"the training images have several sizes (sample 0 is {first[0]} x {first[1]}, sample "
+            f"{index} is {second[0]} x {second[1]}), which can't share a batch; "
+            "give --crop_size or --image_size"
+        )

@@ -1,0 +1,134 @@
+"""Runs against each other: recipes are run, finished runs are read, all are measured alike."""
+
+import json
+import statistics
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from hfseg.config.resolve import Arguments, resolve
+from hfseg.errors import UserError
+from hfseg.inference import Segmenter
+from hfseg.labels import LabelSet
+
+if TYPE_CHECKING:
+    from hfseg.visualization.run_comparison import RunResult
+
+_TIMED, _ROUNDS = 8, 3
+
+
+def compare(names: Sequence[str], options: Mapping[str, Any], output: Path, images: int = 3) -> str:
+    """Write `comparison.md` and `comparison.png`; returns the table.
+
+    Args:
+        names: recipes, which are run into `output/NAME` (a finished run there is kept, a cut-off
+            one is resumed), and folders of finished runs.
+        options: as for `hfseg.finetune`, the same for every recipe.
+        output: where runs, table and figure go.
+        images: how many images are shown.
+
+    Raises:
+        UserError: a run that failed, or runs with different classes.
+    """
+    from hfseg.visualization.run_comparison import comparison_table, plot_comparison
+
+    if len(names) < 2:
+        raise UserError("give at least two recipes or folders of runs; see --help")
+    planned = [_plan(name, options, output) for name in names]  # mistakes, before the first run
+    folders = [_finished(*plan) for plan in planned]
+    labels = _common_labels(folders)
+    samples = _samples(folders[0], options)
+    segmenters = [Segmenter.from_pretrained(folder) for folder in folders]
+    shown = _spread(len(samples), images)
+    predictions = [[each(samples[i]["image"]).mask for i in shown] for each in segmenters]
+    times = _prediction_times(
+        segmenters, [samples[i]["image"] for i in _spread(len(samples), _TIMED)]
+    )
+    results = [_result(*each) for each in zip(folders, segmenters, times, strict=True)]
+    pictures = [
+        {
+            "image": samples[index]["image"],
+            "truth": np.asarray(samples[index]["label"]),
+            "predictions": [masks[number] for masks in predictions],
+        }
+        for number, index in enumerate(shown)
+    ]
+    table = comparison_table(results, labels)
+    (output / "comparison.md").write_text(table, encoding="utf-8")
+    plot_comparison(results, labels, pictures, output / "comparison.png")
+    return table
+
+
+def _plan(name: str, options: Mapping[str, Any], output: Path) -> tuple[Path, Arguments | None]:
+    """The folder of a run, and the arguments of the run that is still to be made."""
+    if (Path(name) / "eval_results.json").is_file():
+        return Path(name), None
+    if Path(name).is_dir():
+        raise UserError(f"{name}: no eval_results.json in it; is the run finished?")
+    folder = output / Path(name).stem
+    wanted = {"config": name, "resume_from_checkpoint": "true", **options}
+    return folder, resolve({**wanted, "output_dir": str(folder)})
+
+
+def _finished(folder: Path, arguments: Arguments | None) -> Path:
+    """Makes the run, if there is one to make."""
+    if arguments is not None and not (folder / "eval_results.json").is_file():
+        from hfseg.workflows.finetune import finetune
+
+        print(f"==== {arguments.name}", flush=True)
+        finetune(arguments)
+    return folder
+
+
+def _common_labels(folders: Sequence[Path]) -> LabelSet:
+    from transformers import AutoConfig
+
+    first, *others = [LabelSet.from_config(AutoConfig.from_pretrained(path)) for path in folders]
+    for folder, labels in zip(folders[1:], others, strict=True):
+        if labels.names != first.names:
+            raise UserError(
+                f"{folders[0]} and {folder} have different classes; compare runs on one data set"
+            )
+    return first
+
+
+def _samples(folder: Path, options: Mapping[str, Any]) -> Any:
+    from hfseg.workflows.assemble import load_data
+
+    data, _ = load_data(resolve({"config": str(folder / "recipe.yaml"), **options}))
+    return data["validation"]
+
+
+def _spread(length: int, count: int) -> list[int]:
+    """`count` indices, evenly over all samples."""
+    return sorted({round(index) for index in np.linspace(0, length - 1, min(count, length))})
+
+
+def _prediction_times(segmenters: Sequence[Segmenter], images: Sequence[Any]) -> list[float]:
+    """Median milliseconds per image of each, measured in turn: a busy moment hits them all."""
+    seconds: list[list[float]] = [[] for _ in segmenters]
+    for round_ in range(_ROUNDS + 1):
+        for image in images:
+            for segmenter, times in zip(segmenters, seconds, strict=True):
+                started = time.perf_counter()
+                _ = segmenter(image).mask  # on the host: nothing is still being computed
+                if round_ > 0:  # the first one warms up
+                    times.append(time.perf_counter() - started)
+    return [1000 * statistics.median(times) for times in seconds]
+
+
+def _result(folder: Path, segmenter: Segmenter, milliseconds: float) -> "RunResult":
+    from hfseg.visualization.run_comparison import RunResult
+
+    training = json.loads((folder / "train_results.json").read_text(encoding="utf-8"))
+    return RunResult(
+        name=folder.name,
+        scores=json.loads((folder / "eval_results.json").read_text(encoding="utf-8")),
+        million_parameters=sum(p.numel() for p in segmenter.model.parameters()) / 1e6,
+        training_seconds=training["train_runtime"],
+        peak_gib=training.get("train_peak_memory_gib"),
+        milliseconds=milliseconds,
+    )

@@ -1,0 +1,155 @@
+"""What `scripts/inspect_dataset.py` leaves: a table, a page, JSON and sheets of samples."""
+
+import html
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from hfseg.data.checks import Inspection
+from hfseg.labels import LabelSet
+from hfseg.visualization.overlay import legend_image, overlay
+
+_PANEL, _GAP, _CAPTION, _COLUMNS = 300, 8, 22, 2
+_MOST_LINES = 200
+
+
+class ContactSheet:
+    """Samples as image and overlay side by side, captions above, the classes below."""
+
+    def __init__(self, labels: LabelSet) -> None:
+        self.labels = labels
+        self.tiles: list[Image.Image] = []
+        self._pixels = np.zeros(256, dtype=np.int64)
+
+    def add(self, caption: str, image: Image.Image, ids: np.ndarray) -> None:
+        """Add one sample; `ids` has the image's size."""
+        self._pixels += np.bincount(ids.ravel(), minlength=256)
+        pictures = (image, overlay(image, ids, self.labels))
+        tile = Image.new("RGB", (2 * _PANEL + _GAP, _CAPTION + _PANEL), "white")
+        ImageDraw.Draw(tile).text((2, 3), caption, fill="black", font=_font())
+        for column, picture in enumerate(pictures):
+            picture = picture.copy()
+            # enlarged without blending, so that small pictures stay what they are
+            scale = _PANEL / max(picture.size)
+            size = (max(1, round(scale * picture.width)), max(1, round(scale * picture.height)))
+            method = Image.Resampling.BOX if scale < 1 else Image.Resampling.NEAREST
+            tile.paste(picture.resize(size, method), (column * (_PANEL + _GAP), _CAPTION))
+        height = _CAPTION + min(_PANEL, round(_PANEL * image.height / max(image.size)))
+        self.tiles.append(tile.crop((0, 0, tile.width, height)))
+
+    def save(self, path: Path) -> None:
+        """Write the sheet as PNG."""
+        rows = [self.tiles[i : i + _COLUMNS] for i in range(0, len(self.tiles), _COLUMNS)]
+        heights = [max(tile.height for tile in row) + _GAP for row in rows]
+        width = _COLUMNS * (2 * _PANEL + _GAP) + (_COLUMNS + 1) * _GAP
+        occurring = {i: n / self._pixels.sum() for i, n in enumerate(self._pixels) if n}
+        legend = legend_image(occurring, self.labels, width - 2 * _GAP)
+        sheet = Image.new("RGB", (width, sum(heights) + legend.height + 2 * _GAP), "white")
+        top = _GAP
+        for row, height in zip(rows, heights, strict=True):
+            for column, tile in enumerate(row):
+                sheet.paste(tile, (_GAP + column * (2 * _PANEL + 2 * _GAP), top))
+            top += height
+        sheet.paste(legend, (_GAP, top))
+        sheet.save(path)
+
+
+def _font() -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    return ImageFont.load_default(size=13)
+
+
+def inspection_table(found: Inspection) -> str:
+    """Share of the valid pixels and number of images by class and split, for the terminal."""
+    splits = list(found.splits.values())
+    width = max(len(name) for name in (*found.labels.names, "ignored", "class"))
+    head = "class".ljust(width) + "".join(f"{name:>22}" for name in found.splits)
+    lines = [head + f"{'weight':>12}", "-" * (len(head) + 12)]
+    for index, name in enumerate(found.labels.names):
+        cells = "".join(
+            f"{_share(s.pixels[index], s.pixels):>12}{s.in_images[index]:>6} img" for s in splits
+        )
+        weight = f"{found.weights[index]:.3f}" if found.weights[index] else "-"
+        lines.append(name.ljust(width) + cells + f"{weight:>12}")
+    cells = "".join(f"{_share(s.ignored, [*s.pixels, s.ignored]):>12}{'':>10}" for s in splits)
+    lines += [lines[1], "ignored".ljust(width) + cells]
+    for name, summary in found.splits.items():
+        sizes = ", ".join(f"{size} ({n})" for size, n in list(summary.sizes.items())[:4])
+        more = f" and {len(summary.sizes) - 4} more sizes" if len(summary.sizes) > 4 else ""
+        lines.append(f"{name}: {summary.images} images; {sizes}{more}")
+    return "\n".join(lines)
+
+
+def _share(part: int, whole: Sequence[int]) -> str:
+    total = sum(whole)
+    return f"{100 * part / total:.2f} %" if total and part else "-"
+
+
+def write_inspection(folder: Path, title: str, found: Inspection, sheets: dict[str, str]) -> None:
+    """Write `report.json` and `report.html`; `sheets` are captions and files beside the page."""
+    folder.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(found.to_dict(), indent=1, ensure_ascii=False) + "\n"
+    (folder / "report.json").write_text(text, encoding="utf-8")
+    (folder / "report.html").write_text(_page(title, found, sheets), encoding="utf-8")
+
+
+def _page(title: str, found: Inspection, sheets: dict[str, str]) -> str:
+    splits = found.splits
+    head = "".join(f"<th colspan=2>{html.escape(name)}</th>" for name in splits)
+    rows = []
+    for index, name in enumerate(found.labels.names):
+        color = "#{:02x}{:02x}{:02x}".format(*found.labels.palette[index])
+        cells = "".join(
+            f"<td>{_share(s.pixels[index], s.pixels)}</td><td>{s.in_images[index]}</td>"
+            for s in splits.values()
+        )
+        rows.append(
+            f'<tr><td>{index}</td><th><i style="background:{color}"></i>{html.escape(name)}</th>'
+            f"{cells}<td>{found.weights[index]:.3f}</td></tr>"
+        )
+    sizes = "".join(
+        f"<tr><th>{html.escape(name)}</th><td>{s.images}</td><td>"
+        + ", ".join(f"{size} ({n})" for size, n in list(s.sizes.items())[:12])
+        + ("" if len(s.sizes) <= 12 else f", and {len(s.sizes) - 12} more")
+        + f"</td><td>{_share(s.ignored, [*s.pixels, s.ignored])}</td></tr>"
+        for name, s in splits.items()
+    )
+    pictures = "".join(
+        f'<h2>{html.escape(caption)}</h2><img src="{html.escape(file)}" alt="">'
+        for caption, file in sheets.items()
+    )
+    return f"""<!doctype html>
+<html lang="en"><meta charset="utf-8"><title>{html.escape(title)}</title>
+<style>
+body {{ font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 80rem; }}
+table {{ border-collapse: collapse; margin: 1rem 0; }}
+td, th {{ padding: .15rem .7rem; text-align: right; border-bottom: 1px solid #ddd; }}
+tbody th {{ text-align: left; font-weight: normal; }}
+i {{ display: inline-block; width: 1em; height: 1em; margin-right: .5em; vertical-align: -.15em; }}
+img {{ max-width: 100%; }} li {{ overflow-wrap: anywhere; }}
+</style>
+<h1>{html.escape(title)}</h1>
+{_list("Problems: samples that can't be used", found.problems)}
+{_list("Warnings", found.warnings)}
+<h2>Classes</h2>
+<p>Share of the valid pixels, number of images with the class, and the suggested weight
+(<code>balanced</code>, over the training split).</p>
+<table><thead><tr><th>id</th><th>class</th>{head}<th>weight</th></tr></thead>
+<tbody>{"".join(rows)}</tbody></table>
+<h2>Images</h2>
+<table><thead><tr><th>split</th><th>images</th><th>sizes</th><th>ignored</th></tr></thead>
+<tbody>{sizes}</tbody></table>
+{pictures}
+</html>
+"""
+
+
+def _list(title: str, lines: Sequence[str]) -> str:
+    if not lines:
+        return f"<h2>{title}</h2><p>None.</p>"
+    items = "".join(f"<li>{html.escape(line)}</li>" for line in lines[:_MOST_LINES])
+    more = len(lines) - _MOST_LINES
+    rest = f"<li>and {more} more, see report.json</li>" if more > 0 else ""
+    return f"<h2>{title}: {len(lines)}</h2><ul>{items}{rest}</ul>"

@@ -1,0 +1,282 @@
+"""The job of `scripts/evaluate_model.py`: model, data, options -> a folder of results."""
+
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hfseg.config.data import DataArguments
+from hfseg.config.evaluation import EvaluationArguments
+from hfseg.config.values import ImageSize
+from hfseg.data import load_dataset
+from hfseg.errors import UserError
+from hfseg.evaluation.claimed_score import TOLERANCE, claimed_mean_iou
+from hfseg.evaluation.class_map import prediction_table
+from hfseg.evaluation.report import (
+    RESULTS,
+    results_of,
+    terminal_table,
+    worst_first,
+    write_figures,
+    write_results,
+)
+from hfseg.evaluation.scoring import gathered, predict_sample, score_split
+from hfseg.inference.result import Options
+from hfseg.inference.segmenter import Segmenter
+from hfseg.labels import LabelSet
+from hfseg.workflows.run import picture, score_table
+
+_PICTURES = 6
+
+
+@dataclass(eq=False)
+class EvaluationResult(Mapping[str, Any]):
+    """The scores of an evaluation, by the keys of results.json.
+
+    Attributes:
+        results: what results.json holds.
+        labels: names and colors of the classes.
+        output_dir: the folder with tables and figures.
+    """
+
+    results: dict[str, Any]
+    labels: LabelSet
+    output_dir: Path
+
+    def __getitem__(self, key: str) -> Any:
+        return self.results[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.results)
+
+    def __len__(self) -> int:
+        return len(self.results)
+
+    def __repr__(self) -> str:
+        return f"EvaluationResult(mean_iou={self['mean_iou'] or 0:.4f}, {str(self.output_dir)!r})"
+
+    def _repr_html_(self) -> str:
+        """The scores per class and the worst images, in a notebook."""
+        keys = (f"iou_{key}" for key in self.labels.metric_names)
+        ious = {key: row["iou"] for key, row in zip(keys, self["per_class"].values(), strict=True)}
+        table = score_table(self.labels, {str(self["split"]): {**self.results, **ious}})
+        return table + picture(self.output_dir / "worst.png")
+
+
+def evaluate_model(
+    wanted: EvaluationArguments,
+    data: DataArguments,
+    dataset: "tuple[Any, LabelSet] | None" = None,
+    segmenter: Segmenter | None = None,
+) -> EvaluationResult:
+    """Score, print and write; every process of a launch takes part, the first one writes.
+
+    Args:
+        dataset: splits and labels, in place of `data.dataset_name`.
+        segmenter: in place of `wanted.model_name_or_path`.
+
+    Returns:
+        What results.json holds.
+
+    Raises:
+        UserError: a wrong model, split, label map or option; nothing is written then.
+        SystemExit: with 1, if the card claims another score.
+    """
+    import torch
+    from accelerate import PartialState
+    from accelerate.utils import parse_flag_from_env
+
+    # without `cpu=True` every process of a launch on CPUs would take itself for the only one
+    on_cpu = parse_flag_from_env("ACCELERATE_USE_CPU") or not torch.accelerator.is_available()
+    state = PartialState(cpu=on_cpu)
+    options = Options.make(wanted.sliding_window, wanted.stride, wanted.tta)
+    folder = _output_dir(wanted, data)
+    with state.main_process_first():
+        rows, labels = load_split(wanted.split, data, dataset)
+    segmenter = segmenter or Segmenter.from_pretrained(
+        wanted.model_name_or_path,
+        trust_remote_code=wanted.trust_remote_code,
+        device=state.device,
+        dtype=wanted.dtype,
+    )
+    claim = None
+    if wanted.check_card:
+        claim = claimed_mean_iou(wanted.model_name_or_path, wanted.split)
+    size = set_image_size(segmenter, data)
+    table = prediction_table(segmenter.labels, labels, wanted.class_map)
+
+    share = range(state.process_index, len(rows), state.num_processes)
+    with _progress(len(share), state.is_main_process) as bar:
+        scores = gathered(
+            score_split(
+                segmenter,
+                rows,
+                labels,
+                table,
+                options,
+                label_size=size if data.eval_at_image_size else None,
+                process=(state.process_index, state.num_processes),
+                done=bar.update,
+            )
+        )
+    results = results_of(scores, _about(wanted, data, segmenter, options))
+    if state.is_main_process:
+        write_results(folder, results, scores)
+        worst = worst_first(scores.image_scores())[:_PICTURES]
+        shown = _pictures(segmenter, rows, table, options, scores, worst)
+        write_figures(folder, results, scores, shown)
+        print(terminal_table(results, labels))
+        low, high = results["mean_iou_interval_95"]
+        if low is not None:
+            print(f"95 % interval of the mean IoU: {low:.4f} to {high:.4f}")
+        print(f"mean_iou {results['mean_iou'] or 0:.4f}  {folder}", flush=True)
+    if claim is not None:
+        _compare(claim, results["mean_iou"], state.is_main_process)
+    return EvaluationResult(results, labels, folder)
+
+
+def _output_dir(wanted: EvaluationArguments, data: DataArguments) -> Path:
+    parts = (wanted.model_name_or_path, data.dataset_name, wanted.split)
+    return results_folder("evaluate", parts, wanted.output_dir, wanted.overwrite_output_dir)
+
+
+def results_folder(
+    job: str, parts: Sequence[Any], output_dir: str | None, overwrite_output_dir: bool
+) -> Path:
+    """`--output_dir`, or `runs/JOB/` and the last names of `parts`; it isn't made yet.
+
+    Raises:
+        UserError: it is a file, or holds results that may not be replaced.
+    """
+    folder = Path("runs", job, "-".join(Path(str(part)).name for part in parts))
+    if output_dir is not None:
+        folder = Path(output_dir)
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"--output_dir {folder} is a file; give a folder")
+    if (folder / RESULTS).exists() and not overwrite_output_dir:
+        raise UserError(
+            f"{folder} already holds results; replace them (--overwrite_output_dir) or give "
+            "another --output_dir"
+        )
+    return folder
+
+
+def load_split(
+    split: str, wanted: DataArguments, dataset: "tuple[Any, LabelSet] | None" = None
+) -> tuple[Any, LabelSet]:
+    """The rows of a split, at most `--max_eval_samples`, and their labels.
+
+    Raises:
+        UserError: no data, no such split, or nothing in it.
+    """
+    if wanted.streaming:
+        raise UserError("--streaming is for training; leave it out")
+    if dataset is not None:
+        data, labels = dataset
+        if split not in data:
+            raise UserError(f"the dataset has no split {split!r}; it has {', '.join(data)}")
+    elif wanted.dataset_name is None:
+        raise UserError("no data: give --dataset_name, such as folder with --dataset_path")
+    else:
+        data, labels = load_dataset(
+            wanted.dataset_name, wanted.dataset_path, split=split, **wanted.dataset_options()
+        )
+    rows = data[split]
+    if wanted.max_eval_samples is not None:
+        rows = rows.select(range(min(wanted.max_eval_samples, len(rows))))
+    if not len(rows):
+        raise UserError(f"the split {split} of {wanted.dataset_name} has no images")
+    return rows, labels
+
+
+def set_image_size(segmenter: Segmenter, data: DataArguments) -> ImageSize | None:
+    """`--image_size`, given to the processor, or what the processor resizes to."""
+    processor = segmenter.image_processor
+    size = data.image_size
+    if size is not None:
+        processor.do_resize = True
+        processor.size = {"height": size[0], "width": size[1]}
+    return size
+
+
+def _about(
+    wanted: EvaluationArguments, data: DataArguments, segmenter: Segmenter, options: Options
+) -> dict[str, Any]:
+    from hfseg.cards.redaction import redacted
+
+    return {
+        "model": redacted(wanted.model_name_or_path),
+        "dataset": redacted(str(data.dataset_name)),
+        "split": wanted.split,
+        "protocol": _protocol(wanted, data, segmenter, options),
+        "sliding_window": options.window,
+        "stride": options.stride,
+        "tta": wanted.tta,
+        "dtype": wanted.dtype,
+    }
+
+
+def _protocol(
+    wanted: EvaluationArguments, data: DataArguments, segmenter: Segmenter, options: Options
+) -> str:
+    from hfseg.cards.card_facts import protocol
+
+    processor = segmenter.image_processor
+    size = None
+    if getattr(processor, "do_resize", False) and options.window is None:
+        sides = dict(processor.size)
+        size = str(data.image_size or "x".join(str(each) for each in sides.values() if each))
+    said = protocol(size, data.eval_at_image_size)
+    if options.window is not None:
+        said += " Sliding window of {} x {}, stride {} x {}, blended.".format(
+            *options.window, *options.stride
+        )
+    if options.views is not None:
+        said += f" Probabilities averaged over the views {wanted.tta}."
+    if wanted.class_map is not None:
+        said += f" Classes matched by {Path(wanted.class_map).name}."
+    return f"{said} Weights and activations in {wanted.dtype}."
+
+
+def _pictures(
+    segmenter: Segmenter,
+    rows: Any,
+    table: Any,
+    options: Options,
+    scores: Any,
+    indices: list[int],
+) -> list[dict[str, Any]]:
+    from hfseg.data.samples import EvaluationSamples
+
+    samples = EvaluationSamples(rows)
+    found = []
+    for index in indices:
+        sample = samples[index]
+        prediction, label = predict_sample(segmenter, sample, table, options)
+        score = scores.image_scores()[index]
+        found.append(
+            {
+                "image": sample["image"],
+                "truth": label,
+                "prediction": prediction.clip(max=255),
+                "caption": f"image {index}: mIoU {score:.2f}",
+            }
+        )
+    return found
+
+
+def _progress(total: int, shown: bool) -> Any:
+    from tqdm import tqdm
+
+    quiet = not (shown and sys.stderr.isatty())
+    return tqdm(total=total, unit="image", disable=quiet)
+
+
+def _compare(claim: float, measured: float | None, shown: bool) -> None:
+    agrees = measured is not None and abs(claim - measured) <= TOLERANCE
+    if shown:
+        verdict = "agree" if agrees else "DIFFER"
+        print(f"card {claim:.4f}, measured {measured or 0:.4f}: they {verdict}", flush=True)
+    if not agrees:
+        raise SystemExit(1)

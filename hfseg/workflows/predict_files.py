@@ -1,0 +1,214 @@
+"""The job of `scripts/predict.py`: images and folders -> a folder of masks and overlays.
+
+    OUTPUT/masks/NAME.png      class ids, coloured when viewed (mode P)
+    OUTPUT/overlays/NAME.jpg   the photo under its classes
+    OUTPUT/legend.png, labels.json, predictions.json (how they were made)
+
+A mask gets its name when it is whole and its overlay is written, so that whatever stops a run,
+the same command goes on where it ended.
+"""
+
+import errno
+import io
+import json
+import os
+import sys
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from hfseg.config.evaluation import PredictionArguments
+from hfseg.data.image_io import image_files, read_ahead, to_rgb
+from hfseg.errors import UserError
+from hfseg.inference.result import Options
+from hfseg.inference.segmenter import Segmenter
+from hfseg.visualization.overlay import index_png, legend_image, overlay
+
+SETTINGS = "predictions.json"
+
+
+def predict(
+    options: PredictionArguments, inputs: Sequence[str], output_dir: str, overwrite: bool = False
+) -> int:
+    """`predict_files` with the model and the options that were asked for."""
+    settings = {
+        "model": options.model_name_or_path,
+        "sliding_window": options.sliding_window,
+        "stride": options.stride,
+        "tta": options.tta,
+        "dtype": options.dtype,
+    }
+
+    def load() -> Segmenter:
+        return Segmenter.from_pretrained(
+            options.model_name_or_path,
+            trust_remote_code=options.trust_remote_code,
+            dtype=options.dtype,
+        )
+
+    how = Options.make(options.sliding_window, options.stride, options.tta)
+    return predict_files(load, inputs, output_dir, settings, how, overwrite)
+
+
+def predict_files(
+    load: Callable[[], Segmenter],
+    inputs: Sequence[str],
+    output_dir: str | Path,
+    settings: dict[str, Any],
+    options: Options,
+    overwrite: bool = False,
+) -> int:
+    """Segment every image of `inputs` that has no mask in `output_dir` yet.
+
+    Args:
+        load: gives the segmenter; called when the folders are found to be in order.
+        inputs: image files and folders, which keep their structure.
+        settings: what the masks depend on; a folder made with others is not added to.
+        overwrite: do all images again and replace what `output_dir` holds of them.
+
+    Returns:
+        How many masks the folder holds for these inputs now.
+
+    Raises:
+        UserError: inputs that are missing or share a name, a folder of something else, a full
+            disk, or (when all others are done) images that can't be read.
+    """
+    folder = Path(output_dir)
+    jobs = name_outputs(inputs, folder)
+    _check_folder(folder, settings, overwrite)
+    waiting = {
+        path: name for path, name in jobs.items() if overwrite or not _mask(folder, name).exists()
+    }
+    finished = len(jobs) - len(waiting)
+    if finished:
+        print(f"{finished} of {len(jobs)} images have a mask already", flush=True)
+    segmenter = load()
+    labels = segmenter.labels
+    bad: list[str] = []
+    try:
+        _write(folder / SETTINGS, json.dumps(settings, indent=1).encode() + b"\n")
+        _write(folder / "labels.json", json.dumps(labels.to_dict(), indent=1).encode() + b"\n")
+        key = legend_image(dict.fromkeys(range(len(labels))), labels, width=960)
+        _write(folder / "legend.png", _encoded(key, "PNG"))
+        with _progress(len(waiting)) as bar:
+            for path, read in read_ahead(waiting, to_rgb):
+                try:
+                    image = read()
+                except UserError as error:
+                    bad.append(str(error))
+                    continue
+                finally:
+                    bar.update()
+                mask = segmenter.segment(image, options).mask
+                name = waiting[path]
+                shown = overlay(image, mask, labels)
+                _write(folder / "overlays" / f"{name}.jpg", _encoded(shown, "JPEG", quality=92))
+                _write(_mask(folder, name), _encoded(index_png(mask, labels), "PNG"))
+                finished += 1
+    except OSError as error:
+        kept = f"the {finished} of {len(jobs)} images that are done are kept in {folder}"
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise UserError(
+                f"the disk is full; {kept}: free some space and run the same command again"
+            ) from error
+        raise UserError(f"{error.filename or folder} can't be written ({error}); {kept}") from error
+    if bad:
+        raise UserError(
+            f"{len(bad)} of {len(jobs)} images can't be read (the first: {bad[0]}); the other "
+            f"{finished} are done, in {folder}"
+        )
+    return finished
+
+
+def name_outputs(inputs: Sequence[str], output_dir: Path) -> dict[Path, str]:
+    """Image -> name of its mask and overlay, without suffix; no two are alike.
+
+    What lies in a folder keeps its place in it; with several inputs the folder's own name comes
+    first. Where `a.jpg` and `a.png` lie side by side, both keep their suffix.
+
+    Raises:
+        UserError: an input that isn't there, no image, or names that collide.
+    """
+    found: dict[Path, Path] = {}
+    for each in map(Path, inputs):
+        if each.is_dir():
+            start = each.resolve().parent if len(inputs) > 1 else each.resolve()
+            for path in image_files(each):
+                if not path.resolve().is_relative_to(output_dir.resolve()):
+                    found[path] = path.resolve().relative_to(start)
+        elif each.is_file():
+            found[each] = Path(each.name)
+        else:
+            raise UserError(f"there is no image or folder {each}")
+    if not found:
+        raise UserError(f"no image to segment in {', '.join(map(str, inputs))}")
+
+    def plain(name: Path) -> str:  # some file systems don't tell capitals apart
+        return name.with_suffix("").as_posix().lower()
+
+    alike = Counter(plain(name) for name in found.values())
+    names: dict[Path, str] = {}
+    taken: dict[str, Path] = {}
+    for path, name in found.items():
+        text = name.as_posix() if alike[plain(name)] > 1 else name.with_suffix("").as_posix()
+        other = taken.setdefault(text.lower(), path)
+        if other is not path:
+            if other.resolve() == path.resolve():
+                continue  # given twice
+            raise UserError(
+                f"{other} and {path} would both be written as {text}.png: rename one, or segment "
+                "them into two output folders"
+            )
+        names[path] = text
+    return names
+
+
+def _check_folder(folder: Path, settings: dict[str, Any], overwrite: bool) -> None:
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"--output_dir {folder} is a file; give a folder")
+    if overwrite or not folder.exists() or not any(folder.iterdir()):
+        return
+    try:
+        earlier = json.loads((folder / SETTINGS).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        raise UserError(
+            f"--output_dir {folder} is not empty and holds no predictions of ours; give another "
+            "folder, or --overwrite to write into it"
+        ) from None
+    if earlier != settings:
+        differing = [key for key in settings if settings[key] != earlier.get(key)]
+        raise UserError(
+            f"--output_dir {folder} holds predictions made with another {', '.join(differing)}; "
+            "give another folder, or --overwrite to replace them"
+        )
+
+
+def _mask(folder: Path, name: str) -> Path:
+    return folder / "masks" / f"{name}.png"
+
+
+def _encoded(image: Image.Image, form: str, **options: Any) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, form, **options)
+    return buffer.getvalue()
+
+
+def _write(path: Path, data: bytes) -> None:
+    """Whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f"{path.name}.part")
+    try:
+        part.write_bytes(data)
+        os.replace(part, path)
+    except OSError:
+        part.unlink(missing_ok=True)
+        raise
+
+
+def _progress(total: int) -> Any:
+    from tqdm import tqdm
+
+    return tqdm(total=total, unit="image", disable=not sys.stderr.isatty())

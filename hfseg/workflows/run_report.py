@@ -1,0 +1,189 @@
+"""What a run leaves in its folder: results, recipe, figures and the model card."""
+
+import json
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import yaml
+
+from hfseg.cards.card_facts import card_facts
+from hfseg.cards.model_card import write_model_card
+from hfseg.cards.redaction import redacted_values
+from hfseg.config.resolve import Arguments
+from hfseg.labels import LabelSet
+
+if TYPE_CHECKING:
+    import datasets
+
+    from hfseg.training.trainer import SegmentationTrainer
+
+RUN_FILES = (
+    "config.json",
+    "model.safetensors",
+    "preprocessor_config.json",
+    "configuration_smp.py",
+    "modeling_smp.py",
+    "README.md",
+    "recipe.yaml",
+    "train_results.json",
+    "eval_results.json",
+    "test_results.json",
+)
+_NOT_IN_RECIPE = (
+    "output_dir", "resume_from_checkpoint", "overwrite_output_dir", "push_to_hub", "hub_model_id",
+    "hub_private_repo", "hub_strategy", "hub_revision", "hub_always_push",
+)  # fmt: skip
+_PICTURES = 3
+
+
+@dataclass
+class Evaluation:
+    """One split, scored.
+
+    Attributes:
+        scores: with the prefix `eval_` or `test_`; `..._mean_iou_interval_95` is [low, high], from
+            a bootstrap over the images.
+        confusion: (K, K) int64, rows truth.
+        per_image: sample index -> mIoU.
+        absent: classes in neither labels nor predictions.
+    """
+
+    scores: dict[str, Any]
+    confusion: np.ndarray
+    per_image: dict[int, float]
+    absent: list[str]
+
+
+def write_run(
+    arguments: Arguments,
+    trainer: "SegmentationTrainer",
+    data: "datasets.DatasetDict",
+    labels: LabelSet,
+    train_scores: dict[str, float],
+    evaluations: dict[str, Evaluation],
+    repo_id: str | None = None,
+) -> None:
+    """Write results, `recipe.yaml`, `report/*.png` and the card; print the per-class table.
+
+    With `repo_id`, where the run is pushed to, the card's usage names that.
+    """
+    folder = Path(arguments.training.output_dir)
+    validation = evaluations["validation"]
+    _write_json(folder / "train_results.json", train_scores)
+    _write_json(folder / "eval_results.json", validation.scores)
+    if "test" in evaluations:
+        _write_json(folder / "test_results.json", evaluations["test"].scores)
+    (folder / "recipe.yaml").write_text(recipe_yaml(arguments), encoding="utf-8")
+    _write_figures(folder / "report", trainer, data, labels, validation)
+    scores = {split: evaluation.scores for split, evaluation in evaluations.items()}
+    facts = card_facts(
+        arguments, trainer, data, labels, train_scores, scores, public_recipe(arguments), repo_id
+    )
+    write_model_card(folder, facts)
+    print(class_table(labels, evaluations))
+
+
+def public_recipe(arguments: Arguments) -> dict[str, Any]:
+    """The resolved arguments that repeat the run.
+
+    Where it ran is left out, and of local paths all but the last part: the folder is pushed as
+    it stands.
+    """
+    said = {key: value for key, value in arguments.recipe.items() if key not in _NOT_IN_RECIPE}
+    return redacted_values(dict(sorted(said.items())))
+
+
+def recipe_yaml(arguments: Arguments) -> str:
+    """`public_recipe` as the text of `recipe.yaml`."""
+    head = f"# repeats the run {Path(arguments.training.output_dir).name!r}: --config recipe.yaml\n"
+    local = [
+        f"--{key} (a folder of yours, here {Path(str(value)).name})"
+        for key, value in arguments.recipe.items()
+        if isinstance(value, str) and key not in _NOT_IN_RECIPE and redacted_values(value) != value
+    ]
+    if local:
+        head += f"# say again on the command line: {', '.join(local)}\n"
+    return head + yaml.safe_dump(public_recipe(arguments), allow_unicode=True)
+
+
+def class_table(labels: LabelSet, evaluations: dict[str, Evaluation]) -> str:
+    """IoU of each class and split, for the terminal."""
+    prefixes = {split: ("eval" if split == "validation" else split) for split in evaluations}
+    width = max(len(name) for name in (*labels.names, "overall accuracy"))
+    lines = ["class".ljust(width) + "".join(f"{split:>13}" for split in evaluations)]
+    rows = [
+        (name, f"iou_{key}") for name, key in zip(labels.names, labels.metric_names, strict=True)
+    ]
+    rows += [("mean IoU", "mean_iou"), ("mean accuracy", "mean_accuracy")]
+    rows += [("overall accuracy", "overall_accuracy")]
+    for name, key in rows:
+        values = [evaluations[s].scores[f"{prefix}_{key}"] for s, prefix in prefixes.items()]
+        cells = ["absent" if math.isnan(value) else f"{value:.4f}" for value in values]
+        lines.append(name.ljust(width) + "".join(f"{cell:>13}" for cell in cells))
+    lines.insert(-3, "-" * len(lines[0]))
+    lines.insert(1, "-" * len(lines[0]))
+    return "\n".join(lines)
+
+
+def _write_json(path: Path, scores: dict[str, Any]) -> None:
+    """NaN is no JSON: the score of an absent class is null."""
+    clean = {
+        key: None if isinstance(value, float) and math.isnan(value) else value
+        for key, value in scores.items()
+    }
+    path.write_text(json.dumps(clean, indent=2) + "\n", encoding="utf-8")
+
+
+def _write_figures(
+    folder: Path,
+    trainer: "SegmentationTrainer",
+    data: "datasets.DatasetDict",
+    labels: LabelSet,
+    validation: Evaluation,
+) -> None:
+    from hfseg.inference import Segmenter
+    from hfseg.visualization.figures import (
+        plot_confusion,
+        plot_curves,
+        plot_per_class_iou,
+        plot_predictions,
+    )
+
+    folder.mkdir(parents=True, exist_ok=True)
+    ious = [validation.scores[f"eval_iou_{key}"] for key in labels.metric_names]
+    plot_curves(trainer.state.log_history, folder / "curves.png")
+    plot_per_class_iou(
+        labels.names,
+        ious,
+        labels.palette,
+        folder / "per_class_iou.png",
+        mean_iou=validation.scores["eval_mean_iou"],
+    )
+    plot_confusion(validation.confusion, labels.names, folder / "confusion_matrix.png")
+
+    segmenter = Segmenter(trainer.model, trainer.processing_class)
+    rows = []
+    for caption, index in _shown_samples(validation.per_image):
+        sample = data["validation"][index]
+        rows.append(
+            {
+                "image": sample["image"],
+                "truth": np.asarray(sample["label"]),
+                "prediction": segmenter(sample["image"]).mask,
+                "caption": f"{caption}: mIoU {validation.per_image[index]:.2f}",
+            }
+        )
+    plot_predictions(rows, labels, folder / "predictions.png")
+
+
+def _shown_samples(per_image: dict[int, float]) -> list[tuple[str, int]]:
+    """The worst images and the ones around the median."""
+    ranked = sorted(per_image, key=lambda index: (per_image[index], index))
+    ranked = [index for index in ranked if not math.isnan(per_image[index])] or ranked
+    worst = ranked[:_PICTURES]
+    middle = max(len(ranked) // 2 - _PICTURES // 2, 0)
+    typical = [index for index in ranked[middle : middle + _PICTURES] if index not in worst]
+    return [("worst", index) for index in worst] + [("typical", index) for index in typical]

@@ -1,0 +1,266 @@
+"""Hyper-parameter search: optuna through `Trainer.hyperparameter_search`, in a stored study."""
+
+import logging
+import math
+import shlex
+import warnings
+from collections.abc import Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hfseg.config.data import DataArguments
+from hfseg.config.recipe import RECIPES, SEARCH, read_recipe, recipe_names
+from hfseg.config.resolve import Arguments, base_recipe, resolve
+from hfseg.errors import UserError
+
+if TYPE_CHECKING:
+    import optuna
+
+    from hfseg.training.trainer import SegmentationTrainer
+
+logger = logging.getLogger("hfseg")
+
+STUDY_FILE, BEST_FILE, HISTORY_FILE, IMPORTANCE_FILE = (
+    "study.db", "best-recipe.yaml", "history.png", "importance.png",
+)  # fmt: skip
+# A trial reuses the data that is loaded; of the data flags only these don't change it.
+_DATA_FLAGS = ("augmentation", "crop_size")
+_NOT_SEARCHED = {item.name for item in fields(DataArguments)} - set(_DATA_FLAGS)
+
+
+def tune(options: Mapping[str, Any], trials: int) -> "optuna.Study":
+    """Search the space that the recipe names under `search`, until `trials` trials have ended.
+
+    The study lies in `OUTPUT_DIR/study.db`: started again, after a kill too, the search goes on
+    with it. A trial's value is its best evaluation by `--metric_for_best_model`, as a run keeps its
+    best checkpoint; hopeless ones are pruned. Several processes may search one study at a time.
+
+    Args:
+        options: as for `hfseg.finetune`; `output_dir` is `runs/NAME-search` if left out.
+        trials: how many trials the study has in the end.
+
+    Raises:
+        UserError: no `search` in the recipe, a space that can't be searched, or several processes.
+    """
+    if trials < 1:
+        raise UserError(f"--trials must be at least 1, not {trials}")
+    space = read_space(options)
+    arguments = resolve(options)
+    if options.get("output_dir") is None:
+        options = {**options, "output_dir": f"{arguments.training.output_dir}-search"}
+        arguments = resolve(options)
+    if arguments.training.world_size > 1:
+        raise UserError(
+            "a search runs in one process; to use several, start it several times with the "
+            "same --output_dir: they share the study"
+        )
+    study = open_study(arguments)
+    ended = [trial for trial in study.trials if trial.state.name in ("COMPLETE", "PRUNED")]
+    if len(ended) < trials:
+        if ended:
+            print(f"going on with {len(ended)} of {trials} trials", flush=True)
+        _Search(options, space).run(study, trials - len(ended))
+    _report(study, options, arguments)
+    return study
+
+
+def output_folder(arguments: Arguments) -> Path:
+    folder = Path(arguments.training.output_dir)
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def read_space(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Flag -> list of choices, or `{low, high, log, step}`, from the recipe that is used."""
+    name = base_recipe(options)
+    space = read_recipe(name).get(SEARCH)
+    if not isinstance(space, dict) or not space:
+        searchable = [each for each in recipe_names() if SEARCH in read_recipe(each)]
+        raise UserError(
+            f"the recipe {name} has no search space; choose --config from "
+            f"{', '.join(searchable)}, or add one to a copy of {RECIPES / name}.yaml: "
+            "`search: {learning_rate: {low: 1.0e-5, high: 1.0e-2, log: true}, loss: [ce, ce+dice]}`"
+        )
+    for key, choices in space.items():
+        if key in _NOT_SEARCHED:
+            raise UserError(f"{name}: {key} can't be searched: every trial uses the same data")
+        is_range = isinstance(choices, dict) and {"low", "high"} <= choices.keys()
+        if not is_range and not (isinstance(choices, list) and choices):
+            raise UserError(f"{name}: search.{key} must be a list, or have `low` and `high`")
+    return space
+
+
+def open_study(arguments: Arguments) -> "optuna.Study":
+    """The study in the output folder; trials that a killed process left running are put back."""
+    import optuna
+
+    training = arguments.training
+    study = optuna.create_study(**_study_options(arguments))
+    for trial in study.get_trials(states=(optuna.trial.TrialState.RUNNING,)):
+        study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
+        study.enqueue_trial(trial.params)
+        print(f"trial {trial.number} was cut off: to be run again in {training.output_dir}")
+    return study
+
+
+def _study_options(arguments: Arguments, seen: int = 0) -> dict[str, Any]:
+    """Of `optuna.create_study`.
+
+    Args:
+        seen: number of trials that are there; without it a sampler with the same seed would
+            suggest the same ones once more.
+    """
+    import optuna
+
+    training = arguments.training
+    return {
+        "study_name": arguments.name,
+        "storage": f"sqlite:///{output_folder(arguments) / STUDY_FILE}",
+        "load_if_exists": True,
+        "direction": "maximize" if training.greater_is_better else "minimize",
+        "sampler": optuna.samplers.TPESampler(seed=training.seed + seen),
+        "pruner": optuna.pruners.MedianPruner(n_startup_trials=5, n_warmup_steps=1),
+    }
+
+
+def flags_of(parameters: dict[str, Any]) -> list[str]:
+    """`{"loss": "ce"}` -> ["--loss", "ce"]."""
+    return [word for key, value in parameters.items() for word in (f"--{key}", str(value))]
+
+
+class _Search:
+    """One trainer, which every trial gives another model and other arguments."""
+
+    def __init__(self, options: Mapping[str, Any], space: dict[str, Any]) -> None:
+        from hfseg.training.preemption import SaveOnSigterm
+        from hfseg.workflows.assemble import load_data, make_loss, make_model, make_trainer
+
+        self.options = {**options, "save_strategy": "no", "load_best_model_at_end": False}
+        self.space = space
+        self.arguments = arguments = resolve(self.options)
+        self.data, self.labels = load_data(arguments)
+        training = arguments.training
+        model, self.processor = make_model(arguments, self.labels)
+        loss = make_loss(arguments, self.data["train"], self.labels)
+        self.trainer: SegmentationTrainer = make_trainer(
+            arguments, model, self.processor, self.data, self.labels, loss
+        )
+        self.trainer.remove_callback(SaveOnSigterm)  # a trial is not resumed but run again
+        self.trainer.model_init = self.model_of_trial
+        metric = str(training.metric_for_best_model)
+        self.metric = metric if metric.startswith("eval_") else f"eval_{metric}"
+        self.better = max if training.greater_is_better else min
+        self.best: float | None = None
+
+    def run(self, study: "optuna.Study", trials: int) -> None:
+        import torch
+
+        self.trainer.hyperparameter_search(
+            hp_space=self.begin_trial,
+            compute_objective=self.best_so_far,
+            n_trials=trials,
+            backend="optuna",
+            catch=(torch.OutOfMemoryError,),
+            gc_after_trial=True,
+            **_study_options(self.arguments, seen=len(study.trials)),
+        )
+
+    def suggest(self, trial: Any) -> dict[str, Any]:
+        chosen = {}
+        for key, choices in self.space.items():
+            if isinstance(choices, list):
+                chosen[key] = trial.suggest_categorical(key, choices)
+                continue
+            options = {name: choices[name] for name in ("log", "step") if name in choices}
+            whole = isinstance(choices["low"], int) and isinstance(choices["high"], int)
+            suggest = trial.suggest_int if whole else trial.suggest_float
+            chosen[key] = suggest(key, choices["low"], choices["high"], **options)
+        return chosen
+
+    def begin_trial(self, trial: Any) -> dict[str, Any]:
+        """Give the trainer what this trial's flags say; `Trainer` has nothing left to set."""
+        from transformers import EarlyStoppingCallback
+
+        from hfseg.data.transforms import TrainingTransform
+        from hfseg.workflows.assemble import make_loss
+
+        self.best = None
+        chosen = self.suggest(trial)
+        self.arguments = arguments = resolve({**self.options, **chosen})
+        print(f"trial {trial.number}: {shlex.join(flags_of(chosen))}", flush=True)
+        trainer, training = self.trainer, arguments.training
+        for key in (*chosen, "lr_scheduler_kwargs"):
+            if hasattr(trainer.args, key):
+                setattr(trainer.args, key, getattr(training, key))
+        trainer.remove_callback(EarlyStoppingCallback)  # the last trial's, which has counted
+        if training.early_stopping_patience:
+            trainer.add_callback(EarlyStoppingCallback(training.early_stopping_patience))
+        trainer.loss = make_loss(arguments, self.data["train"], self.labels)
+        trainer.backbone_lr_multiplier = training.backbone_lr_multiplier
+        trainer.head_lr_multiplier = training.head_lr_multiplier
+        trainer.train_dataset.transform = TrainingTransform(
+            arguments.data.augmentation,
+            arguments.data.crop_size,
+            trainer.train_dataset.transform.seed,
+        )
+        return {}
+
+    def model_of_trial(self) -> Any:
+        from hfseg.models.auxiliary import expose_auxiliary_logits
+        from hfseg.training.fitting import fit_training_to_model
+        from hfseg.workflows.assemble import make_model
+
+        model, _ = make_model(self.arguments, self.labels)
+        fit_training_to_model(self.trainer.args, model, len(self.data["train"]))
+        expose_auxiliary_logits(model)
+        return model
+
+    def best_so_far(self, metrics: dict[str, float]) -> float:
+        value = metrics[self.metric]
+        self.best = value if self.best is None or math.isnan(self.best) else self.best
+        self.best = self.better(self.best, value)
+        return self.best
+
+
+def _report(study: "optuna.Study", options: Mapping[str, Any], arguments: Arguments) -> None:
+    """The table of trials, the two plots and the best recipe."""
+    from hfseg.workflows.run_report import recipe_yaml
+
+    folder = output_folder(arguments)
+    for trial in study.trials:
+        value = "" if trial.value is None else f"{trial.value:.4f}"
+        print(
+            f"{trial.number:4} {trial.state.name:9} {value:8} {shlex.join(flags_of(trial.params))}"
+        )
+    if not any(trial.state.name == "COMPLETE" for trial in study.trials):
+        raise UserError("no trial was completed: see above why, and widen or lower the space")
+    best = resolve({**options, **study.best_params})
+    head = (
+        f"# Trial {study.best_trial.number} of a search over {len(study.trials)}: "
+        f"{arguments.training.metric_for_best_model} {study.best_value:.4f} on validation.\n"
+    )
+    (folder / BEST_FILE).write_text(head + recipe_yaml(best), encoding="utf-8")
+    _plot(study, folder)
+    print(f"best {study.best_value:.4f}  {folder / BEST_FILE}", flush=True)
+
+
+def _plot(study: "optuna.Study", folder: Path) -> None:
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import optuna
+    from optuna.visualization.matplotlib import plot_optimization_history, plot_param_importances
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # optuna calls its matplotlib plots experimental
+        plot_optimization_history(study).figure.savefig(
+            folder / HISTORY_FILE, dpi=150, bbox_inches="tight"
+        )
+        try:
+            evaluator = optuna.importance.PedAnovaImportanceEvaluator()
+            axes = plot_param_importances(study, evaluator=evaluator)
+        except (ValueError, RuntimeError) as error:
+            logger.warning("no importances from %d trials: %s", len(study.trials), error)
+            return
+        axes.figure.savefig(folder / IMPORTANCE_FILE, dpi=150, bbox_inches="tight")
