@@ -13,6 +13,7 @@ from PIL import Image
 from tiny_sams import FAMILY as SAMS
 from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensor
 
+from hfseg.config.training import SegmentationTrainingArguments
 from hfseg.inference.segmenter import Segmenter
 from hfseg.labels import LabelSet
 from hfseg.metrics.boundary import boundary_iou_counts
@@ -22,7 +23,6 @@ from hfseg.models import load_model
 from hfseg.sam import Prompt, SamPredictor
 from hfseg.training import losses
 from hfseg.training.losses import IMAGE_TERMS, PIXEL_TERMS, SegmentationLoss
-from hfseg.training.parse import make_training_arguments
 from hfseg.training.trainer import SegmentationTrainer
 
 LABELS = LabelSet(("ground", "wall", "roof"))
@@ -47,10 +47,11 @@ def batch(device: str) -> dict[str, torch.Tensor]:
 
 def make_trainer(name: str, folder) -> SegmentationTrainer:
     model, processor = load_model(name, LABELS, pretrained=False, **FAMILIES[name])
-    arguments = {"output_dir": str(folder), "report_to": "none", "dataloader_pin_memory": False}
     trainer = SegmentationTrainer(
         model=model,
-        args=make_training_arguments(arguments, mixed_precision="no"),
+        args=SegmentationTrainingArguments(
+            output_dir=str(folder), eval_strategy="no", save_strategy="no", mixed_precision="no"
+        ),
         image_processor=processor,
         scores=StreamingScores(LABELS),
     )
