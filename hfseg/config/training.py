@@ -131,6 +131,15 @@ class SegmentationTrainingArguments(TrainingArguments):
         if optimizer == ADAM:
             self.optim = ADAM
 
+    @property
+    def n_gpu(self) -> int:
+        """At most 1: one process drives one GPU, and `accelerate launch` starts one for each.
+
+        With more, `Trainer` would wrap the model in `nn.DataParallel`: batches would grow with the
+        number of GPUs, and all replicas would share the hooks of the auxiliary head.
+        """
+        return min(super().n_gpu, 1)
+
     def _depend_on_the_trainer(self) -> None:
         """What `SegmentationTrainer` needs; not a choice."""
         self.remove_unused_columns = False
