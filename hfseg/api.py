@@ -135,14 +135,7 @@ def _dataset_option(
     if isinstance(dataset, str | Path):
         options["dataset_name"] = str(dataset)
         return None
-    import datasets
-
-    if not isinstance(dataset, datasets.DatasetDict | datasets.Dataset):
-        from hfseg.data.in_memory import from_torch
-
-        dataset = from_torch(dataset)
-    names = ("train_val_test_split", "split_seed", "split_by", "image_column", "label_column",
-             "label_map", "id2label", "on_bad_sample")  # fmt: skip
+    names = ("train_val_test_split", "split_seed", "split_by")
     reading = {key: options[key] for key in names if key in options}
     return load_dataset(dataset, labels=labels, **reading)
 

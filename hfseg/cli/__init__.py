@@ -56,7 +56,7 @@ def run(command: str, argv: Sequence[str] | None = None) -> None:
         module.main(list(sys.argv[1:] if argv is None else argv))
     except UserError as error:
         if int(os.environ.get("RANK", "0")) > 0:
-            time.sleep(3)  # the first process says it; its end stops this one before it repeats it
+            time.sleep(10)  # the first process says it; its end stops this one before it repeats it
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:

@@ -126,6 +126,8 @@ class SegmentationTrainingArguments(TrainingArguments):
             super().__post_init__()
         except (ValueError, TypeError, ImportError) as error:
             raise UserError(" ".join(str(error).split())) from error
+        # transformers prefers the variable of `accelerate launch`, which is taken into account
+        self.mixed_precision = "bf16" if self.bf16 else "fp16" if self.fp16 else "no"
         if schedule in EPOCH_SCHEDULES:
             self.lr_scheduler_type = schedule
         if optimizer == ADAM:

@@ -4,9 +4,10 @@ from typing import Any
 
 import numpy as np
 
+from hfseg.data.units import IMAGES, Units
 from hfseg.errors import UserError
 from hfseg.labels import LabelSet
-from hfseg.metrics.bootstrap import image_counts, mean_iou_interval
+from hfseg.metrics.intervals import Interval, image_counts, mean_iou_interval
 from hfseg.metrics.mean_iou.mean_iou import scores
 
 
@@ -46,7 +47,7 @@ class StreamingScores:
             if pairs[-1].any():
                 raise UserError(
                     f"sample {index}: {pairs[-1].sum()} labels are not in 0..{len(pairs) - 2}; "
-                    "scripts/inspect_dataset.py names the file"
+                    "hfseg inspect names the file"
                 )
             count = pairs[:-1, :-1]
             self.confusion += count
@@ -72,9 +73,9 @@ class StreamingScores:
             }
         return summary
 
-    def interval(self) -> tuple[float, float]:
-        """95 % `mean_iou_interval` over the images of the last evaluation."""
-        return mean_iou_interval(self.image_counts)
+    def interval(self, units: Units = IMAGES) -> Interval:
+        """`mean_iou_interval` of the images of the last evaluation."""
+        return mean_iou_interval(self.image_counts, self.labels.names, units)
 
     @property
     def absent(self) -> list[str]:

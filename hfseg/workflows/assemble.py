@@ -11,6 +11,7 @@ from hfseg.labels import LabelSet
 from hfseg.models import load_model
 from hfseg.models.adopt import adopt_model
 from hfseg.models.freezing import freeze_batch_norm, freeze_encoder
+from hfseg.training.precision import Precision, memory_format
 
 if TYPE_CHECKING:
     import datasets
@@ -86,7 +87,9 @@ def make_model(
         changes["do_normalize"] = False
     if changes:
         processor = type(processor)(**{**processor.to_dict(), **changes})
-    return model, processor
+    training = arguments.training
+    precision = Precision(training.use_cpu, training.bf16, training.fp16)
+    return model.to(memory_format=memory_format(model, precision)), processor
 
 
 def make_loss(

@@ -4,15 +4,21 @@ import json
 import statistics
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from hfseg.config.data import DataArguments
 from hfseg.config.resolve import Arguments, resolve
+from hfseg.data.units import Units, units_of
 from hfseg.errors import UserError
 from hfseg.inference import Segmenter
+from hfseg.inference.result import Options
 from hfseg.labels import LabelSet
+from hfseg.metrics.intervals import mean_iou_difference
+from hfseg.workflows.evaluate import load_split
 
 if TYPE_CHECKING:
     from hfseg.visualization.run_comparison import RunResult
@@ -21,7 +27,10 @@ _TIMED, _ROUNDS = 8, 3
 
 
 def compare(names: Sequence[str], options: Mapping[str, Any], output: Path, images: int = 3) -> str:
-    """Write `comparison.md` and `comparison.png`; returns the table.
+    """Write `comparison.md` and `comparison.png`; returns the text of the first.
+
+    Beside the scores of the runs it has the difference of each run's mean IoU to the first
+    run's, paired over the validation images, which all are segmented anew for that.
 
     Args:
         names: recipes, which are run into `output/NAME` (a finished run there is kept, a cut-off
@@ -40,7 +49,8 @@ def compare(names: Sequence[str], options: Mapping[str, Any], output: Path, imag
     planned = [_plan(name, options, output) for name in names]  # mistakes, before the first run
     folders = [_finished(*plan) for plan in planned]
     labels = _common_labels(folders)
-    samples = _samples(folders[0], options)
+    data = resolve({"config": str(folders[0] / "recipe.yaml"), **options}).data
+    samples, _ = load_split("validation", replace(data, streaming=False))
     segmenters = [Segmenter.from_pretrained(folder) for folder in folders]
     shown = _spread(len(samples), images)
     predictions = [[each(samples[i]["image"]).mask for i in shown] for each in segmenters]
@@ -56,7 +66,10 @@ def compare(names: Sequence[str], options: Mapping[str, Any], output: Path, imag
         }
         for number, index in enumerate(shown)
     ]
-    table = comparison_table(results, labels)
+    counts = [_image_counts(segmenter, samples, labels, data) for segmenter in segmenters]
+    units = units_of(samples, data.dataset_name, data.split_by)
+    differences = _differences([folder.name for folder in folders], counts, labels, units)
+    table = f"{comparison_table(results, labels)}\n{differences}"
     (output / "comparison.md").write_text(table, encoding="utf-8")
     plot_comparison(results, labels, pictures, output / "comparison.png")
     return table
@@ -95,13 +108,6 @@ def _common_labels(folders: Sequence[Path]) -> LabelSet:
     return first
 
 
-def _samples(folder: Path, options: Mapping[str, Any]) -> Any:
-    from hfseg.workflows.assemble import load_data
-
-    data, _ = load_data(resolve({"config": str(folder / "recipe.yaml"), **options}))
-    return data["validation"]
-
-
 def _spread(length: int, count: int) -> list[int]:
     """`count` indices, evenly over all samples."""
     return sorted({round(index) for index in np.linspace(0, length - 1, min(count, length))})
@@ -132,3 +138,39 @@ def _result(folder: Path, segmenter: Segmenter, milliseconds: float) -> "RunResu
         peak_gib=training.get("train_peak_memory_gib"),
         milliseconds=milliseconds,
     )
+
+
+def _image_counts(
+    segmenter: Segmenter, samples: Any, labels: LabelSet, data: DataArguments
+) -> dict[int, np.ndarray]:
+    """Sample index -> region counts, for `mean_iou_difference`."""
+    from hfseg.evaluation.class_map import prediction_table
+    from hfseg.evaluation.scoring import score_split
+
+    table = prediction_table(segmenter.labels, labels)
+    size = data.image_size if data.eval_at_image_size else None
+    return score_split(
+        segmenter, samples, labels, table, Options(), label_size=size, boundaries=False
+    ).per_image
+
+
+def _differences(
+    names: Sequence[str], counts: Sequence[dict[int, np.ndarray]], labels: LabelSet, units: Units
+) -> str:
+    """A table of the differences to the first run, in percentage points."""
+    lines = [
+        f"| mean IoU, difference to {names[0]} | points | 95 % interval | p |",
+        "|---|---:|---:|---:|",
+    ]
+    notes = []
+    for name, counted in zip(names[1:], counts[1:], strict=True):
+        found = mean_iou_difference(counts[0], counted, labels.names, units)
+        interval, p_value = "none", ""
+        if found.bounds is not None:
+            interval = "{:+.1f} to {:+.1f}".format(*(100 * bound for bound in found.bounds))
+            p_value = f"{found.p_value:.3f}"
+        lines.append(f"| {name} | {100 * found.value:+.1f} | {interval} | {p_value} |")
+        notes.append(found.note)
+    note = "; ".join(dict.fromkeys(notes))
+    lines += ["", f"Paired over the same {len(counts[0])} images; {note}."]
+    return "\n".join(lines) + "\n"

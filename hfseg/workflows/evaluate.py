@@ -10,11 +10,13 @@ from hfseg.config.data import DataArguments
 from hfseg.config.evaluation import EvaluationArguments
 from hfseg.config.values import ImageSize
 from hfseg.data import load_dataset
+from hfseg.data.units import units_of
 from hfseg.errors import UserError
 from hfseg.evaluation.claimed_score import TOLERANCE, claimed_mean_iou
 from hfseg.evaluation.class_map import prediction_table
 from hfseg.evaluation.report import (
     RESULTS,
+    interval_line,
     results_of,
     terminal_table,
     worst_first,
@@ -120,16 +122,15 @@ def evaluate_model(
                 done=bar.update,
             )
         )
-    results = results_of(scores, _about(wanted, data, segmenter, options))
+    units = units_of(rows, data.dataset_name, data.split_by)
+    results = results_of(scores, _about(wanted, data, segmenter, options), units)
     if state.is_main_process:
         write_results(folder, results, scores)
         worst = worst_first(scores.image_scores())[:_PICTURES]
         shown = _pictures(segmenter, rows, table, options, scores, worst)
         write_figures(folder, results, scores, shown)
         print(terminal_table(results, labels))
-        low, high = results["mean_iou_interval_95"]
-        if low is not None:
-            print(f"95 % interval of the mean IoU: {low:.4f} to {high:.4f}")
+        print(interval_line(results))
         print(f"mean_iou {results['mean_iou'] or 0:.4f}  {folder}", flush=True)
     if claim is not None:
         _compare(claim, results["mean_iou"], state.is_main_process)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hfseg.config.resolve import Arguments
+from hfseg.data.units import Units, units_of
 from hfseg.errors import UserError
 from hfseg.workflows.assemble import (
     evaluation_samples,
@@ -80,11 +81,15 @@ def finetune(
 
     result = _train(trainer, resume_from)
     trainer.save_model()
-    evaluations = {"validation": _evaluate(trainer, "eval")}
+    units = {
+        split: units_of(data[split], arguments.data.dataset_name, arguments.data.split_by)
+        for split in ("validation", "test")
+        if split in data
+    }
+    evaluations = {"validation": _evaluate(trainer, "eval", units["validation"])}
     if "test" in data:
-        evaluations["test"] = _evaluate(
-            trainer, "test", evaluation_samples(arguments, data["test"])
-        )
+        samples = evaluation_samples(arguments, data["test"])
+        evaluations["test"] = _evaluate(trainer, "test", units["test"], samples)
 
     if trainer.is_world_process_zero():
         from hfseg.workflows.run_report import write_run
@@ -231,15 +236,15 @@ def _peak_memory_gib() -> float | None:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**30
 
 
-def _evaluate(trainer: "SegmentationTrainer", prefix: str, samples: Any = None) -> "Evaluation":
+def _evaluate(
+    trainer: "SegmentationTrainer", prefix: str, units: Units, samples: Any = None
+) -> "Evaluation":
     from hfseg.workflows.run_report import Evaluation
 
     scores = trainer.evaluate(samples, metric_key_prefix=prefix)
     if not math.isfinite(scores[f"{prefix}_loss"]):
         logger.warning("the loss is not finite: the run diverged; try a lower --learning_rate")
-    low, high = trainer.scores.interval()
-    if math.isfinite(low):
-        scores[f"{prefix}_mean_iou_interval_95"] = [low, high]
+    scores |= trainer.scores.interval(units).as_results(f"{prefix}_mean_iou")
     return Evaluation(
         scores=scores,
         confusion=trainer.scores.confusion,
