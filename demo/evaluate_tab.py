@@ -115,11 +115,10 @@ def read_truth(path: str, labels: LabelSet) -> np.ndarray:
 
 
 def scored(prediction: np.ndarray, truth: np.ndarray, labels: LabelSet) -> dict[str, Any]:
-    """`hfseg.metrics.region.region_scores` of one image, and `pixels` of each true class."""
+    """`hfseg.metrics.scores` of one image, and `pixels` of each true class."""
     import torch
 
-    from hfseg.metrics import confusion_matrix
-    from hfseg.metrics.region import region_scores
+    from hfseg.metrics import confusion_matrix, scores
 
     if not (truth < len(labels)).any():
         raise UserError("The mask has no pixel with a class.")
@@ -129,15 +128,16 @@ def scored(prediction: np.ndarray, truth: np.ndarray, labels: LabelSet) -> dict[
         len(labels),
         labels.ignore_index,
     ).numpy()
-    return {**region_scores(counts), "pixels": counts.sum(1), "predicted": counts.sum(0)}
+    return {**scores(counts), "pixels": counts.sum(1), "predicted": counts.sum(0)}
 
 
 def score_list(scores: dict[str, Any]) -> str:
-    items = (
-        ("Mean IoU", scores["mean_iou"]),
-        ("Pixel accuracy", scores["overall_accuracy"]),
-        ("Mean accuracy", scores["mean_accuracy"]),
-    )
+    from hfseg.metrics.table import TITLES
+
+    items = [
+        (TITLES[name][0].upper() + TITLES[name][1:], scores[name])
+        for name in ("mean_iou", "overall_accuracy", "mean_accuracy")
+    ]
     inner = "".join(
         f"<div><dt>{html.escape(name)}</dt><dd>{100 * value:.1f} %</dd></div>"
         for name, value in items

@@ -2,6 +2,7 @@
 
 import colorsys
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,9 @@ from hfseg.errors import UserError
 
 IGNORE_INDEX = 255
 """The id of a pixel that counts for nothing: not in the loss, not in a metric, not in a picture."""
+
+UNLABELED = -100
+"""Ignored too: what PyTorch's losses ignore by default, and what `Trainer` pads labels with."""
 
 Color = tuple[int, int, int]
 
@@ -47,6 +51,11 @@ def default_palette(num_labels: int) -> tuple[Color, ...]:
         if color not in colors:
             colors.append(color)  # type: ignore[arg-type]
     return tuple(colors)
+
+
+def plain_name(name: object) -> str:
+    """What two names of one class share: capitals, spaces, hyphens and underscores don't count."""
+    return re.sub(r"[\s_-]+", " ", str(name)).strip().lower()
 
 
 @dataclass(frozen=True)
@@ -96,6 +105,11 @@ class LabelSet:
     @property
     def label2id(self) -> dict[str, int]:
         return {name: index for index, name in enumerate(self.names)}
+
+    @property
+    def unnamed(self) -> bool:
+        """Whether these are the names that transformers gives where there are none."""
+        return self.names == tuple(f"LABEL_{index}" for index in range(len(self)))
 
     @property
     def metric_names(self) -> tuple[str, ...]:

@@ -136,3 +136,11 @@ def test_a_missing_input_is_one_sentence_on_the_command_line(tmp_path):
         env=environment(), cwd=tmp_path, capture_output=True, text=True, timeout=300,
     )  # fmt: skip
     assert (done.returncode, done.stderr) == (2, "error: there is no image or folder nowhere\n")
+
+
+def test_a_large_photo_is_pointed_to_the_sliding_window(tmp_path, segmenter, capsys, monkeypatch):
+    monkeypatch.setattr("hfseg.workflows.predict_files._LARGE", 1000)
+    Image.new("RGB", (64, 48)).save(tmp_path / "large.png")
+    predict(segmenter, tmp_path / "large.png", to=tmp_path / "out")
+    printed = capsys.readouterr().err
+    assert "64 x 48 pixels" in printed and "--sliding_window 1024" in printed

@@ -62,6 +62,7 @@ class CardInputs:
         dataset_homepage: address of the official copy and its terms, None if unknown.
         image_size: (height, width) that images are resized to, None for their own size.
         needs_remote_code: loading it without hfseg needs `trust_remote_code=True`.
+        is_universal: it answers with queries and masks, as Mask2Former and EoMT do.
         repo_id: Hub id that it is pushed to, None if it isn't.
         notes: further facts, one sentence each.
     """
@@ -98,8 +99,14 @@ class CardInputs:
     dataset_homepage: str | None = None
     image_size: tuple[int, int] | None = None
     needs_remote_code: bool = False
+    is_universal: bool = False
     repo_id: str | None = None
     notes: Sequence[str] = field(default_factory=tuple)
+
+    @property
+    def auto_class(self) -> str:
+        kind = "Universal" if self.is_universal else "Semantic"
+        return f"AutoModelFor{kind}Segmentation"
 
 
 def card_facts(
@@ -122,6 +129,7 @@ def card_facts(
     from hfseg.cards.licenses import licence_of_data, licence_of_model, licence_of_weights
     from hfseg.models import NAMED_MODELS
     from hfseg.models.origin import architecture_in_words, weights_repository
+    from hfseg.models.universal import is_universal
 
     wanted, start = arguments.data, arguments.model
     dataset_name, name = str(wanted.dataset_name), str(start.model_name_or_path)
@@ -134,7 +142,9 @@ def card_facts(
     licence = licence_of_model(weights, data_licence, title, start.from_scratch)
     config = trainer.model.config
     processor = trainer.processing_class
-    size = (processor.size["height"], processor.size["width"]) if processor.do_resize else None
+    sides = dict(processor.size)
+    resized = processor.do_resize and "height" in sides
+    size = (sides["height"], sides["width"]) if resized else None
     architecture = architecture_in_words(config)
     if name in NAMED_MODELS:
         architecture += f" ({name})"
@@ -162,7 +172,7 @@ def card_facts(
         metrics=scores["validation"],
         test_metrics=scores.get("test", {}),
         chosen_by=_chosen_by(arguments),
-        protocol=protocol(wanted.image_size, wanted.eval_at_image_size),
+        protocol=protocol(config, wanted.image_size, wanted.eval_at_image_size),
         command=shlex.join(arguments.command),
         recipe=recipe,
         seed=arguments.training.seed,
@@ -174,6 +184,7 @@ def card_facts(
         num_parameters=sum(p.numel() for p in trainer.model.parameters()),
         image_size=size,
         needs_remote_code=needs_remote_code,
+        is_universal=is_universal(trainer.model),
         repo_id=repo_id,
     )
 
@@ -204,9 +215,14 @@ def _dataset_id(name: str | None, path: str | None) -> str | None:
     return name if name and "/" in name and not os.path.exists(name) else None
 
 
-def protocol(image_size: object, eval_at_image_size: bool) -> str:
+def protocol(config: Any, image_size: object, eval_at_image_size: bool) -> str:
     """One sentence: at which size it was predicted and scored."""
+    from hfseg.models.universal_eomt import EOMT, side_of
+
     images = f"Images resized to {image_size}" if image_size else "Images at their own size"
+    if config.model_type in EOMT:
+        side = side_of(config)
+        images = f"Images scaled to {side} pixels on their shorter side, in windows of {side}"
     label = (
         f"the label's size after resizing to {image_size}"
         if eval_at_image_size

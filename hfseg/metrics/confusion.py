@@ -1,24 +1,19 @@
-"""Confusion counts with torch, on whatever device the tensors are, and the scores they give.
+"""Confusion counts with torch, on the device of the tensors, and the scores they give.
 
 Everything a segmentation metric needs is in the (K, K) matrix of counts, rows truth and columns
 prediction; the sum of two matrices is the matrix of both sets. So nothing else is kept or
 gathered: no pixels, whatever the number of images.
 """
 
-from __future__ import annotations
+from typing import Any
 
-from typing import TYPE_CHECKING
-
+import numpy as np
 import torch
+from torch import Tensor
 
 from hfseg.errors import UserError
-from hfseg.labels import IGNORE_INDEX
-from hfseg.metrics.mean_iou.mean_iou import UNLABELLED, scores
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-__all__ = ["confusion_matrix", "confusion_matrix_per_image", "count_pairs", "scores"]
+from hfseg.labels import IGNORE_INDEX, UNLABELED
+from hfseg.metrics.table import region_counts, score
 
 
 def confusion_matrix(
@@ -102,7 +97,7 @@ def count_ids(ids: Tensor, num_ids: int) -> Tensor:
 
 
 def _is_counted(labels: Tensor, ignore_index: int) -> Tensor:
-    return (labels != ignore_index) & (labels != UNLABELLED)
+    return (labels != ignore_index) & (labels != UNLABELED)
 
 
 def _or_outside(ids: Tensor, num_labels: int) -> Tensor:
@@ -125,3 +120,21 @@ def _what_is_outside(
         f"({len(outside)} pixels have such ids); "
         f"num_labels is {num_labels}, ignore_index {ignore_index}"
     )
+
+
+def scores(confusion: np.ndarray | Tensor) -> dict[str, Any]:
+    """Everything that a confusion matrix says: `hfseg.metrics.table.score` of its counts.
+
+    Args:
+        confusion: (K, K) counts, rows are the truth and columns the prediction; or (K, K + 1), the
+            last column for predictions of other classes, hence wrong.
+
+    Raises:
+        ValueError: another shape, or negative counts.
+    """
+    matrix = confusion.cpu().numpy() if isinstance(confusion, Tensor) else np.asarray(confusion)
+    if matrix.ndim != 2 or matrix.shape[1] - matrix.shape[0] not in (0, 1):
+        raise ValueError(f"a confusion matrix is (K, K) or (K, K + 1), not {matrix.shape}")
+    if (matrix < 0).any():
+        raise ValueError(f"a confusion matrix holds counts, but {matrix.min()} is in this one")
+    return score({None: region_counts(matrix)})

@@ -3,17 +3,23 @@
 import contextlib
 import logging
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hfseg.errors import UserError
 from hfseg.hub_errors import explain_hub_error
+from hfseg.labels import LabelSet
+from hfseg.models.head_reuse import carry_over, class_tensors, same_classes, with_labels
 
 if TYPE_CHECKING:
+    import torch
     from transformers import PreTrainedConfig, PreTrainedModel
 
 logger = logging.getLogger("hfseg")
+
+# Buffers that follow from the config or start at zero: nothing to learn.
+_CONSTANTS = ("num_batches_tracked", "criterion.empty_weight", "attn_mask_probs")
 
 
 @contextlib.contextmanager
@@ -59,19 +65,50 @@ def backbone_name(model: "PreTrainedModel") -> str:
     raise UserError(f"{type(model).__name__}: its encoder can't be told from its head")
 
 
+# Encoders that are not one attribute of the model.
+_ENCODER_PARTS = {
+    "eomt": ("embeddings", "layers", "layernorm"),
+    "eomt_dinov3": ("embeddings", "layers", "layernorm"),
+    "mask2former": ("model.pixel_level_module.encoder",),
+}
+
+
+def encoder_parts(model: "PreTrainedModel") -> dict[str, "torch.nn.Module"]:
+    """The modules of a segmentation model's encoder, by their dotted names."""
+    names = _ENCODER_PARTS.get(model.config.model_type) or (backbone_name(model),)
+    return {name: model.get_submodule(name) for name in names}
+
+
+def in_encoder(model: "PreTrainedModel") -> Callable[[str], bool]:
+    """Whether the parameter of a name belongs to the encoder; all else is the head."""
+    prefixes = tuple(f"{name}." for name in encoder_parts(model))
+    return lambda name: name.startswith(prefixes)
+
+
 def load_checkpoint(
-    model_class: type["PreTrainedModel"], source: str, config: "PreTrainedConfig", **hub: Any
+    model_class: type["PreTrainedModel"],
+    source: str,
+    config: "PreTrainedConfig",
+    before: LabelSet | None = None,
+    **hub: Any,
 ) -> "PreTrainedModel":
-    """`from_pretrained`, with a head of another size reinitialised and named.
+    """`from_pretrained`, with a head for other labels reinitialised and named.
+
+    Args:
+        before: the labels the checkpoint was trained on, where they have names; the head keeps
+            what it knows of those that are in `config` too.
 
     Raises:
         UserError: weights that can't be reached, or that lack tensors of the encoder.
     """
+    labels = LabelSet.from_config(config)
+    changed = before is not None and before.names != labels.names
+    kept = same_classes(before, labels) if changed else {}
     try:
         with quiet_transformers():
             model, info = model_class.from_pretrained(
                 source,
-                config=config,
+                config=with_labels(config, before) if kept else config,
                 ignore_mismatched_sizes=True,
                 output_loading_info=True,
                 **hub,
@@ -84,15 +121,26 @@ def load_checkpoint(
             "or train from random weights with --from_scratch",
         ) from error
     fresh = set(info["missing_keys"]) | {_key(entry) for entry in info["mismatched_keys"]}
-    fresh = {key for key in fresh if not key.endswith("num_batches_tracked")}
-    prefix = backbone_name(model) + "."
-    lost = sorted(key for key in fresh if key.startswith(prefix))
+    fresh = {key for key in fresh if not key.endswith(_CONSTANTS)}
+    lost = sorted(filter(in_encoder(model), fresh))
     if lost:
         raise UserError(
             f"the weights in {source} lack {len(lost)} tensors of the encoder of "
             f"{model_class.__name__} (the first is {lost[0]}); they belong to another model, "
             "so give weights of this architecture, or train with --from_scratch"
         )
+    if kept:
+        untrained = class_tensors(model) & fresh
+        model = carry_over(model, config, before, labels)
+        if not untrained:
+            learned = [name for index, name in enumerate(labels.names) if index not in kept]
+            logger.warning(
+                "from %s; the head keeps %d classes by name (%s); to be learned in this run: %s",
+                source,
+                len(kept),
+                ", ".join(labels.names[index] for index in kept),
+                ", ".join(learned) or "none",
+            )
     if fresh:
         logger.warning(
             "from %s; reinitialised, to be learned in this run: %s", source, summarize(fresh)

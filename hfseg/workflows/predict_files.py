@@ -25,9 +25,12 @@ from hfseg.data.image_io import image_files, read_ahead, to_rgb
 from hfseg.errors import UserError
 from hfseg.inference.result import Options
 from hfseg.inference.segmenter import Segmenter
+from hfseg.progress import Progress
 from hfseg.visualization.overlay import index_png, legend_image, overlay
 
 SETTINGS = "predictions.json"
+_LARGE = 4_000_000
+"""Pixels over which an image is better predicted in tiles."""
 
 
 def predict(
@@ -88,12 +91,13 @@ def predict_files(
     segmenter = load()
     labels = segmenter.labels
     bad: list[str] = []
+    warned = False
     try:
         _write(folder / SETTINGS, json.dumps(settings, indent=1).encode() + b"\n")
         _write(folder / "labels.json", json.dumps(labels.to_dict(), indent=1).encode() + b"\n")
         key = legend_image(dict.fromkeys(range(len(labels))), labels, width=960)
         _write(folder / "legend.png", _encoded(key, "PNG"))
-        with _progress(len(waiting)) as bar:
+        with Progress(len(waiting), "segmenting") as bar:
             for path, read in read_ahead(waiting, to_rgb):
                 try:
                     image = read()
@@ -102,6 +106,13 @@ def predict_files(
                     continue
                 finally:
                     bar.update()
+                if options.window is None and image.width * image.height > _LARGE and not warned:
+                    warned = True
+                    print(
+                        f"{path} has {image.width} x {image.height} pixels, which the model sees "
+                        "all at once: --sliding_window 1024 needs less memory and time",
+                        file=sys.stderr, flush=True,
+                    )  # fmt: skip
                 mask = segmenter.segment(image, options).mask
                 name = waiting[path]
                 shown = overlay(image, mask, labels)
@@ -206,9 +217,3 @@ def _write(path: Path, data: bytes) -> None:
     except OSError:
         part.unlink(missing_ok=True)
         raise
-
-
-def _progress(total: int) -> Any:
-    from tqdm import tqdm
-
-    return tqdm(total=total, unit="image", disable=not sys.stderr.isatty())
