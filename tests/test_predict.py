@@ -117,7 +117,7 @@ def test_an_image_that_cannot_be_read_is_told_when_all_others_are_done(tmp_path,
     assert (tmp_path / "out/masks/inner/a.png").exists()
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full, a full device")
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux: needs /dev/full, a full device")
 def test_a_full_disk_is_told_and_finished_masks_are_kept(tmp_path, photos, segmenter):
     out = tmp_path / "out"
     (out / "masks").mkdir(parents=True)

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.slow
 FOLDER = Path(os.environ.get("HFSEG_REAL_DATA", REPOSITORY.parent / "shared" / "data"))
 if not FOLDER.is_dir():
     pytest.skip(
-        f"no real data in {FOLDER}: set HFSEG_REAL_DATA to a folder with VOCdevkit, CamSeq01, ...",
+        "real data: set HFSEG_REAL_DATA to a folder with VOCdevkit, CamSeq01, ...",
         allow_module_level=True,
     )
 

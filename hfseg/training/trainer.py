@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, IterableDataset
 from transformers import TrainerCallback, TrainingArguments, get_scheduler
 
 from hfseg.data.samples import Collator, EpochSampler, as_samples
-from hfseg.metrics.confusion import confusion_matrix_per_image
+from hfseg.metrics.confusion import count_pairs
 from hfseg.metrics.streaming import StreamingScores
 from hfseg.models.auxiliary import (
     auxiliary_loss_weight,
@@ -270,7 +270,7 @@ class SegmentationTrainer(ResumableTrainer):
         prediction_loss_only: bool,
         ignore_keys: list[str] | None = None,
     ) -> tuple[None, tuple[torch.Tensor, ...], torch.Tensor]:
-        """Counts instead of pixels: (B, K, K) int64 confusion matrices, and of the loss
+        """Counts instead of pixels: (B, K + 1, K + 1) int64 of `count_pairs`, and of the loss
         (B, 2, 2) sums and counts.
 
         The logits are resized to each label's own size before the argmax.
@@ -291,10 +291,10 @@ class SegmentationTrainer(ResumableTrainer):
                             self.loss.evaluation.counts(label),
                         ]
                     )
-                    counts[row] = confusion_matrix_per_image(
+                    counts[row] = count_pairs(
                         resized.argmax(1), label, resized.shape[1], self.ignore_index
                     )[0]
-        outputs = torch.stack(counts), torch.stack(losses).double()
+        outputs = torch.stack(counts), torch.stack(losses)
         return None, outputs, inputs["index"]
 
     def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
