@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
-from inputs import PRIVATE, model_menu
+from .inputs import PRIVATE, model_menu
 from PIL import Image
-from shown_models import ShownModels
+from .shown_models import ShownModels
 
 _FRONT_MATTER = re.compile(r"\A---\n.*?\n---\n", re.DOTALL)
 _PICTURE = re.compile(r"!\[([^\]]*)\]\(([^)\s]+)[^)]*\)")

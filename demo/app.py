@@ -11,6 +11,7 @@ which demo/README.md shows.
 
 import argparse
 import os
+import sys
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,9 +19,13 @@ from typing import TYPE_CHECKING, Any
 from hfseg.cli import run_main
 from hfseg.errors import UserError
 
+if not __package__:  # `python demo/app.py`: its siblings are imported relatively all the same
+    sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+    __package__ = "demo"
+
 if TYPE_CHECKING:
     import gradio as gr
-    from shown_models import ShownModels
+    from .shown_models import ShownModels
 
 QUICKSTART = "runs/quickstart"
 
@@ -62,7 +67,7 @@ def main(argv: list[str]) -> None:
         # a folder of our own: gradio's default one is shared by all its programs, and served
         os.environ["GRADIO_TEMP_DIR"] = folder
 
-        from shown_models import load_models
+        from .shown_models import load_models
 
         app = build_app(load_models(args.models, args.sam))
         try:
@@ -79,9 +84,9 @@ def main(argv: list[str]) -> None:
 def launch_options() -> dict[str, Any]:
     """What every `launch` of the page shares: looks, limits, and nothing told to a client."""
     import gradio as gr
-    from gate import Gate
+    from .gate import Gate
     from gradio.themes.utils.fonts import LocalFont
-    from limits import MAX_UPLOAD
+    from .limits import MAX_UPLOAD
     from starlette.middleware import Middleware
 
     # A font that comes with gradio; others would be fetched from Google. Of its weights, the
@@ -114,13 +119,13 @@ def launch_options() -> dict[str, Any]:
 def build_app(models: "ShownModels") -> "gr.Blocks":
     """The page; start it with `app.launch(**launch_options())`."""
     import gradio as gr
-    from about_tab import about_tab
-    from compare_tab import compare_tab
-    from evaluate_tab import evaluate_tab
-    from gate import GuardedBlocks
-    from limits import MAX_WAITING
-    from segment_tab import segment_tab
-    from web_api import add_endpoints
+    from .about_tab import about_tab
+    from .compare_tab import compare_tab
+    from .evaluate_tab import evaluate_tab
+    from .gate import GuardedBlocks
+    from .limits import MAX_WAITING
+    from .segment_tab import segment_tab
+    from .web_api import add_endpoints
 
     with GuardedBlocks(title="hfseg: semantic segmentation", analytics_enabled=False) as app:
         add_endpoints(models)  # first, so that their names are theirs

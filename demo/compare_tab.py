@@ -5,8 +5,8 @@ from typing import Any
 
 import gradio as gr
 import numpy as np
-from inputs import ON_DEVICE, PICTURE_HEIGHT, PRIVATE, example_scenes, image_input, model_menu
-from limits import (
+from .inputs import ON_DEVICE, PICTURE_HEIGHT, PRIVATE, example_scenes, image_input, model_menu
+from .limits import (
     MAX_POINTS_PER_SIDE,
     MAX_SAM_SIDE,
     check_number_of_points,
@@ -14,8 +14,8 @@ from limits import (
     stem,
 )
 from PIL import Image, ImageDraw
-from shown_models import ShownModels
-from viewer import key, pictures_of_masks, save_picture, seconds, viewer, viewers
+from .shown_models import ShownModels
+from .viewer import key, pictures_of_masks, save_picture, seconds, viewer, viewers
 
 from hfseg.errors import UserError
 

@@ -6,11 +6,11 @@ from typing import Any
 
 import gradio as gr
 import numpy as np
-from inputs import ON_DEVICE, PRIVATE, example_scenes, image_input, model_menu
-from limits import MAX_SIDE, open_photo, open_upload, stem
+from .inputs import ON_DEVICE, PRIVATE, example_scenes, image_input, model_menu
+from .limits import MAX_SIDE, open_photo, open_upload, stem
 from PIL import Image, ImageOps
-from shown_models import ShownModels
-from viewer import percent, plain_figure, row, save_picture, table, viewer, viewers
+from .shown_models import ShownModels
+from .viewer import percent, plain_figure, row, save_picture, table, viewer, viewers
 
 from hfseg.errors import UserError
 from hfseg.labels import LabelSet

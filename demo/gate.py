@@ -17,7 +17,7 @@ from typing import Any
 import gradio as gr
 from gradio.components.api_component import Api
 from gradio.utils import get_upload_folder
-from limits import KEPT_SECONDS, MAX_BODY, MAX_KEPT, MAX_UPLOAD, UPLOAD_SECONDS
+from .limits import KEPT_SECONDS, MAX_BODY, MAX_KEPT, MAX_UPLOAD, UPLOAD_SECONDS
 from starlette.exceptions import HTTPException
 from starlette.responses import PlainTextResponse
 

@@ -4,8 +4,8 @@ from typing import Any
 
 import gradio as gr
 from PIL import Image
-from shown_models import ShownModels
-from viewer import save_picture
+from .shown_models import ShownModels
+from .viewer import save_picture
 
 from hfseg.labels import LabelSet
 

@@ -3,10 +3,10 @@
 from typing import Any
 
 import gradio as gr
-from inputs import ON_DEVICE, PRIVATE, example_scenes, image_input
-from limits import open_photo, stem
-from shown_models import ShownModels
-from viewer import save_picture, seconds, viewer, viewers
+from .inputs import ON_DEVICE, PRIVATE, example_scenes, image_input
+from .limits import open_photo, stem
+from .shown_models import ShownModels
+from .viewer import save_picture, seconds, viewer, viewers
 
 NOTHING_YET = (
     '<p class="legend-empty">Colours, names and areas of what is found are shown here. '

@@ -5,7 +5,7 @@ from collections import OrderedDict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from limits import Device
+from .limits import Device
 
 from hfseg.errors import UserError
 

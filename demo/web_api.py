@@ -8,12 +8,12 @@ from typing import Any
 
 import gradio as gr
 import numpy as np
-from compare_tab import everything, object_at, timed, with_object
-from inputs import ON_DEVICE
-from limits import MAX_SAM_SIDE, check_number_of_points, open_photo, stem
+from .compare_tab import everything, object_at, timed, with_object
+from .inputs import ON_DEVICE
+from .limits import MAX_SAM_SIDE, check_number_of_points, open_photo, stem
 from PIL import Image
-from shown_models import ShownModels
-from viewer import save_picture
+from .shown_models import ShownModels
+from .viewer import save_picture
 
 from hfseg.errors import UserError
 from hfseg.labels import LabelSet

@@ -255,7 +255,7 @@ def test_a_clicked_point_gives_sams_object_and_the_refined_result(page, models, 
         "before => document.querySelector('#clicked img').src !== before", arg=before
     )
 
-    from compare_tab import with_object
+    from demo.compare_tab import with_object
 
     plain = models.segmenters["first"](photo).mask
     labels = models.segmenters["first"].labels
@@ -350,8 +350,8 @@ def test_a_size_that_the_model_cannot_take_is_told_in_one_sentence(models):
 
 
 def test_a_model_of_other_classes_shows_no_toyscapes(models, tmp_path, monkeypatch):
-    from inputs import example_scenes
-    from shown_models import ShownModels
+    from demo.inputs import example_scenes
+    from demo.shown_models import ShownModels
 
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
     assert len(example_scenes(models)) == 4
@@ -359,7 +359,7 @@ def test_a_model_of_other_classes_shows_no_toyscapes(models, tmp_path, monkeypat
 
 
 def test_class_names_cannot_put_markup_into_the_page(photo, tmp_path, monkeypatch):
-    from viewer import key, viewer
+    from demo.viewer import key, viewer
 
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "page"))
     found = tiny_segmenter(("<b>one</b>", "\"'><b>two</b>"))(photo)
@@ -368,7 +368,7 @@ def test_class_names_cannot_put_markup_into_the_page(photo, tmp_path, monkeypatc
 
 
 def test_a_card_brings_its_own_pictures_and_none_from_elsewhere(tmp_path):
-    from about_tab import read_card
+    from demo.about_tab import read_card
 
     Image.new("RGB", (8, 8)).save(tmp_path / "own.png")
     (tmp_path / "model").mkdir()
@@ -383,7 +383,7 @@ def test_a_card_brings_its_own_pictures_and_none_from_elsewhere(tmp_path):
 
 
 def test_a_mask_of_another_size_or_of_unknown_classes_is_one_sentence(models, photo, tmp_path):
-    from evaluate_tab import evaluated
+    from demo.evaluate_tab import evaluated
 
     def said(mask: Image.Image) -> str:
         mask.save(tmp_path / "mask.png")

@@ -347,7 +347,7 @@ def test_work_that_takes_too_long_is_given_up(address, models, tmp_path, monkeyp
 
 
 def test_uploads_that_are_cut_off_leave_nothing_for_long(address, folder):
-    from gate import make_room
+    from demo.gate import make_room
 
     parts = urlsplit(address)
     head = (
@@ -376,7 +376,7 @@ def test_uploads_that_are_cut_off_leave_nothing_for_long(address, folder):
 
 
 def test_old_files_are_deleted_and_a_full_folder_takes_no_more(tmp_path, monkeypatch):
-    import gate
+    from demo import gate
 
     now = time.time()
     for age, name in ((5000, "example"), (4000, "old"), (1000, "new")):
