@@ -55,8 +55,8 @@ def evaluated(models: ShownModels, path: str | None, truth_path: str | None, mod
     Raises:
         UserError: something is missing, not an image, of another size, or not of these classes.
     """
-    from hfseg.inference.segmentation import Options
-    from hfseg.report.overlay import error_map
+    from hfseg.inference.result import Options
+    from hfseg.visualization.overlay import error_map
 
     if not truth_path:
         raise UserError("Choose the true mask too.")

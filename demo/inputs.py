@@ -57,7 +57,7 @@ def knows_toyscapes(labels: LabelSet) -> bool:
 def example_scenes(models: ShownModels, with_truth: bool = False) -> list[list[Any]]:
     """A few test scenes if the first model was trained on toyscapes, nothing otherwise."""
     from hfseg.data.toyscapes import LABELS, draw_scene
-    from hfseg.report.overlay import index_png
+    from hfseg.visualization.overlay import index_png
 
     if not knows_toyscapes(models.segmenter(None).labels):
         return []

@@ -73,7 +73,7 @@ def open_photo(path: str | None, max_side: int = MAX_SIDE) -> tuple[Any, str]:
     Returns:
         The image, and a note for the reader if it was scaled down (else empty).
     """
-    from hfseg.inference.images import to_rgb
+    from hfseg.data.image_io import to_rgb
 
     image = to_rgb(open_upload(path))
     if max(image.size) <= max_side:

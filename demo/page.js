@@ -4,7 +4,7 @@
 (() => {
   "use strict";
   const ids = new WeakMap(); // figure -> class id of every pixel
-  const EDGE = 0.65; // how white the line between two regions is, as in hfseg.report.overlay
+  const EDGE = 0.65; // how white the line between two regions is, as in hfseg.visualization.overlay
 
   async function paint(figure) {
     const canvas = figure.querySelector("canvas");

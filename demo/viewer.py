@@ -78,7 +78,7 @@ def viewer(
         legend: show the table of classes.
         kind: what the ids are, for the reader.
     """
-    from hfseg.report.overlay import area_shares, index_png
+    from hfseg.visualization.overlay import area_shares, index_png
 
     height, width = mask.shape
     ids = address(save_picture(Image.fromarray(mask), f"{name}_ids"))

@@ -192,7 +192,7 @@ def whole_number(value: Any, name: str) -> int:
 
 def areas(mask: np.ndarray, labels: LabelSet) -> list[dict[str, Any]]:
     """The classes that occur, the largest first."""
-    from hfseg.report.overlay import area_shares
+    from hfseg.visualization.overlay import area_shares
 
     return [
         {"id": index, "name": labels.names[index], "share": round(float(share), 6)}
@@ -224,7 +224,7 @@ def numbered(masks: Any) -> tuple[np.ndarray, list[dict[str, Any]]]:
 def mask_and_overlay(
     path: str, photo: Image.Image, mask: np.ndarray, labels: LabelSet, opacity: float
 ) -> tuple[Any, Any]:
-    from hfseg.report.overlay import index_png, overlay
+    from hfseg.visualization.overlay import index_png, overlay
 
     return (
         file_data(save_picture(index_png(mask, labels), f"{stem(path)}_mask")),

@@ -64,8 +64,8 @@ def speed(model: str, images: str, most: int, dtype: str, compile: bool) -> None
     from transformers import pipeline
     from transformers.utils.logging import set_verbosity_error
 
+    from hfseg.data.image_io import image_files
     from hfseg.inference import Segmenter
-    from hfseg.inference.images import image_files
 
     set_verbosity_error()
     files = [str(path) for path in image_files(images)[:most]]
@@ -174,8 +174,8 @@ def _evaluate(count: int) -> dict[str, Any]:
         SegformerImageProcessor,
     )
 
-    from hfseg.evaluation.job import Evaluating, evaluate_model
     from hfseg.training.arguments import DataArguments
+    from hfseg.workflows.evaluate import Evaluating, evaluate_model
 
     torch.manual_seed(0)
     with tempfile.TemporaryDirectory() as place:

@@ -29,7 +29,7 @@ def main(argv: list[str]) -> None:
         del flags[at : at + 2]
     output.mkdir(parents=True, exist_ok=True)
 
-    from hfseg.comparison import compare
+    from hfseg.workflows.compare_runs import compare
 
     print(compare(names, flags, output, Path(__file__).with_name("finetune.py")))
     print(f"written: {output / 'comparison.md'} {output / 'comparison.png'}")

@@ -67,7 +67,7 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--overwrite_output_dir", action="store_true")
     data, own = parse_data(parser, argv)
 
-    from hfseg.sam.comparison import Comparing, compare_sam
+    from hfseg.workflows.compare_sam import Comparing, compare_sam
 
     compare_sam(Comparing(**vars(own)), data)
 

@@ -45,7 +45,7 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--overwrite_output_dir", action="store_true")
     data, own = parse_data(parser, argv)
 
-    from hfseg.evaluation.job import Evaluating, evaluate_model
+    from hfseg.workflows.evaluate import Evaluating, evaluate_model
 
     evaluate_model(Evaluating(**vars(own)), data)
 

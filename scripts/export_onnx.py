@@ -40,9 +40,9 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--overwrite", action="store_true", help="replace model.onnx")
     flags = parser.parse_args(argv)
 
+    from hfseg.data.image_io import image_files, to_rgb
     from hfseg.data.transforms import parse_size
-    from hfseg.inference.checkpoint import load_trained
-    from hfseg.inference.images import image_files, to_rgb
+    from hfseg.inference.load_checkpoint import load_trained
     from hfseg.inference.onnx_export import example_images, export_onnx, usage
 
     local = Path(flags.model_name_or_path).is_dir()

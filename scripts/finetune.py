@@ -15,7 +15,7 @@ def main(argv: list[str]) -> None:
 
     arguments = parse(argv)
 
-    from hfseg.finetune import finetune
+    from hfseg.workflows.finetune import finetune
 
     finetune(arguments)
 

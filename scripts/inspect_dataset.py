@@ -37,7 +37,7 @@ def main(argv: list[str]) -> None:
 
     from hfseg.data import load_dataset
     from hfseg.data.checks import inspect
-    from hfseg.report.dataset_report import ContactSheet, inspection_table, write_inspection
+    from hfseg.workflows.dataset_report import ContactSheet, inspection_table, write_inspection
 
     name = Path(data.dataset_path or data.dataset_name).name
     folder = Path(own.output_dir or f"runs/inspect-{name}")
@@ -75,7 +75,7 @@ def _preview(data: object, rows: object, labels: object, path: Path) -> None:
     from PIL import Image
 
     from hfseg.data.transforms import TrainingTransform, parse_size
-    from hfseg.report.dataset_report import ContactSheet
+    from hfseg.workflows.dataset_report import ContactSheet
 
     transform = TrainingTransform(
         data.augmentation, parse_size("--crop_size", data.crop_size), seed=42

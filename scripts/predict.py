@@ -39,9 +39,9 @@ def main(argv: list[str]) -> None:
     )
     flags = parser.parse_args(argv)
 
-    from hfseg.inference.predict_files import predict_files
-    from hfseg.inference.segmentation import Options
+    from hfseg.inference.result import Options
     from hfseg.inference.segmenter import Segmenter
+    from hfseg.workflows.predict_files import predict_files
 
     options = Options.make(flags.sliding_window, flags.stride, flags.tta)
     settings = {

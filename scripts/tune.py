@@ -27,7 +27,7 @@ def main(argv: list[str]) -> None:
         raise UserError(f"--trials {ours.trials}: give a number of at least 1")
 
     from hfseg.training.parse import parse
-    from hfseg.tuning import tune
+    from hfseg.workflows.tune import tune
 
     if not any(word.split("=")[0] == "--output_dir" for word in rest):
         rest += ["--output_dir", f"{parse(rest).training.output_dir}-search"]

@@ -9,7 +9,7 @@ import numpy as np
 from conftest import REPOSITORY, make_folder
 from PIL import Image
 
-from hfseg.data import voc
+from hfseg.data.readers import voc
 
 REAL = Path(os.environ.get("HFSEG_REAL_DATA") or REPOSITORY.parent / "shared" / "data")
 # data set -> its sample; of Cityscapes there is one frame, which can't be trained on

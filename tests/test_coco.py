@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from hfseg import load_dataset
-from hfseg.data.coco import CocoDecoder, CocoObjects
+from hfseg.data.readers.coco import CocoDecoder, CocoObjects
 from hfseg.errors import UserError
 
 SIZE = 64

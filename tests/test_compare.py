@@ -10,7 +10,7 @@ from conftest import make_folder
 from launch import REPOSITORY, environment
 
 from hfseg.labels import LabelSet
-from hfseg.report.comparison import RunResult, comparison_table
+from hfseg.visualization.run_comparison import RunResult, comparison_table
 
 RECIPE = """\
 dataset_name: folder

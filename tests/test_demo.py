@@ -20,7 +20,7 @@ from PIL import Image
 
 from hfseg.data.toyscapes import draw_scene
 from hfseg.errors import UserError
-from hfseg.report.overlay import contours as outlines
+from hfseg.visualization.overlay import contours as outlines
 
 
 @pytest.fixture(scope="module")

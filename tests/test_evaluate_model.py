@@ -15,12 +15,12 @@ from transformers import SegformerConfig, SegformerForSemanticSegmentation, Segf
 
 from hfseg.data import load_dataset
 from hfseg.errors import UserError
-from hfseg.evaluation.card import claimed_mean_iou
-from hfseg.evaluation.job import Evaluating, evaluate_model
+from hfseg.evaluation.claimed_score import claimed_mean_iou
 from hfseg.evaluation.label_map import prediction_table
 from hfseg.inference import Segmenter
 from hfseg.labels import LabelSet
 from hfseg.training.arguments import DataArguments
+from hfseg.workflows.evaluate import Evaluating, evaluate_model
 
 NAMES = ("ground", "wall", "roof")
 

@@ -7,7 +7,7 @@ from PIL import Image
 
 from hfseg.errors import UserError
 from hfseg.labels import LabelSet
-from hfseg.report.figures import (
+from hfseg.visualization.figures import (
     plot_confusion,
     plot_curves,
     plot_per_class_iou,
@@ -182,8 +182,8 @@ def test_no_rows_are_refused(tmp_path):
 
 def test_pictures_need_no_pyplot_and_overlays_no_matplotlib():
     code = (
-        "import sys, hfseg.report.overlay; assert 'matplotlib' not in sys.modules;"
-        "import hfseg.report.figures; assert 'matplotlib.pyplot' not in sys.modules"
+        "import sys, hfseg.visualization.overlay; assert 'matplotlib' not in sys.modules;"
+        "import hfseg.visualization.figures; assert 'matplotlib.pyplot' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
 

@@ -37,7 +37,7 @@ def read(hub: Hub, *wanted: tuple[str, dict]) -> list[dict]:
 
 def make_voc(root: Path, count: int = 6) -> Path:
     """A VOCdevkit with a few random masks in the official palette."""
-    from hfseg.data.voc import voc_color
+    from hfseg.data.readers.voc import voc_color
 
     base = root / "VOCdevkit" / "VOC2012"
     for part in ("JPEGImages", "SegmentationClass", "ImageSets/Segmentation"):

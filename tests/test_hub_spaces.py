@@ -41,7 +41,7 @@ def test_the_demo_becomes_a_space_that_shows_the_model(hub: Hub, tmp_path: Path)
     header = RepoCard(repo.files["README.md"].decode()).data.to_dict()
     assert header["app_file"] == "app.py" and header["models"] == ["me/roofs"]
     here = {f"demo/{path.name}" for path in (REPOSITORY / "demo").iterdir() if path.is_file()}
-    assert here | {"hfseg/__init__.py", "hfseg/report/model_card_template.md"} <= set(repo.files)
+    assert here | {"hfseg/__init__.py", "hfseg/cards/model_card_template.md"} <= set(repo.files)
     assert not any("__pycache__" in path for path in repo.files)
     requirements = repo.files["requirements.txt"].decode().split()
     assert any(each.startswith("gradio") for each in requirements)

@@ -8,12 +8,12 @@ from hub_card_rules import card_errors
 from huggingface_hub import ModelCard
 from PIL import Image
 
+from hfseg.cards.card_facts import CardInputs
+from hfseg.cards.citations import citations
+from hfseg.cards.licenses import Licence, licence_of_model
+from hfseg.cards.model_card import for_repository, write_model_card
+from hfseg.cards.redaction import redacted, redacted_values
 from hfseg.labels import LabelSet
-from hfseg.report.card_facts import CardInputs
-from hfseg.report.citations import citations
-from hfseg.report.licences import Licence, licence_of_model
-from hfseg.report.model_card import for_repository, write_model_card
-from hfseg.report.redaction import redacted, redacted_values
 
 LABELS = LabelSet(("sky", "road", "traffic sign", "car"))
 RUN = CardInputs(

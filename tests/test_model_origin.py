@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from hfseg.cards.licenses import licence_of_data, licence_of_weights
 from hfseg.models.origin import architecture_in_words, weights_repository
-from hfseg.report.licences import licence_of_data, licence_of_weights
 
 
 @pytest.mark.parametrize(

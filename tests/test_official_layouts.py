@@ -7,7 +7,8 @@ import pytest
 from PIL import Image
 
 from hfseg import load_dataset
-from hfseg.data import DATASETS, ade20k, camvid, cityscapes, dataset_info, pets, voc
+from hfseg.data import DATASETS, dataset_info
+from hfseg.data.readers import ade20k, camvid, cityscapes, pets, voc
 from hfseg.errors import UserError
 
 SHAPE = (8, 10)

@@ -11,7 +11,7 @@ from tiny_segformer import photo, save_tiny
 
 import hfseg
 from hfseg.errors import UserError
-from hfseg.inference.checkpoint import load_trained
+from hfseg.inference.load_checkpoint import load_trained
 from hfseg.inference.onnx_export import WANTED_AGREEMENT, export_onnx, parity
 from hfseg.labels import LabelSet
 

@@ -7,7 +7,7 @@ from PIL import Image
 
 from hfseg.errors import UserError
 from hfseg.labels import LabelSet
-from hfseg.report.overlay import (
+from hfseg.visualization.overlay import (
     RIGHT_COLOR,
     WRONG_COLOR,
     area_shares,

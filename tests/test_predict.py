@@ -13,8 +13,8 @@ from tiny_segformer import NAMES, photo, save_tiny
 
 from hfseg.errors import UserError
 from hfseg.inference import Segmenter
-from hfseg.inference.predict_files import name_outputs, predict_files
-from hfseg.inference.segmentation import Options
+from hfseg.inference.result import Options
+from hfseg.workflows.predict_files import name_outputs, predict_files
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ from transformers.pipelines import MaskGenerationPipeline
 from hfseg.errors import UserError
 from hfseg.sam import Prompt, SamPredictor
 from hfseg.sam import predictor as predictor_module
-from hfseg.sam.checkpoint import is_untrained
+from hfseg.sam.load_sam import is_untrained
 
 SIZES = ((96, 96), (120, 80), (70, 130))  # (width, height)
 assert SIDE == 64  # these are larger and smaller than what the networks see

@@ -20,11 +20,11 @@ from transformers import Sam2ImageProcessor, Sam2Processor
 
 from hfseg.data.toyscapes import LABELS, draw_scene
 from hfseg.errors import UserError
-from hfseg.report.sam_comparison import PLUMBING
 from hfseg.sam import SamPredictor
-from hfseg.sam.comparison import Comparing, compare, compare_sam
 from hfseg.sam.measuring import Meter
 from hfseg.training.arguments import DataArguments
+from hfseg.visualization.sam_figures import PLUMBING
+from hfseg.workflows.compare_sam import Comparing, compare, compare_sam
 
 SCENES = (0, 2)  # without three regions in one corner, of which the sums by hand say nothing
 FED = 96  # the side to which the double's processor squashes; coordinates must be scaled right
@@ -339,7 +339,7 @@ def test_the_script_leaves_tables_and_figures(tmp_path, models, segmentation_fol
 
 
 def test_its_first_row_is_what_evaluate_model_measures(tmp_path, models, segmentation_folder):
-    from hfseg.evaluation.job import Evaluating, evaluate_model
+    from hfseg.workflows.evaluate import Evaluating, evaluate_model
 
     ours = run(models, segmentation_folder, tmp_path / "ours", num_figures=0)
     theirs = evaluate_model(

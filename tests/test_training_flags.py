@@ -221,8 +221,8 @@ def test_a_warmup_leaves_a_step_to_decay_over() -> None:
 
 
 def test_a_dropped_last_training_batch_leaves_the_evaluation_whole(tmp_path: Path) -> None:
-    from hfseg.assemble import make_trainer
     from hfseg.models import load_model
+    from hfseg.workflows.assemble import make_trainer
 
     folder = make_folder(tmp_path / "data", count=14)
     data, labels = load_dataset("folder", str(folder), train_val_test_split=(0.5, 0.5))

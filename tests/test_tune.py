@@ -13,7 +13,7 @@ from launch import REPOSITORY, environment, run_finetune
 
 from hfseg.errors import UserError
 from hfseg.training.parse import parse, recipe_names
-from hfseg.tuning import flags_of, read_space
+from hfseg.workflows.tune import flags_of, read_space
 
 SCRIPT = REPOSITORY / "scripts" / "tune.py"
 RECIPE = """\

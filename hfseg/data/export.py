@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from hfseg.data.hub import ID2LABEL_FILE, LABELS_FILE, id2label_json
 from hfseg.data.info import DatasetInfo
+from hfseg.data.readers.hub import ID2LABEL_FILE, LABELS_FILE, id2label_json
 from hfseg.errors import UserError
 from hfseg.hub_errors import explain_hub_error
 from hfseg.labels import LabelSet

@@ -2,9 +2,10 @@
 
 from dataclasses import dataclass
 from importlib import import_module
+from types import ModuleType
 
 BUILT_IN = ("toyscapes", "voc", "cityscapes", "pets", "camseq", "camvid", "ade20k")
-"""Names of the data sets that hfseg knows, each the module `hfseg.data.NAME`."""
+"""Names of the data sets that hfseg knows, each a module in `hfseg.data.readers`."""
 
 
 @dataclass(frozen=True)
@@ -63,4 +64,9 @@ def dataset_info(name: str) -> DatasetInfo | None:
     """The facts about a built-in data set, or None for any other name."""
     if name not in BUILT_IN:
         return None
-    return getattr(import_module(f"hfseg.data.{name}"), "INFO", None)
+    return getattr(built_in_module(name), "INFO", None)
+
+
+def built_in_module(name: str) -> ModuleType:
+    """The module of a built-in dataset: its reader, or the package that draws it."""
+    return import_module(f"hfseg.data.{'toyscapes' if name == 'toyscapes' else f'readers.{name}'}")

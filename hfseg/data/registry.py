@@ -4,11 +4,10 @@ import difflib
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hfseg.data.info import BUILT_IN, HubSource, dataset_info
+from hfseg.data.info import BUILT_IN, HubSource, built_in_module, dataset_info
 from hfseg.data.splits import DEFAULT_FRACTIONS, SplitPlan, parse_fractions
 from hfseg.errors import UserError
 from hfseg.labels import LabelSet
@@ -16,8 +15,8 @@ from hfseg.labels import LabelSet
 if TYPE_CHECKING:
     import datasets
 
-    from hfseg.data.hub import Wishes
     from hfseg.data.pairs import OnBadSample, Reading
+    from hfseg.data.readers.hub import Wishes
 
 DATASETS = (*BUILT_IN, "coco", "folder")
 
@@ -64,8 +63,8 @@ def load_dataset(
     """
     import datasets
 
-    from hfseg.data.hub import Wishes
     from hfseg.data.pairs import build_split
+    from hfseg.data.readers.hub import Wishes
 
     plan = SplitPlan(parse_fractions(train_val_test_split), split_seed, split_by)
     _check_label_mode(name, label_mode)
@@ -168,16 +167,16 @@ def _read_folder(
 ) -> "Reading":
     folder = Path(str(source))
     if name == "coco":
-        from hfseg.data import coco
+        from hfseg.data.readers import coco
 
         return coco.read(folder)
     if not folder.is_dir():
         raise UserError(f"--dataset_path {source}: not a folder")
     if name == "folder":
-        from hfseg.data.folder import read
+        from hfseg.data.readers.folder import read
 
         return read(folder, id2label)
-    return import_module(f"hfseg.data.{name}").read(folder, label_mode)
+    return built_in_module(name).read(folder, label_mode)
 
 
 def _load_hub(
@@ -192,9 +191,9 @@ def _load_hub(
 ) -> "tuple[datasets.DatasetDict, LabelSet]":
     import datasets
 
-    from hfseg.data.hub import downloaded_split, open_hub_dataset, streamed_split
+    from hfseg.data.readers.hub import downloaded_split, open_hub_dataset, streamed_split
 
-    module = import_module(f"hfseg.data.{name}") if name in BUILT_IN else None
+    module = built_in_module(name) if name in BUILT_IN else None
     known = module.labels(label_mode) if module is not None else None
     data = open_hub_dataset(source, wishes, known, streaming)
     if module is not None and module.INFO.hidden_test:

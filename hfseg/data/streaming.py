@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from torch.utils.data import IterableDataset
 
-from hfseg.data.hub import HubDataset
 from hfseg.data.pairs import OnBadSample, features
+from hfseg.data.readers.hub import HubDataset
 from hfseg.data.samples import resize_pair
 from hfseg.data.transforms import TrainingTransform
 from hfseg.errors import UserError

@@ -102,7 +102,7 @@ def write_figures(
     folder: Path, results: dict[str, Any], scores: SplitScores, rows: list[dict[str, Any]]
 ) -> None:
     """per_class_iou.png, confusion_matrix.png, and worst.png from `rows`."""
-    from hfseg.report.figures import plot_confusion, plot_per_class_iou, plot_predictions
+    from hfseg.visualization.figures import plot_confusion, plot_per_class_iou, plot_predictions
 
     labels = scores.labels
     ious = [row["iou"] for row in results["per_class"].values()]

@@ -7,10 +7,10 @@ import numpy as np
 import torch
 from PIL import Image
 
+from hfseg.data.image_io import read_ahead
 from hfseg.data.samples import EvaluationSamples
 from hfseg.data.transforms import Size
-from hfseg.inference.images import read_ahead
-from hfseg.inference.segmentation import Options
+from hfseg.inference.result import Options
 from hfseg.inference.segmenter import Segmenter
 from hfseg.labels import LabelSet
 from hfseg.metrics.split_scores import SplitScores

@@ -4,10 +4,10 @@ import json
 import re
 from pathlib import Path
 
+from hfseg.cards.model_card import for_repository
+from hfseg.cards.redaction import redacted_values
 from hfseg.errors import UserError
 from hfseg.hub.commit import commit_files
-from hfseg.report.model_card import for_repository
-from hfseg.report.redaction import redacted_values
 
 MODEL_FILES = (
     "config.json",

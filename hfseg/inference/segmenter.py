@@ -10,11 +10,11 @@ import numpy as np
 import torch
 from PIL import Image
 
+from hfseg.data.image_io import ImageLike, image_files, read_ahead, to_rgb
 from hfseg.errors import UserError
-from hfseg.inference.checkpoint import load_trained
-from hfseg.inference.images import ImageLike, image_files, read_ahead, to_rgb
+from hfseg.inference.load_checkpoint import load_trained
 from hfseg.inference.network import network_of
-from hfseg.inference.segmentation import Answer, Options, Segmentation
+from hfseg.inference.result import Answer, Options, Segmentation
 from hfseg.inference.sliding_window import Size, sliding_window
 from hfseg.inference.views import Views
 from hfseg.labels import LabelSet
@@ -128,7 +128,7 @@ class Segmenter:
 
         Args:
             images: a PIL image, a (H, W, 3) uint8 array, a path, or an http(s) address (see
-                `hfseg.inference.images.to_rgb` for what is read and how), or a list, folder or
+                `hfseg.data.image_io.to_rgb` for what is read and how), or a list, folder or
                 generator of them.
             sliding_window: predict in overlapping tiles of this many pixels (or (height, width)),
                 at the image's own scale, whatever size the processor makes of whole images. For

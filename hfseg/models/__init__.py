@@ -3,10 +3,10 @@
 Importing this registers `SmpForSemanticSegmentation` with transformers' Auto classes.
 """
 
+from hfseg.models.build import load_model
 from hfseg.models.catalog import NAMED_MODELS, NamedModel, find_model
 from hfseg.models.configuration_smp import SmpConfig
 from hfseg.models.modeling_smp import SmpForSemanticSegmentation
-from hfseg.models.registry import load_model
 from hfseg.models.torchvision_weights import from_torchvision
 
 __all__ = [

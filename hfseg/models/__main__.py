@@ -40,7 +40,7 @@ def measure(name: str) -> ModelCost:
     from torch.utils.flop_counter import FlopCounterMode
 
     from hfseg.labels import LabelSet
-    from hfseg.models.registry import load_model
+    from hfseg.models.build import load_model
 
     labels = LabelSet(tuple(f"class {index}" for index in range(19)))
     with torch.device("meta"), warnings.catch_warnings():

@@ -13,7 +13,7 @@ from PIL import Image
 
 from hfseg.errors import UserError
 from hfseg.inference.segmenter import DTYPES
-from hfseg.sam.checkpoint import load_sam
+from hfseg.sam.load_sam import load_sam
 from hfseg.sam.masks import Point, Prompt, SamMasks
 
 # Upper bound on the logits held at full size at once; 64 points of a 12-megapixel photo would

@@ -5,7 +5,6 @@ import ast
 import dataclasses
 import difflib
 import importlib.util
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -194,6 +193,9 @@ def parse(argv: list[str]) -> Arguments:
             recipe["mixed_precision"], recipe["mixed_precision"]
         )
     recipe.pop(SEARCH, None)
+    if "mixed_precision" in flags:
+        recipe.pop("bf16", None)
+        recipe.pop("fp16", None)
     if any(word.startswith("--lr_scheduler_type") for word in rest):
         for key in ("lr_scheduler_kwargs", "lr_gamma", "lr_step_size", "lr_power"):
             recipe.pop(key, None)  # numbers of the recipe's own schedule
@@ -202,7 +204,11 @@ def parse(argv: list[str]) -> Arguments:
     _check_names(recipe, own | trainer_flags().keys(), base)
     name = Path(base).stem if base != OWN_DATA_RECIPE else _run_name(groups)
     training, said = _training_arguments(
-        {key: value for key, value in recipe.items() if key not in own}, rest, name, groups["run"]
+        {key: value for key, value in recipe.items() if key not in own},
+        rest,
+        name,
+        groups["run"],
+        precision_given="mixed_precision" in flags,
     )
     return Arguments(
         **groups,
@@ -242,7 +248,7 @@ def _run_name(groups: dict[str, Any]) -> str:
 
 
 def _training_arguments(
-    recipe: dict[str, Any], argv: list[str], name: str, run: RunArguments
+    recipe: dict[str, Any], argv: list[str], name: str, run: RunArguments, precision_given: bool
 ) -> "tuple[TrainingArguments, dict[str, Any]]":
     """`TrainingArguments`, and what of it was said by recipe and flags."""
     known = trainer_flags().keys()
@@ -281,11 +287,19 @@ def _training_arguments(
         resolved["lr_scheduler_kwargs"],
         {flag: getattr(run, flag) for flag in ("lr_gamma", "lr_step_size", "lr_power")},
     )
-    return make_training_arguments(resolved, run.mixed_precision), said
+    mixed_precision = run.mixed_precision
+    if not precision_given and (resolved["bf16"] or resolved["fp16"]):
+        mixed_precision = "auto"  # these flags override the recipe
+    return make_training_arguments(resolved, mixed_precision), said
 
 
 def make_training_arguments(values: dict[str, Any], mixed_precision: str) -> "TrainingArguments":
     """`TrainingArguments` with what the trainer depends on set, and precision chosen."""
+    from hfseg.training.precision import (
+        choose_precision,
+        detect_hardware,
+        launcher_precision,
+    )
     from hfseg.training.trainer_arguments import SegmentationTrainingArguments
 
     values = {**values, **TRAINING_FIXED}
@@ -294,33 +308,18 @@ def make_training_arguments(values: dict[str, Any], mixed_precision: str) -> "Tr
     metric = str(values.get("metric_for_best_model", ""))
     if values.get("greater_is_better") is None:
         values["greater_is_better"] = not metric.endswith("loss")
-    if mixed_precision not in ("auto", "no", "bf16", "fp16"):
-        raise UserError(f"--mixed_precision {mixed_precision!r}: choose auto, no, bf16 or fp16")
-    if not values.get("bf16") and not values.get("fp16"):
-        values["bf16"] = mixed_precision == "bf16" or (mixed_precision == "auto" and _has_bf16())
-        values["fp16"] = mixed_precision == "fp16"
-    values["dataloader_pin_memory"] = values["dataloader_pin_memory"] and _has_accelerator()
+    choice = choose_precision(
+        mixed_precision,
+        detect_hardware(bool(values.get("use_cpu"))),
+        bf16=bool(values.get("bf16")),
+        fp16=bool(values.get("fp16")),
+        launcher=launcher_precision(),
+    )
+    values |= {"use_cpu": choice.use_cpu, "bf16": choice.bf16, "fp16": choice.fp16}
+    values["dataloader_pin_memory"] = values["dataloader_pin_memory"] and not choice.use_cpu
     try:
         return SegmentationTrainingArguments(**values)
     except UserError:
         raise
     except (ValueError, TypeError, ImportError) as error:
         raise UserError(" ".join(str(error).split())) from error
-
-
-def _has_accelerator() -> bool:
-    import torch
-
-    return torch.accelerator.is_available()
-
-
-def _has_bf16() -> bool:
-    """Whether bfloat16 is computed by the hardware, not emulated."""
-    import torch
-
-    if os.environ.get("ACCELERATE_USE_CPU", "").lower() not in ("true", "1", "yes"):
-        if torch.cuda.is_available():
-            return torch.cuda.get_device_capability() >= (8, 0)
-        if torch.backends.mps.is_available():
-            return False
-    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()

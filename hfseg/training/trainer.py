@@ -253,7 +253,7 @@ class SegmentationTrainer(Trainer):
     # ---- model card ----
 
     def create_model_card(self, *args: Any, **kwargs: Any) -> None:
-        """`Trainer`'s, unless the folder has a card: that of `hfseg.report` says more."""
+        """`Trainer`'s, unless the folder has a card: the card of `hfseg.cards` says more."""
         if not Path(self.args.output_dir, "README.md").exists():
             super().create_model_card(*args, **kwargs)
 

@@ -43,6 +43,8 @@ class SegmentationTrainingArguments(TrainingArguments):
         if optimizer == ADAM:
             self.optim = "adamw_torch"
         super().__post_init__()
+        # it prefers the variable of `accelerate launch`, which `choose_precision` has weighed
+        self.mixed_precision = "bf16" if self.bf16 else "fp16" if self.fp16 else "no"
         if schedule in EPOCH_SCHEDULES:
             self.lr_scheduler_type = schedule
         if optimizer == ADAM:

@@ -129,8 +129,8 @@ class _Search:
     """One trainer, which every trial gives another model and other arguments."""
 
     def __init__(self, argv: list[str], arguments: Arguments, space: dict[str, Any]) -> None:
-        from hfseg.assemble import load_data, make_loss, make_model, make_trainer
         from hfseg.training.preemption import SaveOnSigterm
+        from hfseg.workflows.assemble import load_data, make_loss, make_model, make_trainer
 
         self.argv, self.space = argv, space
         self.arguments = arguments
@@ -178,8 +178,8 @@ class _Search:
         """Give the trainer what this trial's flags say; `Trainer` has nothing left to set."""
         from transformers import EarlyStoppingCallback
 
-        from hfseg.assemble import make_loss
         from hfseg.data.transforms import TrainingTransform, parse_size
+        from hfseg.workflows.assemble import make_loss
 
         self.best = None
         chosen = self.suggest(trial)
@@ -203,9 +203,9 @@ class _Search:
         return {}
 
     def model_of_trial(self) -> Any:
-        from hfseg.assemble import make_model
         from hfseg.models.auxiliary import expose_auxiliary_logits
         from hfseg.training.fitting import fit_training_to_model
+        from hfseg.workflows.assemble import make_model
 
         model, _ = make_model(self.arguments, self.labels)
         fit_training_to_model(self.trainer.args, model, len(self.data["train"]))
@@ -221,7 +221,7 @@ class _Search:
 
 def _report(study: "optuna.Study", argv: list[str], arguments: Arguments) -> None:
     """The table of trials, the two plots and the best recipe."""
-    from hfseg.report.run import recipe_yaml
+    from hfseg.workflows.run_report import recipe_yaml
 
     folder = output_folder(arguments)
     for trial in study.trials:

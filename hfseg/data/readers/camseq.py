@@ -6,9 +6,9 @@ frames are consecutive, so the split is by time: a random one would put neighbou
 
 from pathlib import Path
 
-from hfseg.data import camvid
 from hfseg.data.info import DatasetInfo
 from hfseg.data.pairs import Reading
+from hfseg.data.readers import camvid
 
 INFO = DatasetInfo(
     name="camseq",

@@ -8,28 +8,29 @@ import numpy as np
 import torch
 from PIL import Image
 
+from hfseg.data.image_io import read_ahead
 from hfseg.data.samples import EvaluationSamples
 from hfseg.errors import UserError
-from hfseg.evaluation.job import load_split, results_folder, set_image_size
 from hfseg.evaluation.label_map import prediction_table
-from hfseg.inference.images import read_ahead
-from hfseg.inference.segmentation import Options
+from hfseg.inference.result import Options
 from hfseg.inference.segmenter import Segmenter
 from hfseg.labels import LabelSet
 from hfseg.metrics.split_scores import SplitScores
-from hfseg.report.sam_comparison import (
+from hfseg.sam.load_sam import is_untrained
+from hfseg.sam.measuring import Meter
+from hfseg.sam.predictor import SamPredictor
+from hfseg.sam.refinement import oracle, outlined, refine_by_votes
+from hfseg.sam.regions import MAX_PROMPTS, check_kind, mask_recall, regions
+from hfseg.training.arguments import DataArguments
+from hfseg.visualization.sam_figures import (
     CLASS_AWARENESS,
     PLUMBING,
     Row,
     boundary_changes,
     terminal_table,
 )
-from hfseg.sam.checkpoint import is_untrained
-from hfseg.sam.measuring import Meter
-from hfseg.sam.predictor import SamPredictor
-from hfseg.sam.refinement import oracle, outlined, refine_by_votes
-from hfseg.sam.regions import MAX_PROMPTS, check_kind, mask_recall, regions
-from hfseg.sam.results import (
+from hfseg.workflows.evaluate import load_split, results_folder, set_image_size
+from hfseg.workflows.sam_results import (
     WAYS,
     Comparing,
     Comparison,
@@ -39,7 +40,6 @@ from hfseg.sam.results import (
     results_of,
     write_results,
 )
-from hfseg.training.arguments import DataArguments
 
 
 def compare_sam(wanted: Comparing, data: DataArguments) -> dict[str, Any]:

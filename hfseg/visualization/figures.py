@@ -18,7 +18,7 @@ from PIL import Image
 
 from hfseg.errors import UserError
 from hfseg.labels import Color, LabelSet
-from hfseg.report.overlay import (
+from hfseg.visualization.overlay import (
     IGNORED_NAME,
     RIGHT_COLOR,
     WRONG_COLOR,

@@ -20,11 +20,11 @@ from typing import Any
 
 from PIL import Image
 
+from hfseg.data.image_io import image_files, read_ahead, to_rgb
 from hfseg.errors import UserError
-from hfseg.inference.images import image_files, read_ahead, to_rgb
-from hfseg.inference.segmentation import Options
+from hfseg.inference.result import Options
 from hfseg.inference.segmenter import Segmenter
-from hfseg.report.overlay import index_png, legend_image, overlay
+from hfseg.visualization.overlay import index_png, legend_image, overlay
 
 SETTINGS = "predictions.json"
 

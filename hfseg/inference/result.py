@@ -40,7 +40,7 @@ class Segmentation:
             opacity: of the colours, 0 (the image alone) to 1 (the mask alone).
             legend: whether the names and colours are drawn below the picture.
         """
-        from hfseg.report.overlay import overlay
+        from hfseg.visualization.overlay import overlay
 
         return overlay(self.image, self.mask, self.labels, opacity=opacity, legend=legend)
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from PIL import Image
 
-from hfseg.data.hub_rows import column_features, encoded, first_rows, is_image, mask_source
+from hfseg.data.readers.hub_rows import column_features, encoded, first_rows, is_image, mask_source
 from hfseg.errors import UserError
 
 _SNIFFED = 8

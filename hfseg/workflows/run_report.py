@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import yaml
 
+from hfseg.cards.card_facts import card_facts
+from hfseg.cards.model_card import write_model_card
+from hfseg.cards.redaction import redacted_values
 from hfseg.labels import LabelSet
-from hfseg.report.card_facts import card_facts
-from hfseg.report.model_card import write_model_card
-from hfseg.report.redaction import redacted_values
 from hfseg.training.parse import Arguments
 
 if TYPE_CHECKING:
@@ -145,7 +145,7 @@ def _write_figures(
     validation: Evaluation,
 ) -> None:
     from hfseg.inference import Segmenter
-    from hfseg.report.figures import (
+    from hfseg.visualization.figures import (
         plot_confusion,
         plot_curves,
         plot_per_class_iou,

@@ -16,7 +16,7 @@ from hfseg.labels import LabelSet
 from hfseg.training.parse import parse
 
 if TYPE_CHECKING:
-    from hfseg.report.comparison import RunResult
+    from hfseg.visualization.run_comparison import RunResult
 
 _TIMED = 8
 
@@ -37,7 +37,7 @@ def compare(
     Raises:
         UserError: a run that failed, or runs with different classes.
     """
-    from hfseg.report.comparison import comparison_table, plot_comparison
+    from hfseg.visualization.run_comparison import comparison_table, plot_comparison
 
     folders = [_finished(name, flags, output, finetune_script) for name in names]
     labels = _common_labels(folders)
@@ -91,7 +91,7 @@ def _common_labels(folders: Sequence[Path]) -> LabelSet:
 
 
 def _samples(folder: Path, flags: list[str]) -> Any:
-    from hfseg.assemble import load_data
+    from hfseg.workflows.assemble import load_data
 
     data, _ = load_data(parse(["--config", str(folder / "recipe.yaml"), *flags]))
     return data["validation"]
@@ -104,7 +104,7 @@ def _spread(length: int, count: int) -> list[int]:
 
 def _measure(folder: Path, samples: Any, images: int) -> "tuple[RunResult, list[np.ndarray]]":
     from hfseg.inference import Segmenter
-    from hfseg.report.comparison import RunResult
+    from hfseg.visualization.run_comparison import RunResult
 
     segmenter = Segmenter.from_pretrained(folder)
     shown = [segmenter(samples[index]["image"]).mask for index in _spread(len(samples), images)]

@@ -1,4 +1,4 @@
-"""Pictures, figures and the model card: what a run says about itself.
+"""Overlays, figures and tables. Imports `labels` only.
 
 Nothing is imported here, so that a module that draws one overlay doesn't load matplotlib.
 """

@@ -14,7 +14,9 @@ from PIL import Image
 from hfseg.evaluation.report import RESULTS
 from hfseg.labels import LabelSet
 from hfseg.metrics.split_scores import SplitScores
-from hfseg.report.sam_comparison import (
+from hfseg.sam.masks import SamMasks
+from hfseg.training.arguments import DataArguments
+from hfseg.visualization.sam_figures import (
     CLASS_AWARENESS,
     PLUMBING,
     Row,
@@ -23,8 +25,6 @@ from hfseg.report.sam_comparison import (
     picture_of_masks,
     plot_sam_image,
 )
-from hfseg.sam.masks import SamMasks
-from hfseg.training.arguments import DataArguments
 
 
 @dataclass(frozen=True)
@@ -131,7 +131,7 @@ def results_of(
     figures: list[str],
 ) -> dict[str, Any]:
     """What results.json holds."""
-    from hfseg.report.redaction import redacted
+    from hfseg.cards.redaction import redacted
 
     count = len(found.num_masks)
     return {

@@ -7,7 +7,10 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hfseg.assemble import (
+from hfseg.data.transforms import parse_size
+from hfseg.errors import UserError
+from hfseg.training.parse import Arguments
+from hfseg.workflows.assemble import (
     evaluation_samples,
     load_data,
     make_loss,
@@ -15,17 +18,14 @@ from hfseg.assemble import (
     make_trainer,
     model_options,
 )
-from hfseg.data.transforms import parse_size
-from hfseg.errors import UserError
-from hfseg.training.parse import Arguments
 
 if TYPE_CHECKING:
     import datasets
     from transformers import PreTrainedModel
 
     from hfseg.hub.training import Destination
-    from hfseg.report.run import Evaluation
     from hfseg.training.trainer import SegmentationTrainer
+    from hfseg.workflows.run_report import Evaluation
 
 logger = logging.getLogger("hfseg")
 
@@ -82,7 +82,7 @@ def finetune(arguments: Arguments) -> dict[str, float]:
         )
 
     if trainer.is_world_process_zero():
-        from hfseg.report.run import write_run
+        from hfseg.workflows.run_report import write_run
 
         repo_id = hub.repo_id if hub is not None else None
         write_run(arguments, trainer, data, labels, result.metrics, evaluations, repo_id)
@@ -157,8 +157,8 @@ def _hub_destination(arguments: Arguments) -> "Destination | None":
 
 def _clear(folder: Path) -> None:
     """Remove what an earlier run left, and nothing else."""
-    from hfseg.report.run import RUN_FILES
     from hfseg.training.checkpoints import STAGING, list_checkpoints
+    from hfseg.workflows.run_report import RUN_FILES
 
     for checkpoint in list_checkpoints(folder):
         shutil.rmtree(checkpoint)
@@ -174,7 +174,7 @@ def _clear(folder: Path) -> None:
 def _print_start(
     arguments: Arguments, data: "datasets.DatasetDict", model: "PreTrainedModel"
 ) -> None:
-    from hfseg.report.run import recipe_yaml
+    from hfseg.workflows.run_report import recipe_yaml
 
     counts = ", ".join(
         f"{split} {len(rows) if hasattr(rows, '__len__') else '(streamed)'}"
@@ -222,7 +222,7 @@ def _peak_memory_gib() -> float | None:
 
 
 def _evaluate(trainer: "SegmentationTrainer", prefix: str, samples: Any = None) -> "Evaluation":
-    from hfseg.report.run import Evaluation
+    from hfseg.workflows.run_report import Evaluation
 
     scores = trainer.evaluate(samples, metric_key_prefix=prefix)
     if not math.isfinite(scores[f"{prefix}_loss"]):

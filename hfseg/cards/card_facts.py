@@ -119,9 +119,9 @@ def card_facts(
         recipe: the arguments as they may be published.
         repo_id: where the run is pushed to, None if it isn't.
     """
+    from hfseg.cards.licenses import licence_of_data, licence_of_model, licence_of_weights
     from hfseg.models import NAMED_MODELS
     from hfseg.models.origin import architecture_in_words, weights_repository
-    from hfseg.report.licences import licence_of_data, licence_of_model, licence_of_weights
 
     wanted, start = arguments.data, arguments.model
     dataset_name, name = str(wanted.dataset_name), str(start.model_name_or_path)

@@ -12,7 +12,7 @@ from matplotlib.patches import Patch
 from PIL import Image
 
 from hfseg.labels import LabelSet, default_palette
-from hfseg.report.overlay import (
+from hfseg.visualization.overlay import (
     IGNORED_NAME,
     RIGHT_COLOR,
     WRONG_COLOR,

@@ -9,10 +9,10 @@ from typing import Any
 import yaml
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
+from hfseg.cards.card_facts import CardInputs
+from hfseg.cards.citations import citations
+from hfseg.cards.redaction import redacted, redacted_values
 from hfseg.metrics.bootstrap import RESAMPLES
-from hfseg.report.card_facts import CardInputs
-from hfseg.report.citations import citations
-from hfseg.report.redaction import redacted, redacted_values
 
 TEMPLATE = Path(__file__).with_name("model_card_template.md")
 

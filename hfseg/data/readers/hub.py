@@ -15,14 +15,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hfseg.data.class_tables import labels_by_value, read_id2label, read_label_table
-from hfseg.data.hub_columns import find_columns, inner_feature
-from hfseg.data.hub_rows import (
-    column_features,
-    encoded,
-    first_rows,
-    image_source,
-    mask_source,
-)
 from hfseg.data.info import HubSource
 from hfseg.data.masks import MaskDecoder, encode_png
 from hfseg.data.pairs import (
@@ -32,6 +24,14 @@ from hfseg.data.pairs import (
     features,
     read_image,
     without_bad_rows,
+)
+from hfseg.data.readers.hub_columns import find_columns, inner_feature
+from hfseg.data.readers.hub_rows import (
+    column_features,
+    encoded,
+    first_rows,
+    image_source,
+    mask_source,
 )
 from hfseg.data.splits import SPLIT_ALIASES, WHOLE
 from hfseg.errors import UserError

@@ -13,7 +13,7 @@ from matplotlib.patches import Patch
 from PIL import Image
 
 from hfseg.labels import LabelSet
-from hfseg.report.overlay import color_mask
+from hfseg.visualization.overlay import color_mask
 
 _COLORS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#5a5a5a")
 _PANEL = 2.6  # inches

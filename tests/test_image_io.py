@@ -5,8 +5,8 @@ import pytest
 from PIL import Image
 from tiny_segformer import photo
 
+from hfseg.data.image_io import to_rgb
 from hfseg.errors import UserError
-from hfseg.inference.images import to_rgb
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGBA", "CMYK", "HSV"])

@@ -9,7 +9,7 @@ from typing import Any
 from hfseg.data import load_dataset
 from hfseg.data.transforms import Size, parse_size
 from hfseg.errors import UserError
-from hfseg.evaluation.card import TOLERANCE, claimed_mean_iou
+from hfseg.evaluation.claimed_score import TOLERANCE, claimed_mean_iou
 from hfseg.evaluation.label_map import prediction_table
 from hfseg.evaluation.report import (
     RESULTS,
@@ -20,7 +20,7 @@ from hfseg.evaluation.report import (
     write_results,
 )
 from hfseg.evaluation.scoring import gathered, predict_sample, score_split
-from hfseg.inference.segmentation import Options
+from hfseg.inference.result import Options
 from hfseg.inference.segmenter import Segmenter
 from hfseg.labels import LabelSet
 from hfseg.training.arguments import DataArguments
@@ -172,7 +172,7 @@ def set_image_size(segmenter: Segmenter, data: DataArguments) -> Size | None:
 def _about(
     wanted: Evaluating, data: DataArguments, segmenter: Segmenter, options: Options
 ) -> dict[str, Any]:
-    from hfseg.report.redaction import redacted
+    from hfseg.cards.redaction import redacted
 
     return {
         "model": redacted(wanted.model_name_or_path),
@@ -189,7 +189,7 @@ def _about(
 def _protocol(
     wanted: Evaluating, data: DataArguments, segmenter: Segmenter, options: Options
 ) -> str:
-    from hfseg.report.card_facts import protocol
+    from hfseg.cards.card_facts import protocol
 
     processor = segmenter.image_processor
     size = None

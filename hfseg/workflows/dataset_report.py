@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from hfseg.data.checks import Inspection
 from hfseg.labels import LabelSet
-from hfseg.report.overlay import legend_image, overlay
+from hfseg.visualization.overlay import legend_image, overlay
 
 _PANEL, _GAP, _CAPTION, _COLUMNS = 300, 8, 22, 2
 _MOST_LINES = 200

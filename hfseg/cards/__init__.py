@@ -1,0 +1,1 @@
+"""Model cards: the facts, licenses, citations and redaction behind them."""

@@ -1,0 +1,124 @@
+"""Device and precision of a training run: one rule for every machine."""
+
+import os
+from dataclasses import dataclass
+
+from hfseg.errors import UserError
+
+CHOICES = ("auto", "no", "bf16", "fp16")
+
+
+@dataclass(frozen=True)
+class Hardware:
+    """What decides about precision, of the device that a run will use."""
+
+    device: str
+    """`cpu`, `cuda`, `mps`, ... as `torch.device.type`."""
+    bf16: bool
+    """Whether the device has instructions for bfloat16, which makes it faster than float32."""
+    emulates_bf16: bool = False
+    """Whether bfloat16 works without them, only slowly."""
+
+
+@dataclass(frozen=True)
+class Precision:
+    """The matching fields of `TrainingArguments`."""
+
+    use_cpu: bool
+    bf16: bool
+    fp16: bool
+
+
+def detect_hardware(use_cpu: bool = False) -> Hardware:
+    """The accelerator, or the CPU where there is none or where it is asked for.
+
+    Args:
+        use_cpu: `--use_cpu`; the variable `ACCELERATE_USE_CPU` means the same.
+    """
+    import torch
+    from accelerate.utils import parse_flag_from_env
+    from transformers.utils import is_torch_bf16_gpu_available
+
+    accelerator = torch.accelerator.current_accelerator(check_available=True)
+    if accelerator is None or use_cpu or parse_flag_from_env("ACCELERATE_USE_CPU"):
+        return Hardware("cpu", bf16=_cpu_has_bf16(), emulates_bf16=True)
+    if accelerator.type == "cuda":
+        return Hardware("cuda", bf16=_cuda_has_bf16())
+    if accelerator.type == "mps":  # emulated from macOS 14 on
+        return Hardware("mps", bf16=False, emulates_bf16=is_torch_bf16_gpu_available())
+    return Hardware(accelerator.type, bf16=is_torch_bf16_gpu_available())
+
+
+def choose_precision(
+    mixed_precision: str,
+    hardware: Hardware,
+    *,
+    bf16: bool = False,
+    fp16: bool = False,
+    launcher: str | None = None,
+) -> Precision:
+    """The precision of a run, from what was asked for and what the hardware can do.
+
+    `auto` is bfloat16 where the hardware computes it, else float32. It is never float16, whose
+    small range needs a scaled loss and still overflows in some models.
+
+    Args:
+        mixed_precision: `--mixed_precision`, one of `CHOICES`.
+        bf16, fp16: the flags of `TrainingArguments`; the same as naming them above.
+        launcher: `--mixed_precision` of `accelerate launch`: `no` also if it was not given, so
+            only the other values decide in place of `auto`.
+
+    Raises:
+        UserError: an unknown choice, a contradiction, or a precision this device can't train in.
+    """
+    if mixed_precision not in CHOICES:
+        raise UserError(
+            f"--mixed_precision {mixed_precision!r}: choose {', '.join(CHOICES[:-1])} or fp16"
+        )
+    asked = {name for name, flag in (("bf16", bf16), ("fp16", fp16)) if flag}
+    if mixed_precision != "auto":
+        asked.add(mixed_precision)
+    if len(asked) > 1:
+        raise UserError(
+            f"{' and '.join(sorted(asked))} were both asked for: give one precision, "
+            "as --mixed_precision"
+        )
+    if not asked and launcher not in (None, "no"):
+        if launcher not in CHOICES:
+            raise UserError(
+                f"accelerate launch --mixed_precision {launcher}: choose no, bf16 or fp16"
+            )
+        asked.add(launcher)
+    default = "bf16" if hardware.bf16 else "no"
+    precision = asked.pop() if asked else default
+    if precision == "fp16" and hardware.device == "cpu":
+        raise UserError("fp16 training needs a GPU; use --mixed_precision bf16 or no on a CPU")
+    if precision == "bf16" and not (hardware.bf16 or hardware.emulates_bf16):
+        raise UserError(
+            f"this {hardware.device} device does not compute bf16 (CUDA needs capability 8.0, "
+            "MPS macOS 14); use --mixed_precision fp16 or no"
+        )
+    return Precision(
+        use_cpu=hardware.device == "cpu", bf16=precision == "bf16", fp16=precision == "fp16"
+    )
+
+
+def launcher_precision() -> str | None:
+    """What `accelerate launch` set for its processes; None outside of it."""
+    return os.environ.get("ACCELERATE_MIXED_PRECISION")
+
+
+def _cpu_has_bf16() -> bool:
+    import torch
+
+    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+
+
+def _cuda_has_bf16() -> bool:
+    """Of every visible GPU: the processes of one run must agree."""
+    import torch
+
+    return bool(torch.version.hip) or all(
+        torch.cuda.get_device_capability(index) >= (8, 0)
+        for index in range(torch.cuda.device_count())
+    )
