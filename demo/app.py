@@ -10,7 +10,9 @@ which demo/README.md shows.
 """
 
 import argparse
+import html
 import os
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -24,7 +26,7 @@ if not __package__:  # `python demo/app.py`: its siblings are imported relativel
     __package__ = "demo"
 
 if TYPE_CHECKING:
-    import gradio as gr
+    from .guarded_blocks import GuardedBlocks
     from .shown_models import ShownModels
 
 QUICKSTART = "runs/quickstart"
@@ -67,12 +69,18 @@ def main(argv: list[str]) -> None:
         # a folder of our own: gradio's default one is shared by all its programs, and served
         os.environ["GRADIO_TEMP_DIR"] = folder
 
+        # its default action would leave the visitors' files behind
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+
         from .shown_models import load_models
 
         app = build_app(load_models(args.models, args.sam))
         try:
             app.launch(
-                server_name=args.host, server_port=args.port, share=args.share, **launch_options()
+                server_name=args.host,
+                server_port=args.port,
+                share=args.share,
+                **launch_options(app),
             )
         except OSError as error:
             raise UserError(
@@ -81,14 +89,18 @@ def main(argv: list[str]) -> None:
             ) from error
 
 
-def launch_options() -> dict[str, Any]:
+def launch_options(app: "GuardedBlocks") -> dict[str, Any]:
     """What every `launch` of the page shares: looks, limits, and nothing told to a client."""
     import gradio as gr
-    from .gate import Gate
     from gradio.themes.utils.fonts import LocalFont
-    from .limits import MAX_UPLOAD
     from starlette.middleware import Middleware
 
+    from .bounded_log import bound_the_log
+    from .gate import Gate
+    from .limits import MAX_UPLOAD
+    from .uploads import Uploads
+
+    bound_the_log()
     # A font that comes with gradio; others would be fetched from Google. Of its weights, the
     # SemiBold that themes ask for by default is a file without Latin letters.
     font = LocalFont("Source Sans Pro", weights=(400, 700))
@@ -112,24 +124,33 @@ def launch_options() -> dict[str, Any]:
         "show_error": False,
         "state_session_capacity": 100,
         "ssr_mode": False,
-        "app_kwargs": {"middleware": [Middleware(Gate)]},
+        "enable_monitoring": False,
+        "run_history": False,
+        "app_kwargs": {
+            "middleware": [
+                Middleware(
+                    Gate, endpoints=app.endpoints(), functions=len(app.fns), uploads=Uploads()
+                )
+            ]
+        },
     }
 
 
-def build_app(models: "ShownModels") -> "gr.Blocks":
-    """The page; start it with `app.launch(**launch_options())`."""
+def build_app(models: "ShownModels") -> "GuardedBlocks":
+    """The page; start it with `app.launch(**launch_options(app))`."""
     import gradio as gr
+
     from .about_tab import about_tab
     from .compare_tab import compare_tab
     from .evaluate_tab import evaluate_tab
-    from .gate import GuardedBlocks
+    from .guarded_blocks import GuardedBlocks
     from .limits import MAX_WAITING
     from .segment_tab import segment_tab
     from .web_api import add_endpoints
 
     with GuardedBlocks(title="hfseg: semantic segmentation", analytics_enabled=False) as app:
         add_endpoints(models)  # first, so that their names are theirs
-        gr.Markdown(f"# Semantic segmentation\n\n{describe(models)}", elem_classes="intro")
+        gr.HTML(f"<h1>Semantic segmentation</h1><p>{describe(models)}</p>", elem_classes="intro")
         with gr.Tab("Segment"):
             segment_tab(models)
         with gr.Tab("Compare with SAM"):
@@ -143,15 +164,16 @@ def build_app(models: "ShownModels") -> "gr.Blocks":
 
 
 def describe(models: "ShownModels") -> str:
-    """One line on the models, for the head of the page."""
+    """One line on the models, for the head of the page, as HTML."""
     if len(models.names) > 1:
-        listed = ", ".join(f"`{name}`" for name in models.names)
+        listed = ", ".join(f"<code>{html.escape(name)}</code>" for name in models.names)
         return f"Give every pixel of an image a class. The models: {listed}."
     names = models.segmenter(None).labels.names
     shown = ", ".join(names[:12]) + (f" and {len(names) - 12} more" if len(names) > 12 else "")
     return (
-        f"Give every pixel of an image a class. The model `{models.names[0]}` knows "
-        f"{len(names)} of them: {shown}."
+        f"Give every pixel of an image a class. The model "
+        f"<code>{html.escape(models.names[0])}</code> knows {len(names)} of them: "
+        f"{html.escape(shown)}."
     )
 
 

@@ -5,6 +5,10 @@ from typing import Any
 
 import gradio as gr
 import numpy as np
+from PIL import Image, ImageDraw
+
+from hfseg.errors import UserError
+
 from .inputs import ON_DEVICE, PICTURE_HEIGHT, PRIVATE, example_scenes, image_input, model_menu
 from .limits import (
     MAX_POINTS_PER_SIDE,
@@ -13,11 +17,8 @@ from .limits import (
     open_photo,
     stem,
 )
-from PIL import Image, ImageDraw
 from .shown_models import ShownModels
 from .viewer import key, pictures_of_masks, save_picture, seconds, viewer, viewers
-
-from hfseg.errors import UserError
 
 ABOUT_SAM = (
     "SAM says which pixels belong together, never what they are. The model says what they are, "

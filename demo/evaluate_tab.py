@@ -6,14 +6,15 @@ from typing import Any
 
 import gradio as gr
 import numpy as np
-from .inputs import ON_DEVICE, PRIVATE, example_scenes, image_input, model_menu
-from .limits import MAX_SIDE, open_photo, open_upload, stem
-from PIL import Image, ImageOps
-from .shown_models import ShownModels
-from .viewer import percent, plain_figure, row, save_picture, table, viewer, viewers
+from PIL import Image
 
 from hfseg.errors import UserError
 from hfseg.labels import LabelSet
+
+from .inputs import ON_DEVICE, PRIVATE, example_scenes, image_input, model_menu
+from .limits import MAX_SIDE, open_mask, open_photo, own_size, stem
+from .shown_models import ShownModels
+from .viewer import percent, plain_figure, row, save_picture, table, viewer, viewers
 
 NOTHING_YET = '<p class="legend-empty">Scores and the error map are shown here.</p>'
 HINT = (
@@ -64,7 +65,7 @@ def evaluated(models: ShownModels, path: str | None, truth_path: str | None, mod
     photo, note = open_photo(path)
     truth = read_truth(truth_path, segmenter.labels)
     height, width = truth.shape
-    own = ImageOps.exif_transpose(open_upload(path)).size
+    own = own_size(path)
     if (width, height) != own:
         raise UserError(
             f"The image has {own[0]} × {own[1]} pixels, its mask {width} × {height}: "
@@ -107,10 +108,8 @@ def read_truth(path: str, labels: LabelSet) -> np.ndarray:
     """(H, W) uint8 ids of an uploaded mask: stored as ids, palette or the model's colours."""
     from hfseg.data.masks import MaskDecoder
 
-    mask = open_upload(path)
+    mask = open_mask(path)
     decoder = MaskDecoder.for_labels(labels)
-    if mask.mode not in ("L", "P", "I", "I;16", "RGB", "RGBA"):
-        mask = mask.convert("RGB")
     return decoder.sniff([mask])(mask, "the mask")
 
 

@@ -4,10 +4,11 @@ from typing import Any
 
 import gradio as gr
 from PIL import Image
-from .shown_models import ShownModels
-from .viewer import save_picture
 
 from hfseg.labels import LabelSet
+
+from .shown_models import ShownModels
+from .viewer import save_picture
 
 PICTURE_HEIGHT = "min(340px, 75vw)"
 ON_DEVICE: dict[str, Any] = {"concurrency_limit": 1, "concurrency_id": "device"}

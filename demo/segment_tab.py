@@ -3,6 +3,7 @@
 from typing import Any
 
 import gradio as gr
+
 from .inputs import ON_DEVICE, PRIVATE, example_scenes, image_input
 from .limits import open_photo, stem
 from .shown_models import ShownModels

@@ -3,11 +3,13 @@
 import time
 from collections import OrderedDict
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
-from .limits import Device
-
 from hfseg.errors import UserError
+
+from .card import described, read_card
+from .limits import Device
 
 if TYPE_CHECKING:
     from hfseg.inference import Segmentation, Segmenter
@@ -37,6 +39,8 @@ class ShownModels:
         self.device = device or Device()
         self._sam_source = sam if isinstance(sam, str) else None
         self._sam = None if isinstance(sam, str) else sam
+        self._card_pages: dict[str, str] = {}
+        self._cards_lock = Lock()
         self._answers: OrderedDict[tuple[str, str, int], tuple[Segmentation, float]] = OrderedDict()
 
     @property
@@ -92,6 +96,16 @@ class ShownModels:
         while len(self._answers) > _ANSWERS_KEPT:
             self._answers.popitem(last=False)
         return self._answers[key]
+
+    def card(self, name: str | None) -> str:
+        """The model card as HTML, rendered once for all visitors."""
+        segmenter = self.segmenter(name)
+        name = name or self.names[0]
+        with self._cards_lock:
+            if name not in self._card_pages:
+                page = read_card(self.cards.get(name, ""))
+                self._card_pages[name] = page or described(name, segmenter)
+        return self._card_pages[name]
 
     def sam(self) -> Any:
         """The predictor, loaded at the first call.

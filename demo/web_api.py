@@ -8,15 +8,16 @@ from typing import Any
 
 import gradio as gr
 import numpy as np
-from .compare_tab import everything, object_at, timed, with_object
-from .inputs import ON_DEVICE
-from .limits import MAX_SAM_SIDE, check_number_of_points, open_photo, stem
 from PIL import Image
-from .shown_models import ShownModels
-from .viewer import save_picture
 
 from hfseg.errors import UserError
 from hfseg.labels import LabelSet
+
+from .compare_tab import everything, object_at, timed, with_object
+from .inputs import ON_DEVICE
+from .limits import MAX_SAM_SIDE, check_number_of_points, open_photo, own_size, stem
+from .shown_models import ShownModels
+from .viewer import save_picture
 
 METHODS = ("votes", "boxes", "points")
 
@@ -38,7 +39,7 @@ def add_endpoints(models: ShownModels) -> None:
         classes that occur with their share of the area. `model` is a name listed by /health;
         left empty, the first one.
         """
-        path = uploaded(image)
+        path = image["path"]
         check_opacity(opacity)
         photo, note = run(open_photo, path)
         found, took = run(models.segment, model, path, photo)
@@ -60,7 +61,7 @@ def add_endpoints(models: ShownModels) -> None:
         Gives a 16-bit PNG of mask numbers (0 where there is none, smaller masks on top), and for
         each number the area in pixels, the box (left, top, right, bottom) and the predicted IoU.
         """
-        path = uploaded(image)
+        path = image["path"]
         density = whole_number(points_per_side, "points_per_side")
         photo, note = run(open_photo, path, MAX_SAM_SIDE)
         predictor = run(models.sam)
@@ -92,7 +93,7 @@ def add_endpoints(models: ShownModels) -> None:
 
         if method not in METHODS:
             raise UserError(f"The method is one of {', '.join(METHODS)}.")
-        path = uploaded(image)
+        path = image["path"]
         check_opacity(opacity)
         asked = checked_points(points) if method == "points" else []
         photo, note = run(open_photo, path, MAX_SAM_SIDE)
@@ -106,7 +107,7 @@ def add_endpoints(models: ShownModels) -> None:
             if method == "votes":
                 return refine_by_votes(predictor.segment_everything(photo, points_per_side=16),
                                        found.mask)  # fmt: skip
-            whole = open_photo(path, max_side=1 << 16)[0].size if note else photo.size
+            whole = own_size(path)
             shares = [(x / whole[0], y / whole[1], label) for x, y, label in asked]
             if any(not (0 <= x <= 1 and 0 <= y <= 1) for x, y, _ in shares):
                 raise UserError(f"A point lies outside the image of {whole[0]} × {whole[1]}.")
@@ -146,16 +147,6 @@ def add_endpoints(models: ShownModels) -> None:
     gr.api(health, api_name="health", queue=False)
 
 
-def uploaded(image: Any) -> str:
-    """The path of an upload; that it is one has been checked (see gate.py)."""
-    if not isinstance(image, dict) or not isinstance(image.get("path"), str):
-        raise UserError(
-            "An image must be an uploaded file: send it to /gradio_api/upload first, and give "
-            'the path that comes back as {"path": ..., "meta": {"_type": "gradio.FileData"}}.'
-        )
-    return image["path"]
-
-
 def checked_points(points: Any) -> list[tuple[float, float, int]]:
     """What a client sent as points.
 
@@ -180,12 +171,12 @@ def checked_points(points: Any) -> list[tuple[float, float, int]]:
 
 
 def check_opacity(opacity: Any) -> None:
-    if not isinstance(opacity, int | float) or not 0 <= opacity <= 1:
+    if not 0 <= opacity <= 1:
         raise UserError("The opacity is a number from 0 to 1.")
 
 
 def whole_number(value: Any, name: str) -> int:
-    if not isinstance(value, int | float) or value != round(value):
+    if value != round(value):
         raise UserError(f"{name} is a whole number.")
     return int(value)
 

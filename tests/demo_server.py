@@ -105,7 +105,7 @@ def served(models: Any, folder: Path) -> Iterator[str]:
             server_port=port,
             prevent_thread_lock=True,
             quiet=True,
-            **demo.launch_options(),
+            **demo.launch_options(page),
         )
         yield url
         page.close(verbose=False)

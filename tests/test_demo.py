@@ -367,21 +367,6 @@ def test_class_names_cannot_put_markup_into_the_page(photo, tmp_path, monkeypatc
     assert "<b>" not in shown + key([found.mask], found.labels)
 
 
-def test_a_card_brings_its_own_pictures_and_none_from_elsewhere(tmp_path):
-    from demo.about_tab import read_card
-
-    Image.new("RGB", (8, 8)).save(tmp_path / "own.png")
-    (tmp_path / "model").mkdir()
-    (tmp_path / "model" / "README.md").write_text(
-        "---\nlicense: x\n---\n# Card\n![mine](own.png) ![up](../own.png) ![far](http://a.b/c.png)"
-        '\n<img src="http://a.b/d.png"> ![passwd](/etc/passwd)'
-    )
-    Image.new("RGB", (8, 8)).save(tmp_path / "model" / "own.png")
-    card = read_card(str(tmp_path / "model"))
-    assert card.startswith("# Card") and card.count("data:image/webp;base64,") == 1
-    assert "a.b" not in card and "/etc" not in card and "up" in card
-
-
 def test_a_mask_of_another_size_or_of_unknown_classes_is_one_sentence(models, photo, tmp_path):
     from demo.evaluate_tab import evaluated
 

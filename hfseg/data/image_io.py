@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 
+from hfseg.data.decode_limits import check_scans
 from hfseg.errors import UserError
 
 ImageLike = Image.Image | np.ndarray | str | Path
@@ -52,6 +53,30 @@ def to_rgb(image: ImageLike) -> Image.Image:
     raise UserError(
         f"an image must be a PIL image, a NumPy array or a path, not {_type_name(image)}"
     )
+
+
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""What undoes an EXIF orientation (CIPA DC-008, 4.6.5)."""
+
+
+def upright(image: Image.Image) -> Image.Image:
+    """The image turned as its EXIF orientation says; as it is if that can't be read.
+
+    `ImageOps.exif_transpose` also rewrites the rest of the block, and fails where that is broken.
+    """
+    try:
+        turn = _TURNS.get(image.getexif().get(ExifTags.Base.Orientation))
+    except Exception:  # a broken block raises whatever its parser stumbles on
+        turn = None
+    return image if turn is None else image.transpose(turn)
 
 
 def image_files(folder: str | Path) -> list[Path]:
@@ -107,6 +132,7 @@ def _download(url: str) -> bytes:
 def _opened(file: Path | io.BytesIO, name: str) -> Image.Image:
     try:
         with Image.open(file) as image:
+            check_scans(image, name)
             return _convert(image, name)
     except FileNotFoundError:
         raise UserError(f"there is no image file {name}") from None
@@ -127,7 +153,7 @@ def _from_array(array: np.ndarray) -> Image.Image:
 
 
 def _convert(image: Image.Image, what: str) -> Image.Image:
-    image = ImageOps.exif_transpose(image)
+    image = upright(image)
     if image.mode.startswith("I"):
         # convert("RGB") would clip 16 bits at 255 and show nearly everything white
         values = np.asarray(image).astype(np.float64).clip(0, 65535)
