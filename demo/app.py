@@ -10,7 +10,7 @@ which demo/README.md shows.
 """
 
 import argparse
-import html
+import json
 import os
 import signal
 import sys
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from .shown_models import ShownModels
 
 QUICKSTART = "runs/quickstart"
+PAGE = Path(__file__).resolve().parent / "page"
 
 
 def parse_args(argv: list[str]) -> argparse.Namespace:
@@ -65,6 +66,8 @@ def main(argv: list[str]) -> None:
         )
     os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    if "SPACE_ID" in os.environ:  # the visitors' addresses are those that the Hub's proxy names
+        os.environ.setdefault("FORWARDED_ALLOW_IPS", "*")
     with tempfile.TemporaryDirectory(prefix="hfseg-demo-") as folder:
         # a folder of our own: gradio's default one is shared by all its programs, and served
         os.environ["GRADIO_TEMP_DIR"] = folder
@@ -94,6 +97,8 @@ def launch_options(app: "GuardedBlocks") -> dict[str, Any]:
     import gradio as gr
     from gradio.themes.utils.fonts import LocalFont
     from starlette.middleware import Middleware
+    from starlette.routing import Mount
+    from starlette.staticfiles import StaticFiles
 
     from .bounded_log import bound_the_log
     from .gate import Gate
@@ -104,21 +109,13 @@ def launch_options(app: "GuardedBlocks") -> dict[str, Any]:
     # A font that comes with gradio; others would be fetched from Google. Of its weights, the
     # SemiBold that themes ask for by default is a file without Latin letters.
     font = LocalFont("Source Sans Pro", weights=(400, 700))
-    theme = gr.themes.Default(
-        primary_hue="teal", neutral_hue="slate", font=[font, "system-ui", "sans-serif"]
-    ).set(
-        # white letters on the default teal are too faint to read
-        button_primary_background_fill="*primary_700",
-        button_primary_background_fill_hover="*primary_800",
-        button_primary_background_fill_dark="*primary_700",
-        button_primary_background_fill_hover_dark="*primary_600",
-    )
-    here = Path(__file__).parent
-    script = (here / "page.js").read_text(encoding="utf-8")
+    gate = Middleware(Gate, endpoints=app.endpoints(), functions=len(app.fns), uploads=Uploads())
     return {
-        "theme": theme,
-        "css_paths": here / "style.css",
-        "head": f"<script>{script}</script>",
+        "theme": gr.themes.Default(
+            primary_hue="teal", neutral_hue="slate", font=[font, "system-ui", "sans-serif"]
+        ),
+        # by a link, as gradio drops media queries from the style sheets that it is given
+        "head": '<link rel="stylesheet" href="page/style.css">',
         "footer_links": [],
         "max_file_size": MAX_UPLOAD,
         "show_error": False,
@@ -127,11 +124,8 @@ def launch_options(app: "GuardedBlocks") -> dict[str, Any]:
         "enable_monitoring": False,
         "run_history": False,
         "app_kwargs": {
-            "middleware": [
-                Middleware(
-                    Gate, endpoints=app.endpoints(), functions=len(app.fns), uploads=Uploads()
-                )
-            ]
+            "middleware": [gate],
+            "routes": [Mount("/page", StaticFiles(directory=PAGE))],
         },
     }
 
@@ -140,40 +134,43 @@ def build_app(models: "ShownModels") -> "GuardedBlocks":
     """The page; start it with `app.launch(**launch_options(app))`."""
     import gradio as gr
 
-    from .about_tab import about_tab
-    from .compare_tab import compare_tab
-    from .evaluate_tab import evaluate_tab
+    from .examples import example_photos
     from .guarded_blocks import GuardedBlocks
     from .limits import MAX_WAITING
-    from .segment_tab import segment_tab
     from .web_api import add_endpoints
 
+    settings = {
+        "models": [{"name": name} for name in models.names],
+        "sam": models.sam_name is not None,
+        "examples": example_photos(models),
+        "knows": describe(models),
+    }
     with GuardedBlocks(title="hfseg: semantic segmentation", analytics_enabled=False) as app:
-        add_endpoints(models)  # first, so that their names are theirs
-        gr.HTML(f"<h1>Semantic segmentation</h1><p>{describe(models)}</p>", elem_classes="intro")
-        with gr.Tab("Segment"):
-            segment_tab(models)
-        with gr.Tab("Compare with SAM"):
-            compare_tab(models)
-        with gr.Tab("Evaluate"):
-            evaluate_tab(models)
-        with gr.Tab("About") as about:
-            about_tab(models, about)
+        gr.HTML(
+            (PAGE / "index.html").read_text(encoding="utf-8"),
+            # a JSON text is JavaScript too
+            js_on_load=f"""import(new URL("page/main.js", document.baseURI).href).then(
+                ({{ start }}) => start(element.querySelector(".hfseg"), {json.dumps(settings)}))""",
+            padding=False,
+        )
+        add_endpoints(models)
     # else direct calls would pass the queue
     return app.queue(max_size=MAX_WAITING, api_open=False)
 
 
 def describe(models: "ShownModels") -> str:
-    """One line on the models, for the head of the page, as HTML."""
+    """One line on the models, for the head of the page."""
+    from .examples import knows_toyscapes
+
     if len(models.names) > 1:
-        listed = ", ".join(f"<code>{html.escape(name)}</code>" for name in models.names)
-        return f"Give every pixel of an image a class. The models: {listed}."
-    names = models.segmenter(None).labels.names
+        return "Give every pixel of a photo a class, with several models side by side."
+    labels = models.labels(None)
+    names = labels.names
     shown = ", ".join(names[:12]) + (f" and {len(names) - 12} more" if len(names) > 12 else "")
+    drawn = " It was trained on drawn street scenes, so photos are strange to it."
     return (
-        f"Give every pixel of an image a class. The model "
-        f"<code>{html.escape(models.names[0])}</code> knows {len(names)} of them: "
-        f"{html.escape(shown)}."
+        f"Give every pixel of a photo a class. {models.names[0]} knows {len(names)}: {shown}."
+        + (drawn if knows_toyscapes(labels) else "")
     )
 
 

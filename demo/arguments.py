@@ -31,9 +31,15 @@ class Refused(Exception):
 
 
 class Endpoint:
-    """The parameters of a function that is called over HTTP."""
+    """The parameters of a function that is called over HTTP.
 
-    def __init__(self, function: Callable[..., Any]) -> None:
+    Args:
+        function: with type hints.
+        queued: whether a call has to wait in the queue.
+    """
+
+    def __init__(self, function: Callable[..., Any], queued: bool = True) -> None:
+        self.queued = queued
         hints = typing.get_type_hints(function)
         self.name = function.__name__
         self.parameters = [

@@ -129,6 +129,8 @@ class Gate:
             if name not in self.endpoints:
                 names = ", ".join(f"/{name}" for name in self.endpoints)
                 raise Refused(404, f"There is no endpoint /{name}; there are {names}.")
+            if route[0] == "run" and self.endpoints[name].queued:
+                raise Refused(404, f"/{name} waits in the queue: ask for it at call/{name}.")
             self.endpoints[name].check(_data(request))
         elif route[0] == "queue":
             _data(request)

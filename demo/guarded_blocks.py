@@ -22,7 +22,7 @@ class GuardedBlocks(gr.Blocks):
     def endpoints(self) -> dict[str, Endpoint]:
         """The functions that are called by name."""
         return {
-            str(block_fn.api_name): Endpoint(block_fn.fn)
+            str(block_fn.api_name): Endpoint(block_fn.fn, block_fn.queue)
             for block_fn in self.fns.values()
             if block_fn.api_name and block_fn.fn and _is_api(block_fn)
         }

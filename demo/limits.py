@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from pathlib import Path
 from typing import Any, TypeVar
 
 from hfseg.data.decode_limits import ImageDecoder
@@ -19,6 +18,12 @@ MAX_SIDE = 1536
 seconds on a CPU and cannot use up the memory."""
 MAX_SAM_SIDE = 1024
 """As MAX_SIDE, where SAM may give some hundred masks of the image's size."""
+MAX_VIDEO_SIDE = 640
+"""Pixels; larger frames are scaled down."""
+MAX_FRAMES = 300
+"""Of a video; the rest is left out."""
+MAX_IMAGES = 50
+"""In one batch."""
 MAX_POINTS = 50
 MAX_POINTS_PER_SIDE = 32
 
@@ -76,11 +81,6 @@ def check_number_of_points(points: Sequence[Any]) -> None:
     """Raises a UserError if there are too many."""
     if len(points) > MAX_POINTS:
         raise UserError(f"These are {len(points)} points, and {MAX_POINTS} are allowed.")
-
-
-def stem(path: str) -> str:
-    """An upload's own name, for the names of its results."""
-    return Path(path).stem[:60] or "image"
 
 
 class Device:

@@ -4,6 +4,7 @@ README.md beside this file shows them through `gradio_client` and curl.
 """
 
 import math
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import gradio as gr
@@ -13,11 +14,13 @@ from PIL import Image
 from hfseg.errors import UserError
 from hfseg.labels import LabelSet
 
-from .compare_tab import everything, object_at, timed, with_object
-from .inputs import ON_DEVICE
-from .limits import MAX_SAM_SIDE, check_number_of_points, open_photo, own_size, stem
+from .files import file_data, save_photo, save_png, stem
+from .limits import MAX_SAM_SIDE, check_number_of_points, open_photo, own_size
+from .many_api import ManyApi
+from .page_api import PageApi
+from .sam_work import everything, object_at, timed, with_object
+from .scoring import ScoringApi
 from .shown_models import ShownModels
-from .viewer import save_picture
 
 METHODS = ("votes", "boxes", "points")
 
@@ -41,8 +44,8 @@ def add_endpoints(models: ShownModels) -> None:
         """
         path = image["path"]
         check_opacity(opacity)
-        photo, note = run(open_photo, path)
-        found, took = run(models.segment, model, path, photo)
+        photo, note = open_photo(path)
+        found, took = models.segment(model, path, photo)
         summary = {
             "model": model or models.names[0],
             "width": found.mask.shape[1],
@@ -63,7 +66,7 @@ def add_endpoints(models: ShownModels) -> None:
         """
         path = image["path"]
         density = whole_number(points_per_side, "points_per_side")
-        photo, note = run(open_photo, path, MAX_SAM_SIDE)
+        photo, note = open_photo(path, MAX_SAM_SIDE)
         predictor = run(models.sam)
         masks, took = run(timed, lambda: everything(predictor, photo, density))
         numbers, listed = numbered(masks)
@@ -76,7 +79,7 @@ def add_endpoints(models: ShownModels) -> None:
             "masks": listed,
             "note": note,
         }
-        return file_data(save_picture(picture, f"{stem(path)}_masks")), summary
+        return file_data(save_png(picture, f"{stem(path)}_masks")), summary
 
     def refine(
         image: gr.FileData, model: str = "", method: str = "votes", points: list | None = None,
@@ -96,9 +99,9 @@ def add_endpoints(models: ShownModels) -> None:
         path = image["path"]
         check_opacity(opacity)
         asked = checked_points(points) if method == "points" else []
-        photo, note = run(open_photo, path, MAX_SAM_SIDE)
+        photo, note = open_photo(path, MAX_SAM_SIDE)
         predictor = run(models.sam)
-        found, _ = run(models.segment, model, path, photo)
+        found, _ = models.segment(model, path, photo)
         extra: dict[str, Any] = {}
 
         def work() -> np.ndarray:
@@ -112,7 +115,7 @@ def add_endpoints(models: ShownModels) -> None:
             if any(not (0 <= x <= 1 and 0 <= y <= 1) for x, y, _ in shares):
                 raise UserError(f"A point lies outside the image of {whole[0]} × {whole[1]}.")
             mask, score = object_at(models, photo, shares)
-            refined, class_id = with_object(found.mask, mask, found.labels)
+            refined, class_id = with_object(found.mask, mask)
             extra.update(object=found.labels.names[class_id], predicted_iou=round(score, 4))
             return refined
 
@@ -141,10 +144,31 @@ def add_endpoints(models: ShownModels) -> None:
             "sam": models.sam_name,
         }
 
-    for endpoint in (segment, segment_everything, refine):
-        gr.api(endpoint, api_name=endpoint.__name__, **ON_DEVICE)
+    device: dict[str, Any] = {"concurrency_limit": 1, "concurrency_id": "device"}
+    add(segment, ("mask", "overlay", "summary"), **device)
+    add(segment_everything, ("masks", "summary"), **device)
+    add(refine, ("mask", "overlay", "summary"), **device)
     # not in the queue: it answers when the queue is full too
-    gr.api(health, api_name="health", queue=False)
+    add(health, ("health",), queue=False)
+
+    # what the page asks; offered to nobody else, as it changes with the page
+    page, many = PageApi(models), ManyApi(models)
+    hidden: dict[str, Any] = {"api_visibility": "undocumented"}
+    for asked in (page.view, page.objects, page.everything, ScoringApi(models).evaluate):
+        add(asked, ("answer",), **device, **hidden)
+    for slow in (many.batch, many.video):  # frame by frame, so that they hold up nobody
+        add(slow, ("answer",), concurrency_limit=2, concurrency_id="many", **hidden)
+    add(many.training_pairs, ("answer",), concurrency_limit=2, **hidden)
+    add(page.card, ("answer",), concurrency_limit=2, **hidden)
+
+
+def add(endpoint: Callable[..., Any], outputs: Sequence[str], **options: Any) -> None:
+    """Add one endpoint under its own name, with names for what it gives."""
+    added = gr.api(endpoint, api_name=endpoint.__name__, **options)
+    context = gr.context.Context.root_block
+    assert context is not None
+    for block, name in zip(context.fns[added["id"]].outputs, outputs, strict=True):
+        block.label = name
 
 
 def checked_points(points: Any) -> list[tuple[float, float, int]]:
@@ -218,12 +242,6 @@ def mask_and_overlay(
     from hfseg.visualization.overlay import index_png, overlay
 
     return (
-        file_data(save_picture(index_png(mask, labels), f"{stem(path)}_mask")),
-        file_data(
-            save_picture(overlay(photo, mask, labels, opacity), f"{stem(path)}_overlay", photo=True)
-        ),
+        file_data(save_png(index_png(mask, labels), f"{stem(path)}_mask")),
+        file_data(save_photo(overlay(photo, mask, labels, opacity), f"{stem(path)}_overlay")),
     )
-
-
-def file_data(path: str) -> dict[str, Any]:
-    return {"path": path, "meta": {"_type": "gradio.FileData"}}

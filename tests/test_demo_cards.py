@@ -1,6 +1,8 @@
 """Model cards and class names written by strangers: shown as text, and in bounded time."""
 
+import threading
 import time
+from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 from demo_server import (
@@ -75,26 +77,40 @@ def test_a_hostile_card_and_hostile_names_reach_no_other_host(tmp_path) -> None:
     from playwright.sync_api import sync_playwright
 
     (tmp_path / "README.md").write_text(HOSTILE)
-    models = ShownModels({HOSTILE_NAMES[0]: tiny_segmenter(HOSTILE_NAMES)},
-                         cards={HOSTILE_NAMES[0]: str(tmp_path)})  # fmt: skip
     photo = draw_photo(tmp_path / "photo.png")
     asked: list[str] = []
+
+    class Attacker(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            self.send_response(404)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    attacker = HTTPServer(("127.0.0.1", 0), Attacker)
+    threading.Thread(target=attacker.serve_forever, daemon=True).start()
+    host = f"127.0.0.1:{attacker.server_port}"
+    names = tuple(name.replace("attacker.test", host) for name in HOSTILE_NAMES)
+    (tmp_path / "README.md").write_text(HOSTILE.replace("attacker.test", host))
+    models = ShownModels({names[0]: tiny_segmenter(names)}, cards={names[0]: str(tmp_path)})
+    photo = draw_photo(tmp_path / "photo.png")
     with served(models, tmp_path / "page") as address, sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=CHROMIUM_ARGS)
         page = browser.new_page()
-        page.on("request", lambda request: asked.append(request.url))
         page.goto(address)
-        page.set_input_files("#image input[type=file]", photo)
-        page.wait_for_selector("#image img")
-        page.click("#run")
-        page.wait_for_selector("#result .viewer[data-painted]")
+        page.set_input_files("[data-is=file]", photo)
+        page.wait_for_selector("[data-is=segment] .pane[data-painted]")
         page.get_by_role("tab", name="About").click()
-        page.wait_for_selector("#card h1")
+        page.wait_for_selector("[data-is=card] h1")
         assert page.locator("input[type=password]").count() == 0
         # and were there markup after all, the browser itself would not fetch it
-        page.evaluate("document.body.append(Object.assign(new Image(), "
-                      "{src: 'http://attacker.test/late.png'}))")  # fmt: skip
-        page.wait_for_timeout(300)
+        page.evaluate(
+            "host => document.body.append(Object.assign(new Image(), {src: `http://${host}/a`}))",
+            host,
+        )
+        page.wait_for_timeout(500)
         browser.close()
-    foreign = [url for url in asked if not url.startswith((address, "data:", "blob:"))]
-    assert foreign == []
+    attacker.shutdown()
+    assert asked == []

@@ -157,20 +157,23 @@ def _serve() -> None:
     """The loop of the process: one line of JSON in, one line and the pixels out."""
     out: IO[bytes] = sys.stdout.buffer
     sys.stdout = sys.stderr
-    _limit_memory()
+    limit_memory()
     formats = readable_formats()
     for line in sys.stdin.buffer:
         try:
             answer, pixels = _decoded(json.loads(line), formats)
         except UserError as error:
             answer, pixels = {"error": str(error)}, b""
+        except Image.DecompressionBombError:
+            answer, pixels = {"error": "The image has too many pixels: scale it down."}, b""
         except Exception:  # decoders raise anything on broken files
             answer, pixels = {"error": _NO_IMAGE}, b""
         out.write(json.dumps({**answer, "bytes": len(pixels)}).encode() + b"\n" + pixels)
         out.flush()
 
 
-def _limit_memory() -> None:
+def limit_memory() -> None:
+    """Bound the memory of this process, where the system can."""
     try:
         import resource
     except ImportError:  # Windows
