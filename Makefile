@@ -3,21 +3,20 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-EXTRAS := demo,tune,export,dev
-# accelerate gives a process on the CPU one thread unless told otherwise
-CORES := $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 1)
+EXTRAS := demo,tune,export,docs,dev
 
 export NO_ALBUMENTATIONS_UPDATE := 1
 export HF_HUB_DISABLE_TELEMETRY := 1
 export GRADIO_ANALYTICS_ENABLED := False
 
-.PHONY: help setup quickstart demo test test-slow lint format clean
+.PHONY: help setup quickstart demo test test-slow lint docs format clean
 
 help:
 	@echo "make quickstart   train the built-in example and write runs/quickstart"
 	@echo "make demo         open the demo page on it"
 	@echo "make test         the tests (make test-slow: the long ones)"
-	@echo "make lint         ruff; make format mends what it can"
+	@echo "make lint         style and layers; make format fixes what it can"
+	@echo "make docs         the documentation, as a site in build/site"
 
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "hfseg needs Python 3.11 or newer: make PYTHON=python3.11 ...")'
@@ -28,12 +27,11 @@ $(READY): pyproject.toml constraints.txt
 setup: $(READY)
 
 quickstart: $(READY)
-	$(BIN)/accelerate launch --num_processes 1 --num_machines 1 \
-		--num_cpu_threads_per_process $(CORES) --mixed_precision no --dynamo_backend no scripts/finetune.py
+	$(BIN)/hfseg finetune
 
 demo: $(READY)
 	test -f runs/quickstart/config.json || $(MAKE) quickstart
-	$(BIN)/python demo/app.py
+	$(BIN)/hfseg demo
 
 test: $(READY)
 	$(BIN)/python -m pytest -m "not slow" --numprocesses logical --maxprocesses 4 --dist loadfile
@@ -43,6 +41,10 @@ test-slow: $(READY)
 
 lint: $(READY)
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .
+	$(BIN)/lint-imports --no-logo
+
+docs: $(READY)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet --site-dir build/site
 
 format: $(READY)
 	$(BIN)/ruff check --fix . ; $(BIN)/ruff format .

@@ -18,12 +18,8 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hfseg.cli import run_main
+from hfseg.cli import run
 from hfseg.errors import UserError
-
-if not __package__:  # `python demo/app.py`: its siblings are imported relatively all the same
-    sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-    __package__ = "demo"
 
 if TYPE_CHECKING:
     from .guarded_blocks import GuardedBlocks
@@ -175,4 +171,4 @@ def describe(models: "ShownModels") -> str:
 
 
 if __name__ == "__main__":
-    run_main(main)
+    run("demo")

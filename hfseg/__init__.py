@@ -12,6 +12,9 @@ from hfseg.registration import register_with_transformers
 __version__ = "0.1.0"
 
 _HOMES = {
+    "finetune": "hfseg.api",
+    "evaluate": "hfseg.api",
+    "predict": "hfseg.api",
     "LabelSet": "hfseg.labels",
     "UserError": "hfseg.errors",
     "load_dataset": "hfseg.data",

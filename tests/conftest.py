@@ -89,7 +89,6 @@ class Hub:
         return {
             **os.environ,
             "PYTHONPATH": os.pathsep.join(filter(None, paths)),
-            "OMP_NUM_THREADS": "1",
             **self.server.environment(self.home),
         }
 

@@ -12,12 +12,14 @@ BIN = Path(sys.executable).parent
 
 def environment(**extra: str) -> dict[str, str]:
     paths = [str(REPOSITORY), os.environ.get("PYTHONPATH", "")]
-    return {
-        **os.environ,
-        "PYTHONPATH": os.pathsep.join(filter(None, paths)),
-        "OMP_NUM_THREADS": "1",
-        **extra,
-    }
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths)), **extra}
+
+
+def on_cpu(bf16: bool) -> dict[str, str]:
+    """For `environment`: processes that find a CPU with or without bfloat16 instructions."""
+    machines = str(Path(__file__).parent / "machines")
+    paths = os.pathsep.join([machines, environment()["PYTHONPATH"]])
+    return {"PYTHONPATH": paths, "TEST_CPU_HAS_BF16": str(bf16).lower()}
 
 
 def finetune_command(*flags: str, processes: int = 1) -> list[str]:
@@ -32,11 +34,11 @@ def finetune_command(*flags: str, processes: int = 1) -> list[str]:
 
 
 def run_finetune(
-    *flags: str, processes: int = 1, check: bool = True
+    *flags: str, processes: int = 1, check: bool = True, **extra: str
 ) -> subprocess.CompletedProcess:
     done = subprocess.run(
         finetune_command(*flags, processes=processes),
-        env=environment(),
+        env=environment(**extra),
         capture_output=True,
         text=True,
         timeout=600,
@@ -45,4 +47,20 @@ def run_finetune(
         raise AssertionError(
             f"exit {done.returncode}\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}"
         )
+    return done
+
+
+def run_script(
+    name: str, *arguments: object, check: bool = True, **variables: str
+) -> subprocess.CompletedProcess:
+    """Run `scripts/NAME ARGUMENTS...`, output captured as text."""
+    done = subprocess.run(
+        [sys.executable, str(REPOSITORY / "scripts" / name), *map(str, arguments)],
+        env=environment(**variables),
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+    if check and done.returncode != 0:
+        raise AssertionError(f"exit {done.returncode}\n{done.stdout}\n{done.stderr[-4000:]}")
     return done

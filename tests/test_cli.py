@@ -1,6 +1,5 @@
 """Flags and their mistakes: one clear sentence, exit code 2, nothing written."""
 
-import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +10,7 @@ from conftest import make_folder
 from launch import SCRIPT, environment
 from PIL import Image
 
-from hfseg.cli import run_main
+from hfseg.cli import run as run_command
 
 
 def run_script(*flags: str, cwd: Path) -> tuple[int, str]:
@@ -28,14 +27,12 @@ def run_script(*flags: str, cwd: Path) -> tuple[int, str]:
 
 @pytest.fixture
 def run_here(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture):
-    """The script's `main` in this process, where torch is imported already."""
-    script = runpy.run_path(str(SCRIPT))
+    """The command in this process, where torch is imported already."""
     monkeypatch.chdir(tmp_path)
 
     def run(*flags: str) -> tuple[int, str]:
-        monkeypatch.setattr(sys, "argv", [str(SCRIPT), *flags])
         with pytest.raises(SystemExit) as exit_:
-            run_main(script["main"])
+            run_command("finetune", flags)
         return exit_.value.code, capsys.readouterr().err
 
     return run
@@ -51,18 +48,29 @@ def assert_one_sentence(done: tuple[int, str], *words: str) -> None:
         assert word in lines[0]
 
 
-def test_help_answers_without_importing_torch(tmp_path: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-X", "importtime", str(SCRIPT), "--help"],
-        env=environment(),
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0
-    for flag in ("--dataset_path", "--crop_size", "--learning_rate", "--push_to_hub"):
-        assert flag in done.stdout
-    modules = {line.rsplit("|", 1)[-1].strip() for line in done.stderr.splitlines()}
-    assert not modules & {"torch", "transformers", "datasets", "matplotlib"}
+def test_help_shows_groups_defaults_and_the_values_of_the_recipe(capsys) -> None:
+    with pytest.raises(SystemExit) as exit_:
+        run_command("finetune", ["--config", "camseq-unet-resnet50", "--help"])
+    assert exit_.value.code == 0
+    printed = " ".join(capsys.readouterr().out.split())
+    for words in (
+        "data:",
+        "model:",
+        "training:",
+        "(default: unet-resnet50)",
+        "(default: 360x480)",
+        "{time,group}",
+        "--learning_rate",
+        "(default: 0.0005)",
+    ):
+        assert words in printed
+    assert "--torch_empty_cache_steps" not in printed
+
+
+def test_help_all_also_shows_every_flag_of_transformers(capsys) -> None:
+    with pytest.raises(SystemExit):
+        run_command("finetune", ["--help-all"])
+    assert "--torch_empty_cache_steps" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

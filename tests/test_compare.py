@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from conftest import make_folder
-from launch import REPOSITORY, environment
+from launch import REPOSITORY, environment, on_cpu
 
 from hfseg.labels import LabelSet
 from hfseg.visualization.run_comparison import RunResult, comparison_table
@@ -22,15 +22,13 @@ max_steps: 2
 eval_strategy: "no"
 save_strategy: "no"
 per_device_train_batch_size: 2
-mixed_precision: "no"
 """
 
 
 def run_compare(*words: str) -> subprocess.CompletedProcess:
-    script = REPOSITORY / "scripts" / "compare.py"
-    return subprocess.run(
-        [sys.executable, str(script), *words], env=environment(), capture_output=True, text=True
-    )
+    command = [sys.executable, str(REPOSITORY / "scripts" / "compare.py"), *words]
+    env = environment(**on_cpu(bf16=True))
+    return subprocess.run(command, env=env, capture_output=True, text=True)
 
 
 def test_table_has_a_column_a_run_and_names_absent_classes() -> None:

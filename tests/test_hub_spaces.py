@@ -40,7 +40,11 @@ def test_the_demo_becomes_a_space_that_shows_the_model(hub: Hub, tmp_path: Path)
     repo = hub.server.repos["space", "me/roof-demo"]
     header = RepoCard(repo.files["README.md"].decode()).data.to_dict()
     assert header["app_file"] == "app.py" and header["models"] == ["me/roofs"]
-    here = {f"demo/{path.name}" for path in (REPOSITORY / "demo").iterdir() if path.is_file()}
+    here = {
+        path.relative_to(REPOSITORY).as_posix()
+        for path in (REPOSITORY / "demo").rglob("*.*")
+        if "__pycache__" not in path.parts
+    }
     assert here | {"hfseg/__init__.py", "hfseg/cards/model_card_template.md"} <= set(repo.files)
     assert not any("__pycache__" in path for path in repo.files)
     requirements = repo.files["requirements.txt"].decode().split()

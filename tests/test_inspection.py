@@ -5,11 +5,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import REPOSITORY, make_folder
+from conftest import make_folder
 from PIL import Image
 from transformers import SegformerImageProcessor
 
 from hfseg import load_dataset
+from hfseg.cli.inspect import main as inspect_command
 from hfseg.data.checks import inspect
 from hfseg.data.resized import resized_rows
 from hfseg.data.samples import TrainingSamples
@@ -46,14 +47,11 @@ def test_inspection_warns_of_shared_pictures_and_absent_classes(tmp_path: Path) 
 def test_inspect_dataset_leaves_a_page_with_every_problem(
     tmp_path: Path, monkeypatch, capsys
 ) -> None:
-    import runpy
-
     source = make_folder(tmp_path / "data", count=8)
     Image.new("L", (9, 9)).save(source / "masks" / "003.png")
-    script = runpy.run_path(str(REPOSITORY / "scripts" / "inspect_dataset.py"))
     folder = tmp_path / "report"
     flags = ["--dataset_name", "folder", "--dataset_path", str(source), "--preview"]
-    script["main"]([*flags, "--output_dir", str(folder), "--augmentation", "roboflow"])
+    inspect_command([*flags, "--output_dir", str(folder), "--augmentation", "roboflow"])
     printed = capsys.readouterr().out
     report = json.loads((folder / "report.json").read_text())
     assert len(report["problems"]) == 1 and "003.png" in report["problems"][0]

@@ -14,6 +14,7 @@ from hfseg.cards.licenses import Licence, licence_of_model
 from hfseg.cards.model_card import for_repository, write_model_card
 from hfseg.cards.redaction import redacted, redacted_values
 from hfseg.labels import LabelSet
+from hfseg.metrics.intervals import Interval
 
 LABELS = LabelSet(("sky", "road", "traffic sign", "car"))
 RUN = CardInputs(
@@ -224,11 +225,20 @@ def test_the_first_sentence_states_the_numbers_and_the_number_of_images(tmp_path
 
 
 def test_the_interval_stands_beside_the_mean_iou(tmp_path):
-    metrics = {**RUN.metrics, "eval_mean_iou_interval_95": [0.5912, 0.6387]}
+    interval = Interval(0.6123, (0.5912, 0.6387), "40 images taken as independent")
+    metrics = {**RUN.metrics, **interval.as_results("eval_mean_iou")}
     text = card_text(tmp_path, metrics=metrics)
     assert "mean IoU **0.6123** (95 % interval 0.5912 to 0.6387)" in text
-    assert "The 95 % interval of the mean IoU on `validation` is 0.5912 to 0.6387 (perc" in text
+    line = "on `validation`: 0.5912 to 0.6387 (40 images taken as independent)."
+    assert f"95 % interval of the mean IoU {line}" in text
     assert "95 %" not in card_text(tmp_path)
+
+
+def test_a_card_says_why_it_has_no_interval(tmp_path):
+    interval = Interval(0.6123, None, "no interval: 'bus' in one image only")
+    text = card_text(tmp_path, metrics={**RUN.metrics, **interval.as_results("eval_mean_iou")})
+    assert "on `validation`: no interval: 'bus' in one image only." in text
+    assert "0.6123** (95 %" not in text
 
 
 def test_the_scores_of_a_test_split_stand_beside_those_of_validation(tmp_path):

@@ -3,10 +3,17 @@
 import pytest
 import torch
 
+from hfseg.config.resolve import parse
 from hfseg.errors import UserError
-from hfseg.training import precision
-from hfseg.training.parse import parse
-from hfseg.training.precision import Hardware, choose_precision, detect_hardware
+from hfseg.labels import LabelSet
+from hfseg.models import load_model
+from hfseg.training.precision import (
+    Hardware,
+    Precision,
+    choose_precision,
+    detect_hardware,
+    memory_format,
+)
 
 MACHINES = {
     "cpu": Hardware("cpu", bf16=False, emulates_bf16=True),
@@ -34,7 +41,7 @@ ROWS = [
 ]
 
 
-def name_of(chosen: precision.Precision) -> str:
+def name_of(chosen: Precision) -> str:
     assert not (chosen.bf16 and chosen.fp16)
     return "bf16" if chosen.bf16 else "fp16" if chosen.fp16 else "no"
 
@@ -46,10 +53,8 @@ def machine(monkeypatch: pytest.MonkeyPatch):
     def pretend(name: str) -> None:
         device, _, detail = name.partition(" ")
         device = device.rstrip(",")
-        accelerator = None if device == "cpu" else torch.device(device)
-        monkeypatch.setattr(
-            torch.accelerator, "current_accelerator", lambda check_available=False: accelerator
-        )
+        monkeypatch.setattr(torch.accelerator, "is_available", lambda: device != "cpu")
+        monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda: torch.device(device))
         monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: "bf16" in detail)
         monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
         if device == "cuda":
@@ -93,7 +98,7 @@ def test_an_accelerator_is_left_alone_on_request(machine, monkeypatch, name: str
 def test_precision_of_every_machine_and_choice(name, asked, answer, how) -> None:
     hardware = MACHINES[name]
 
-    def choose() -> precision.Precision:
+    def choose() -> Precision:
         if how == "--mixed_precision" or asked in ("auto", "no"):
             return choose_precision(asked, hardware)
         if how == "accelerate launch":
@@ -130,6 +135,35 @@ def test_contradictions_are_refused(mixed_precision: str, bf16: bool, fp16: bool
 def test_an_unknown_precision_is_refused() -> None:
     with pytest.raises(UserError, match="'int4': choose auto, no, bf16 or fp16"):
         choose_precision("int4", MACHINES["cpu"])
+
+
+# ---- memory format ----
+
+
+@pytest.mark.parametrize(
+    ("name", "faster"),
+    [
+        ("deeplabv3plus-mobilenet-v2", True),
+        ("unet-tu-efficientnet_lite0", True),
+        ("unet-mobilenet_v2", True),
+        ("unet-resnet18", False),
+        ("deeplabv3plus-resnet18", False),
+        ("upernet-resnet18", False),
+        ("upernet-convnext-tiny", False),
+        ("segformer-b0", False),
+    ],
+)
+def test_depthwise_networks_train_channels_last_on_a_cpu_in_float32(name, faster) -> None:
+    with torch.device("meta"):
+        model, _ = load_model(name, LabelSet(("a", "b")), pretrained=False)
+
+    def chosen(use_cpu: bool, bf16: bool = False, fp16: bool = False) -> bool:
+        options = Precision(use_cpu, bf16, fp16)
+        return memory_format(model, options) == torch.channels_last
+
+    assert chosen(use_cpu=True) == faster
+    assert not chosen(use_cpu=True, bf16=True)
+    assert not any(chosen(False, *half) for half in ((False, False), (True, False), (False, True)))
 
 
 # ---- the arguments of a run ----

@@ -6,10 +6,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from conftest import make_folder
 from launch import BIN, environment
 from safetensors.torch import load_file
+from tolerance import UNDECIDED
 
 WORKER = Path(__file__).with_name("worker.py")
 
@@ -66,6 +68,15 @@ def run_worker(
     return reports
 
 
+def assert_same_evaluation(report: dict, expected: dict) -> None:
+    """The same pixels were counted; batches of other sizes may give a few near ties to others."""
+    found, confusion = np.array(report["confusion"]), np.array(expected["confusion"])
+    np.testing.assert_array_equal(found.sum(1), confusion.sum(1))
+    assert np.abs(found - confusion).sum() <= 2 * UNDECIDED * confusion.sum()
+    for name in ("eval_mean_iou", "eval_loss"):
+        assert report["scores"][name] == pytest.approx(expected["scores"][name], abs=UNDECIDED)
+
+
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_folder(tmp_path_factory.mktemp("processes") / "data", count=16)
@@ -101,10 +112,8 @@ def test_two_processes_count_the_same_confusion_matrix_as_one(tmp_path: Path) ->
     together = run_worker("evaluate", data, tmp_path / "two", 2, 1, processes=2)
     assert alone["images"] == alone["samples"] == 7
     for report in together:
-        assert report["confusion"] == alone["confusion"]
         assert report["images"] == 7
-        assert report["scores"]["eval_mean_iou"] == alone["scores"]["eval_mean_iou"]
-        assert report["scores"]["eval_loss"] == pytest.approx(alone["scores"]["eval_loss"])
+        assert_same_evaluation(report, alone)
 
 
 @pytest.mark.slow
@@ -119,5 +128,4 @@ def test_two_nodes_compute_what_one_process_does(data: Path, whole_batch, tmp_pa
     alone = run_worker("evaluate", data, tmp_path / "one", 2, 1, processes=1)[0]
     together = run_worker("evaluate", data, tmp_path / "two", 2, 1, processes=2, nodes=2)
     for report in together:
-        assert report["confusion"] == alone["confusion"]
-        assert report["scores"]["eval_loss"] == pytest.approx(alone["scores"]["eval_loss"])
+        assert_same_evaluation(report, alone)

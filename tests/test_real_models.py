@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from hfseg.config.training import SegmentationTrainingArguments
 from hfseg.data import load_dataset
 from hfseg.data.samples import EvaluationSamples
 from hfseg.metrics.streaming import StreamingScores
 from hfseg.models import load_model
-from hfseg.training.parse import make_training_arguments
 from hfseg.training.trainer import SegmentationTrainer
 
 REPOSITORY = Path(__file__).parent.parent
@@ -31,11 +31,8 @@ def test_deeplabv3plus_of_the_hub_scores_on_voc_what_a_plain_loop_measured(tmp_p
     model, processor = load_model(str(weights), labels)
     trainer = SegmentationTrainer(
         model=model,
-        args=make_training_arguments(
-            {
-                "output_dir": str(tmp_path), "report_to": "none", "disable_tqdm": True,
-                "per_device_eval_batch_size": 4, "dataloader_pin_memory": False,
-            },
+        args=SegmentationTrainingArguments(
+            output_dir=str(tmp_path), disable_tqdm=True, per_device_eval_batch_size=4,
             mixed_precision="no",
         ),
         eval_dataset=EvaluationSamples(data["validation"]),

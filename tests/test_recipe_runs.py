@@ -1,18 +1,19 @@
-"""Every recipe takes two steps on its data set, from random weights, and leaves a whole run."""
+"""Every recipe takes two steps on its dataset, from random weights, and leaves a complete run."""
 
 import json
 from pathlib import Path
 
 import pytest
-from launch import run_finetune
+from launch import on_cpu, run_finetune
 from layouts import data_for
 
-from hfseg.training.parse import read_recipe, recipe_names
+from hfseg.config.recipe import read_recipe, recipe_names
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("bf16", [False, True], ids=["CPU without bf16", "CPU with bf16"])
 @pytest.mark.parametrize("name", recipe_names())
-def test_recipe_runs(name: str, tmp_path: Path) -> None:
+def test_recipe_runs(name: str, bf16: bool, tmp_path: Path) -> None:
     dataset = read_recipe(name).get("dataset_name", "folder")
     data, kind = data_for(dataset, tmp_path / "data")
     where = ["--dataset_path", str(data)] if data else []
@@ -22,7 +23,7 @@ def test_recipe_runs(name: str, tmp_path: Path) -> None:
         "--max_eval_samples", "2", "--per_device_train_batch_size", "2",
         "--per_device_eval_batch_size", "1", "--eval_strategy", "steps", "--eval_steps", "2",
         "--save_strategy", "steps", "--save_steps", "2", "--logging_steps", "1",
-        "--dataloader_num_workers", "0", "--mixed_precision", "no",
+        "--dataloader_num_workers", "0", **on_cpu(bf16),
     )  # fmt: skip
     scores = json.loads((tmp_path / "run" / "eval_results.json").read_text())
     seconds = json.loads((tmp_path / "run" / "train_results.json").read_text())["train_runtime"]

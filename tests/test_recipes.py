@@ -1,10 +1,10 @@
 """Every recipe that comes with the package is whole, explained and understood."""
 
 import pytest
-from conftest import REPOSITORY
 
+from hfseg.config.recipe import RECIPES, read_recipe, recipe_names
+from hfseg.config.resolve import parse
 from hfseg.training.losses import parse_terms
-from hfseg.training.parse import RECIPES, parse, read_recipe, recipe_names
 
 
 @pytest.mark.parametrize("name", recipe_names())
@@ -12,7 +12,7 @@ def test_recipe_is_understood(name: str) -> None:
     arguments = parse(["--config", name, "--mixed_precision", "no"])
     assert arguments.name == name or name == "own-data"
     assert arguments.model.model_name_or_path
-    parse_terms(arguments.run.loss)
+    parse_terms(arguments.training.loss)
 
 
 @pytest.mark.parametrize("name", recipe_names())
@@ -32,7 +32,7 @@ def test_recipe_says_nothing_twice(name: str) -> None:
 def test_accelerate_reads_its_config_files(name: str) -> None:
     from accelerate.commands.config.config_args import load_config_from_file
 
-    config = load_config_from_file(str(REPOSITORY / "scripts" / "accelerate" / f"{name}.yaml"))
+    config = load_config_from_file(str(RECIPES.parent / "accelerate" / f"{name}.yaml"))
     kinds = {"multi_gpu": "MULTI_GPU", "two_nodes": "MULTI_GPU", "fsdp": "FSDP"}
     assert config.distributed_type == kinds[name]
     assert config.num_machines == (2 if name == "two_nodes" else 1)

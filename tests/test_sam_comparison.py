@@ -18,13 +18,14 @@ from scipy.ndimage import binary_erosion, distance_transform_edt, label
 from tiny_sams import tiny_sam, tiny_sam2
 from transformers import Sam2ImageProcessor, Sam2Processor
 
+from hfseg.config.data import DataArguments
+from hfseg.config.evaluation import EvaluationArguments, SamArguments
 from hfseg.data.toyscapes import LABELS, draw_scene
 from hfseg.errors import UserError
 from hfseg.sam import SamPredictor
 from hfseg.sam.measuring import Meter
-from hfseg.training.arguments import DataArguments
 from hfseg.visualization.sam_figures import PLUMBING
-from hfseg.workflows.compare_sam import Comparing, compare, compare_sam
+from hfseg.workflows.compare_sam import compare, compare_sam
 
 SCENES = (0, 2)  # without three regions in one corner, of which the sums by hand say nothing
 FED = 96  # the side to which the double's processor squashes; coordinates must be scaled right
@@ -296,8 +297,11 @@ OPTIONS = {
 
 
 def run(models, data, output: Path, sam: str = "sam", **options):
-    wanted = Comparing(
-        str(models / "model"), str(models / sam), output_dir=str(output), **{**OPTIONS, **options}
+    wanted = SamArguments(
+        model_name_or_path=str(models / "model"),
+        sam=str(models / sam),
+        output_dir=str(output),
+        **{**OPTIONS, **options},
     )
     return compare_sam(wanted, DataArguments(dataset_name="folder", dataset_path=str(data)))
 
@@ -339,11 +343,13 @@ def test_the_script_leaves_tables_and_figures(tmp_path, models, segmentation_fol
 
 
 def test_its_first_row_is_what_evaluate_model_measures(tmp_path, models, segmentation_folder):
-    from hfseg.workflows.evaluate import Evaluating, evaluate_model
+    from hfseg.workflows.evaluate import evaluate_model
 
     ours = run(models, segmentation_folder, tmp_path / "ours", num_figures=0)
     theirs = evaluate_model(
-        Evaluating(str(models / "model"), output_dir=str(tmp_path / "theirs")),
+        EvaluationArguments(
+            model_name_or_path=str(models / "model"), output_dir=str(tmp_path / "theirs")
+        ),
         DataArguments(dataset_name="folder", dataset_path=str(segmentation_folder)),
     )
     for key in ("mean_iou", "mean_boundary_iou", "mean_boundary_f"):
@@ -373,7 +379,7 @@ def test_a_trained_sam_is_not_called_plumbing(tmp_path, models, segmentation_fol
         ({"points_per_side": 0}, "points_per_side"),
         ({"num_figures": -1}, "num_figures"),
         ({"dtype": "int3"}, "dtype"),
-        ({"label_map": "absent.json"}, "no such file"),
+        ({"class_map": "absent.json"}, "no such file"),
     ],
 )
 def test_bad_input_is_told_and_nothing_is_written(

@@ -102,12 +102,12 @@ def test_the_score_of_an_image_is_its_own_mean_iou():
 
 def test_the_interval_holds_the_score_and_shrinks_with_more_images():
     result = scored(boundaries=False)
-    low, high = result.interval()
+    low, high = result.interval().bounds
     assert low < result.compute()["mean_iou"] < high
     more = SplitScores(LABELS, boundaries=False)
     for index, pair in enumerate(random_pairs(60)):
         more.add(index, *pair)
-    assert np.diff(more.interval())[0] < 0.6 * (high - low)
+    assert np.diff(more.interval().bounds)[0] < 0.6 * (high - low)
 
 
 def test_the_interval_of_equal_images_is_a_point():
@@ -115,4 +115,4 @@ def test_the_interval_of_equal_images_is_a_point():
     pair = next(random_pairs())
     for index in range(5):
         result.add(index, *pair)
-    assert result.interval() == pytest.approx((result.compute()["mean_iou"],) * 2)
+    assert result.interval().bounds == pytest.approx((result.compute()["mean_iou"],) * 2)

@@ -8,6 +8,7 @@ import pytest
 import torch
 from conftest import make_folder
 
+from hfseg.config.resolve import parse
 from hfseg.data import load_dataset
 from hfseg.errors import UserError
 from hfseg.labels import LabelSet
@@ -15,7 +16,6 @@ from hfseg.training.checks import check_device, check_metric
 from hfseg.training.class_weights import class_weights, count_classes
 from hfseg.training.losses import SegmentationLoss
 from hfseg.training.optimization import epoch_schedule
-from hfseg.training.parse import parse
 
 FLAGS = ["--dataset_name", "folder", "--dataset_path", "somewhere", "--mixed_precision", "no"]
 LABELS = LabelSet(("ground", "wall", "roof"))
@@ -210,7 +210,7 @@ def test_a_file_of_weights_that_does_not_fit_is_told(tmp_path: Path, content, me
 
 
 def test_a_warmup_leaves_a_step_to_decay_over() -> None:
-    from hfseg.training.trainer_arguments import SegmentationTrainingArguments
+    from hfseg.config.training import SegmentationTrainingArguments
 
     args = SegmentationTrainingArguments(output_dir="unused", warmup_steps=0.05)
     assert args.get_warmup_steps(1) == 0

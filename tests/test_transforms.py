@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.utils.data import DataLoader
 
+from hfseg.config.values import ImageSize
 from hfseg.data.samples import EpochSampler, TrainingSamples
-from hfseg.data.transforms import TrainingTransform, parse_size
+from hfseg.data.transforms import TrainingTransform
 from hfseg.errors import UserError
 
 IMAGE = np.random.default_rng(0).integers(1, 255, (40, 60, 3), dtype=np.uint8)
@@ -110,11 +111,10 @@ def test_masks_hold_only_ids_that_were_there(augmentation: str) -> None:
 
 
 def test_size_is_height_by_width_or_a_square() -> None:
-    assert parse_size("--image_size", "512x1024") == (512, 1024)
-    assert parse_size("--image_size", "513") == (513, 513)
-    assert parse_size("--image_size", None) is None
-    with pytest.raises(UserError, match="--crop_size"):
-        parse_size("--crop_size", "0x3")
+    assert ImageSize("512x1024") == (512, 1024)
+    assert ImageSize("513") == ImageSize(513) == ImageSize((513, 513)) == (513, 513)
+    with pytest.raises(UserError, match="give HxW"):
+        ImageSize("0x3")
 
 
 @pytest.mark.parametrize("preset", ["strong", "roboflow"])

@@ -11,9 +11,10 @@ import pytest
 from conftest import make_folder
 from launch import REPOSITORY, environment, run_finetune
 
+from hfseg.config.recipe import recipe_names
+from hfseg.config.resolve import resolve
 from hfseg.errors import UserError
-from hfseg.training.parse import parse, recipe_names
-from hfseg.workflows.tune import flags_of, read_space
+from hfseg.workflows.tune import read_space
 
 SCRIPT = REPOSITORY / "scripts" / "tune.py"
 RECIPE = """\
@@ -96,16 +97,16 @@ def test_a_killed_search_goes_on_and_repeats_no_finished_trial(tmp_path: Path) -
     "name", [name for name in recipe_names() if name.startswith("camseq-") and "50" in name]
 )
 def test_every_choice_of_a_recipe_can_be_parsed(name: str) -> None:
-    for key, choices in read_space(["--config", name]).items():
+    for key, choices in read_space({"config": name}).items():
         ends = choices if isinstance(choices, list) else [choices["low"], choices["high"]]
         for value in ends:
-            recipe = parse(["--config", name, *flags_of({key: value})]).recipe
+            recipe = resolve({"config": name, key: value}).recipe
             assert recipe[key] == value
 
 
 def test_a_recipe_without_a_space_is_told() -> None:
-    with pytest.raises(UserError, match="quickstart names no search space"):
-        read_space([])
+    with pytest.raises(UserError, match="quickstart has no search space; choose --config"):
+        read_space({})
 
 
 def test_what_cannot_be_searched_is_told(tmp_path: Path) -> None:
@@ -115,4 +116,4 @@ def test_what_cannot_be_searched_is_told(tmp_path: Path) -> None:
     ):
         (tmp_path / "wrong.yaml").write_text(line)
         with pytest.raises(UserError, match=message):
-            read_space([f"--config={tmp_path / 'wrong.yaml'}"])
+            read_space({"config": str(tmp_path / "wrong.yaml")})

@@ -13,6 +13,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 
+from hfseg.config.training import SegmentationTrainingArguments
 from hfseg.data import load_dataset
 from hfseg.data.samples import EvaluationSamples, TrainingSamples
 from hfseg.data.streaming import StreamedTrainingSamples
@@ -20,7 +21,6 @@ from hfseg.data.transforms import TrainingTransform
 from hfseg.metrics.streaming import StreamingScores
 from hfseg.models import load_model
 from hfseg.training.losses import SegmentationLoss
-from hfseg.training.parse import make_training_arguments
 from hfseg.training.trainer import SegmentationTrainer
 
 
@@ -38,24 +38,21 @@ def main(
     if mode == "update":
         # batch statistics depend on how a batch is divided: not what is tested here
         model.decode_head.batch_norm = torch.nn.Identity()
-    args = make_training_arguments(
-        {
-            "output_dir": output,
-            "per_device_train_batch_size": int(batch),
-            "per_device_eval_batch_size": int(batch),
-            "gradient_accumulation_steps": int(accumulation),
-            "max_steps": 1,
-            "optim": "sgd",
-            "learning_rate": 1.0,
-            "max_grad_norm": 0.0,
-            "lr_scheduler_type": "constant",
-            "save_strategy": "no",
-            "logging_strategy": "steps",
-            "logging_steps": 1,
-            "report_to": "none",
-            "disable_tqdm": True,
-            "dataloader_pin_memory": False,
-        },
+    args = SegmentationTrainingArguments(
+        output_dir=output,
+        per_device_train_batch_size=int(batch),
+        per_device_eval_batch_size=int(batch),
+        gradient_accumulation_steps=int(accumulation),
+        max_steps=1,
+        optim="sgd",
+        learning_rate=1.0,
+        max_grad_norm=0.0,
+        lr_scheduler_type="constant",
+        eval_strategy="no",
+        save_strategy="no",
+        logging_strategy="steps",
+        logging_steps=1,
+        disable_tqdm=True,
         mixed_precision="no",
     )
     transform = TrainingTransform("none" if mode == "stream" else "light", None, 0)

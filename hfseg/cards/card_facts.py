@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import hfseg
+from hfseg.config.resolve import Arguments
 from hfseg.data import dataset_info
 from hfseg.labels import LabelSet
-from hfseg.training.parse import Arguments
 
 if TYPE_CHECKING:
     import datasets
@@ -163,7 +163,7 @@ def card_facts(
         test_metrics=scores.get("test", {}),
         chosen_by=_chosen_by(arguments),
         protocol=protocol(wanted.image_size, wanted.eval_at_image_size),
-        command=shlex.join(["accelerate", "launch", "scripts/finetune.py", *arguments.argv]),
+        command=shlex.join(arguments.command),
         recipe=recipe,
         seed=arguments.training.seed,
         hardware=hardware(trainer),
@@ -204,7 +204,7 @@ def _dataset_id(name: str | None, path: str | None) -> str | None:
     return name if name and "/" in name and not os.path.exists(name) else None
 
 
-def protocol(image_size: str | None, eval_at_image_size: bool) -> str:
+def protocol(image_size: object, eval_at_image_size: bool) -> str:
     """One sentence: at which size it was predicted and scored."""
     images = f"Images resized to {image_size}" if image_size else "Images at their own size"
     label = (

@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from huggingface_hub import EvalResult, ModelCard, ModelCardData
 from hfseg.cards.card_facts import CardInputs
 from hfseg.cards.citations import citations
 from hfseg.cards.redaction import redacted, redacted_values
-from hfseg.metrics.bootstrap import RESAMPLES
+from hfseg.metrics.intervals import interval_text
 
 TEMPLATE = Path(__file__).with_name("model_card_template.md")
 
@@ -55,9 +55,8 @@ def write_model_card(output_dir: str | Path, run: CardInputs) -> Path:
         model_id=model_id,
         summary=_summary(run),
         scores=_score_rows(run),
-        interval=_interval(run.metrics),
-        test_interval=_interval(run.test_metrics, "test"),
-        resamples=RESAMPLES,
+        interval=interval_text(run.metrics, "eval_mean_iou"),
+        test_interval=interval_text(run.test_metrics, "test_mean_iou"),
         classes=_class_rows(run),
         has_iou=_measured_per_class(run),
         has_accuracy=any(key.startswith("eval_accuracy_") for key in run.metrics),
@@ -154,12 +153,6 @@ def _score_rows(run: CardInputs) -> list[dict[str, str]]:
     return rows
 
 
-def _interval(metrics: Mapping[str, Any], prefix: str = "eval") -> str:
-    """`0.5812 to 0.6403`, or nothing where it was not measured."""
-    bounds = metrics.get(f"{prefix}_mean_iou_interval_95")
-    return "{:.4f} to {:.4f}".format(*bounds) if bounds else ""
-
-
 def _measured_per_class(run: CardInputs) -> bool:
     return any(key.startswith("eval_iou_") for key in run.metrics)
 
@@ -192,8 +185,8 @@ def _summary(run: CardInputs) -> str:
     )
     if not scores:
         return f"{sentence} It was not evaluated."
-    if interval := _interval(run.metrics):
-        scores[0] += f" (95 % interval {interval})"
+    if bounds := run.metrics.get("eval_mean_iou_interval_95"):
+        scores[0] += " (95 % interval {:.4f} to {:.4f})".format(*bounds)
     return f"{sentence} On {where} it reaches {_listed(scores)}."
 
 

@@ -42,6 +42,7 @@ class DatasetInfo:
         hub: copies on the Hub; the first is used when no `--dataset_path` is given.
         splits: how the splits come about, in a sentence.
         hidden_test: the labels of the test split are not public; copies hold blank ones.
+        video: the images are frames of videos, so neighbors resemble each other.
     """
 
     name: str
@@ -54,6 +55,7 @@ class DatasetInfo:
     hub: tuple[HubSource, ...] = ()
     splits: str = ""
     hidden_test: bool = False
+    video: bool = False
 
     @property
     def hub_id(self) -> str | None:

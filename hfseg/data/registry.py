@@ -7,6 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hfseg.data import in_memory
+from hfseg.data.cache import check_cache
 from hfseg.data.info import BUILT_IN, HubSource, built_in_module, dataset_info
 from hfseg.data.splits import DEFAULT_FRACTIONS, SplitPlan, parse_fractions
 from hfseg.errors import UserError
@@ -22,10 +24,11 @@ DATASETS = (*BUILT_IN, "coco", "folder")
 
 
 def load_dataset(
-    name: str,
+    name: Any,
     source: str | None = None,
     split: str | None = None,
     *,
+    labels: LabelSet | None = None,
     label_mode: str | None = None,
     train_val_test_split: str | Sequence[float] = DEFAULT_FRACTIONS,
     split_seed: int = 42,
@@ -41,9 +44,10 @@ def load_dataset(
 
     Args:
         name: a built-in data set (`hfseg.data.DATASETS`), `coco`, `folder`, a Hub id, or a local
-            folder in the Hub's format.
+            folder in the Hub's format; or a dataset object (`hfseg.data.in_memory`).
         source: the data's folder, or another Hub id for a built-in data set (`--dataset_path`).
         split: only this split (still inside a `DatasetDict`).
+        labels: names and colors of the classes, for a dataset object.
         label_mode: which classes are made of the masks, where a data set offers a choice.
         train_val_test_split: shares, for data without splits of its own.
         split_seed: seed of that split.
@@ -59,7 +63,8 @@ def load_dataset(
         A `datasets.DatasetDict` with `train`, `validation` and perhaps `test`, and the `LabelSet`.
 
     Raises:
-        UserError: an unknown name, a folder that isn't there, or a sample that can't be read.
+        UserError: an unknown name, a folder that isn't there, a sample that can't be read, or a
+            cache folder that can't be written.
     """
     import datasets
 
@@ -67,6 +72,12 @@ def load_dataset(
     from hfseg.data.readers.hub import Wishes
 
     plan = SplitPlan(parse_fractions(train_val_test_split), split_seed, split_by)
+    if not isinstance(name, str):
+        data, labels = in_memory.read(name, labels, plan)
+        return data if split is None else datasets.DatasetDict(
+            {split: data[_known(split, data, "the dataset")]}
+        ), labels
+    check_cache()
     _check_label_mode(name, label_mode)
     if streaming and (name in ("toyscapes", "coco", "folder") or _is_folder(source)):
         raise UserError(f"--streaming is for data sets on the Hub, not for {source or name}")

@@ -3,6 +3,7 @@
 import itertools
 import zlib
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -32,25 +33,41 @@ def training_stream(
     """
     import datasets
 
+    columns = datasets.Features({**features(), "key": datasets.Value("int64")})
+    # shuffled before anything is decoded, so that the buffer holds files and not pixels
+    raw = data.splits["train"].shuffle(seed=seed, buffer_size=SHUFFLE_BUFFER)
     skip = on_bad_sample != "stop"
+    stream = raw.map(
+        _ReadRow(data.without_splits(), skip),
+        remove_columns=[data.image_column, data.label_column],
+        features=columns,
+    )
+    return stream.filter(_was_read, input_columns=["key"]) if skip else stream
 
-    def read(row: dict[str, Any]) -> dict[str, Any]:
+
+@dataclass(frozen=True)
+class _ReadRow:
+    """A raw row -> the columns of the stream; an object and no closure, so that it pickles."""
+
+    data: HubDataset
+    skip: bool
+
+    def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
         try:
-            sample = data.read_row(row, f"{data.name}, train")
+            sample = self.data.read_row(row, f"{self.data.name}, train")
         except UserError:
-            if not skip:
+            if not self.skip:
                 raise
             return {"image": None, "label": None, "key": None}
         stored = sample["image"]["bytes"] or str(sample["image"]["path"]).encode()
-        pictures = {name: column.decode_example(sample[name]) for name, column in shown.items()}
+        pictures = {
+            name: column.decode_example(sample[name]) for name, column in features().items()
+        }
         return {**pictures, "key": zlib.crc32(stored)}
 
-    shown = features()
-    columns = datasets.Features({**shown, "key": datasets.Value("int64")})
-    # shuffled before anything is decoded, so that the buffer holds files and not pixels
-    raw = data.splits["train"].shuffle(seed=seed, buffer_size=SHUFFLE_BUFFER)
-    stream = raw.map(read, remove_columns=[data.image_column, data.label_column], features=columns)
-    return stream.filter(lambda key: key is not None, input_columns=["key"]) if skip else stream
+
+def _was_read(key: int | None) -> bool:
+    return key is not None
 
 
 class StreamedTrainingSamples(IterableDataset[dict[str, Any]]):

@@ -27,19 +27,6 @@ AUGMENTATIONS = ("none", "light", "standard", "strong", "roboflow")
 _SCALED = ("standard", "strong")
 
 
-def parse_size(flag: str, text: str | int | None) -> Size | None:
-    """`"512x1024"` (height x width) or `"513"` (a square) -> (height, width)."""
-    if text is None or str(text).lower() in ("", "none"):
-        return None
-    try:
-        sides = [int(side) for side in str(text).lower().split("x")]
-    except ValueError:
-        sides = []
-    if len(sides) not in (1, 2) or min(sides) < 1:
-        raise UserError(f"{flag} {text!r}: give HxW such as 512x1024, or one number for a square")
-    return sides[0], sides[-1]
-
-
 def _color(strength: float, p: float) -> A.BasicTransform:
     around_one = (1 - strength, 1 + strength)
     return A.ColorJitter(

@@ -8,7 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from hfseg.data.units import IMAGES, Units
 from hfseg.labels import LabelSet
+from hfseg.metrics.intervals import interval_text
 from hfseg.metrics.split_scores import SplitScores
 
 RESULTS = "results.json"
@@ -30,18 +32,17 @@ _PER_CLASS = {
 }
 
 
-def results_of(scores: SplitScores, about: dict[str, Any]) -> dict[str, Any]:
+def results_of(scores: SplitScores, about: dict[str, Any], units: Units = IMAGES) -> dict[str, Any]:
     """`about` (model, data, protocol ...) and every score, as it goes into results.json.
 
     What is not defined, such as the IoU of an absent class, is None.
     """
     values = scores.compute()
-    low, high = scores.interval()
     return {
         **about,
         "num_images": len(scores),
         **{key: _number(values[key]) for key in _SUMMARY},
-        "mean_iou_interval_95": [_number(low), _number(high)],
+        **scores.interval(units).as_results(),
         "absent_classes": scores.absent,
         "per_class": {
             name: {key: _number(values[f"per_category_{key}"][index]) for key in _PER_CLASS}
@@ -68,7 +69,6 @@ def write_results(folder: Path, results: dict[str, Any], scores: SplitScores) ->
 
 def markdown(results: dict[str, Any]) -> str:
     """The results as a page with two tables."""
-    low, high = results["mean_iou_interval_95"]
     lines = [
         f"# {results['model']} on {results['dataset']}, {results['split']}",
         "",
@@ -80,8 +80,7 @@ def markdown(results: dict[str, Any]) -> str:
     lines += [f"| {name} | {_cell(results[key])} |" for key, name in _SUMMARY.items()]
     lines += [
         "",
-        f"95 % interval of the mean IoU: {_cell(low)} to {_cell(high)} (bootstrap over the "
-        "images, 1000 draws).",
+        f"{interval_line(results)}.",
         "",
         f"| class | {' | '.join(_PER_CLASS.values())} |",
         "|---|" + "---:|" * len(_PER_CLASS),
@@ -96,6 +95,11 @@ def markdown(results: dict[str, Any]) -> str:
             f"{', '.join(results['absent_classes'])}.",
         ]
     return "\n".join(lines) + "\n"
+
+
+def interval_line(results: dict[str, Any]) -> str:
+    """`95 % interval of the mean IoU: 0.7123 to 0.7401 (80 images taken as ...)`, or why not."""
+    return f"95 % interval of the mean IoU: {interval_text(results, 'mean_iou')}"
 
 
 def write_figures(

@@ -25,6 +25,7 @@ def score_split(
     label_size: Size | None = None,
     process: tuple[int, int] = (0, 1),
     done: Callable[[], Any] = lambda: None,
+    boundaries: bool = True,
 ) -> SplitScores:
     """Predict every image as `Segmenter` does, and score at the label's own size.
 
@@ -35,12 +36,13 @@ def score_split(
         label_size: score at this (height, width) instead.
         process: (rank, number of processes); each takes its share of the images.
         done: called after each image.
+        boundaries: also measure the boundary metrics.
 
     Returns:
         The counts of this process's share; merge them with the others'.
     """
     samples = EvaluationSamples(data, label_size)
-    scores = SplitScores(labels)
+    scores = SplitScores(labels, boundaries)
     device = segmenter.model.device
     for index, sample in read_ahead(
         range(process[0], len(samples), process[1]), samples.__getitem__

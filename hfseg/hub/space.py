@@ -1,8 +1,9 @@
 """The demo on the Hub: a Gradio Space that shows a model of the Hub."""
 
-import tomllib
+from importlib.metadata import requires
 from pathlib import Path
 
+import hfseg
 from hfseg.errors import UserError
 from hfseg.hub.commit import commit_files, prepare_repository
 
@@ -30,12 +31,9 @@ Segments your own images with [{model}](https://huggingface.co/{model}). The cod
 
 _APP = '''"""Starts the demo of hfseg with the model of this Space."""
 
-import runpy
-import sys
+from demo.app import main
 
-sys.path.insert(0, "demo")
-sys.argv = ["demo/app.py", "--models", "{model}", "--host", "0.0.0.0"]
-runpy.run_path("demo/app.py", run_name="__main__")
+main(["--models", "{model}", "--host", "0.0.0.0"])
 '''
 
 _SOURCES = (".py", ".md", ".yaml", ".css", ".js", ".html", ".png", ".jpg")
@@ -45,7 +43,6 @@ _REMOTE = ("demo/*", "hfseg/*", "app.py", "requirements.txt")
 def push_space(
     repo_id: str,
     model: str,
-    checkout: str | Path,
     *,
     private: bool | None = None,
     token: str | None = None,
@@ -54,10 +51,9 @@ def push_space(
 
     Args:
         model: Hub id of the model it shows.
-        checkout: the repository of hfseg, with `demo/` and `pyproject.toml`.
 
     Raises:
-        UserError: no such model or checkout, or a repository that can't be made or written to.
+        UserError: no such model, or a repository that can't be created or written to.
     """
     _check_model(model, token)
     repo_id = prepare_repository(
@@ -65,7 +61,7 @@ def push_space(
     )
     return commit_files(
         repo_id,
-        space_files(repo_id, model, Path(checkout)),
+        space_files(repo_id, model),
         message="The demo of hfseg",
         repo_type="space",
         delete=_REMOTE,
@@ -73,29 +69,50 @@ def push_space(
     )
 
 
-def space_files(repo_id: str, model: str, checkout: Path) -> dict[str, Path | bytes]:
+def demo_folder() -> Path:
+    """The page's files: inside the installed package, or beside it in a clone."""
+    package = Path(hfseg.__file__).parent
+    for folder in (package / "demo", package.parent / "demo"):
+        if (folder / "app.py").is_file():
+            return folder
+    raise UserError(f"the demo's files are missing from {package}: reinstall hfseg")
+
+
+def space_files(repo_id: str, model: str) -> dict[str, Path | bytes]:
     """path in the repository -> content. hfseg itself goes with it, so nothing can drift apart."""
     from importlib.metadata import PackageNotFoundError, version
 
-    if not (checkout / "demo" / "app.py").is_file():
-        raise UserError(f"{checkout} has no demo/app.py: run this from a checkout of hfseg")
     try:
         gradio = version("gradio")
     except PackageNotFoundError:
         raise UserError("gradio is not installed: pip install 'hfseg[demo]'") from None
-    project = tomllib.loads((checkout / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    requirements = [*project["dependencies"], *project["optional-dependencies"]["demo"]]
     title = repo_id.split("/")[-1].replace("-", " ")
-    files: dict[str, Path | bytes] = {
-        path.relative_to(checkout).as_posix(): path
-        for folder in ("demo", "hfseg")
-        for path in sorted((checkout / folder).rglob("*"))
-        if path.is_file() and path.suffix in _SOURCES and "__pycache__" not in path.parts
-    }
+    files: dict[str, Path | bytes] = {}
+    package = Path(hfseg.__file__).parent
+    for name, folder in (("hfseg", package), ("demo", demo_folder())):
+        for path in sorted(folder.rglob("*")):
+            inside = path.relative_to(folder)
+            if "__pycache__" in inside.parts or (name == "hfseg" and inside.parts[0] == "demo"):
+                continue
+            if path.is_file() and path.suffix in _SOURCES:
+                files[f"{name}/{inside.as_posix()}"] = path
     files["README.md"] = _README.format(title=title, gradio=gradio, model=model).encode()
     files["app.py"] = _APP.format(model=model).encode()
-    files["requirements.txt"] = ("\n".join(requirements) + "\n").encode()
+    files["requirements.txt"] = ("\n".join(_requirements()) + "\n").encode()
     return files
+
+
+def _requirements() -> list[str]:
+    """What hfseg and its demo need, from the metadata of the installed package."""
+    from packaging.requirements import Requirement
+
+    found = []
+    for text in requires("hfseg") or []:
+        requirement = Requirement(text)
+        marker, requirement.marker = requirement.marker, None
+        if marker is None or marker.evaluate({"extra": "demo"}):
+            found.append(str(requirement))
+    return found
 
 
 def _check_model(model: str, token: str | None) -> None:
@@ -106,7 +123,7 @@ def _check_model(model: str, token: str | None) -> None:
     if Path(model).is_dir():
         raise UserError(
             f"--model {model} is a folder, which a Space can't see: push it first with "
-            "scripts/push_model.py, and give its id"
+            "hfseg push model, and give its id"
         )
     try:
         model_info(model, token=token)

@@ -1,5 +1,6 @@
 """What is asked of `Segmenter`, and what it answers."""
 
+import io
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,6 +44,12 @@ class Segmentation:
         from hfseg.visualization.overlay import overlay
 
         return overlay(self.image, self.mask, self.labels, opacity=opacity, legend=legend)
+
+    def _repr_png_(self) -> bytes:
+        """The overlay, in a notebook."""
+        buffer = io.BytesIO()
+        self.overlay().save(buffer, "PNG")
+        return buffer.getvalue()
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from hfseg.inference.result import Answer, Options, Segmentation
 from hfseg.inference.sliding_window import Size, sliding_window
 from hfseg.inference.views import Views
 from hfseg.labels import LabelSet
+from hfseg.models.convolutions import is_convolutional
 from hfseg.models.logits import resize_logits
 from hfseg.models.small_images import accept_small_images
 
@@ -95,7 +96,7 @@ class Segmenter:
         if device is None:
             device = "cuda" if torch.cuda.is_available() else "cpu"
         model = model.to(device) if dtype is None else model.to(device, dtype)
-        if model.device.type == "cpu" and _is_convolutional(model):
+        if model.device.type == "cpu" and is_convolutional(model):
             model = model.to(memory_format=torch.channels_last)
         if compile:
             # with sizes left open MobileNetV2, which pads by them, was not done in ten minutes
@@ -252,12 +253,6 @@ class Segmenter:
         ):
             answer.put(rows, columns, scores, self._network)
         return answer.finished(self.labels, image)
-
-
-def _is_convolutional(model: torch.nn.Module) -> bool:
-    """Whether no layer takes features as rows: such a mixture (UperNet-ConvNeXt) gets slower."""
-    others = (torch.nn.Linear, torch.nn.LayerNorm)
-    return not any(isinstance(module, others) for module in model.modules())
 
 
 def _source(image: Any) -> str | None:

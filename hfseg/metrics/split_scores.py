@@ -5,9 +5,9 @@ from typing import Any
 import numpy as np
 import torch
 
+from hfseg.data.units import IMAGES, Units
 from hfseg.errors import UserError
 from hfseg.labels import LabelSet
-from hfseg.metrics.bootstrap import image_counts, mean_iou_interval, mean_iou_of
 from hfseg.metrics.boundary import (
     boundary_f_counts,
     boundary_f_score,
@@ -15,6 +15,7 @@ from hfseg.metrics.boundary import (
     boundary_iou_counts,
 )
 from hfseg.metrics.confusion import confusion_matrix
+from hfseg.metrics.intervals import Interval, image_counts, mean_iou_interval, mean_iou_of
 from hfseg.metrics.region import region_scores
 
 
@@ -95,9 +96,9 @@ class SplitScores:
             for index in sorted(self.per_image)
         }
 
-    def interval(self, level: float = 0.95, seed: int = 0) -> tuple[float, float]:
+    def interval(self, units: Units = IMAGES) -> Interval:
         """`mean_iou_interval` of the images that were added."""
-        return mean_iou_interval(self.per_image, level, seed)
+        return mean_iou_interval(self.per_image, self.labels.names, units)
 
     @property
     def absent(self) -> list[str]:

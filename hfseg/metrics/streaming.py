@@ -4,8 +4,9 @@ from typing import Any
 
 import numpy as np
 
+from hfseg.data.units import IMAGES, Units
 from hfseg.labels import LabelSet
-from hfseg.metrics.bootstrap import image_counts, mean_iou_interval
+from hfseg.metrics.intervals import Interval, image_counts, mean_iou_interval
 from hfseg.metrics.mean_iou.mean_iou import scores
 
 
@@ -60,9 +61,9 @@ class StreamingScores:
             }
         return summary
 
-    def interval(self) -> tuple[float, float]:
-        """95 % `mean_iou_interval` over the images of the last evaluation."""
-        return mean_iou_interval(self.image_counts)
+    def interval(self, units: Units = IMAGES) -> Interval:
+        """`mean_iou_interval` of the images of the last evaluation."""
+        return mean_iou_interval(self.image_counts, self.labels.names, units)
 
     @property
     def absent(self) -> list[str]:

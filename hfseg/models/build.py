@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from hfseg.errors import UserError
 from hfseg.labels import LabelSet
+from hfseg.models.adopt import write_labels
 from hfseg.models.catalog import (
     IMAGENET_MEAN,
     IMAGENET_STD,
@@ -173,12 +174,7 @@ def _set_options(config: "PreTrainedConfig", options: dict[str, Any], labels: La
                 f"close ones are {difflib.get_close_matches(option, known, n=3) or 'none'}"
             )
         setattr(part, option, value)
-    config.id2label = labels.id2label
-    config.label2id = labels.label2id
-    config.palette = [list(color) for color in labels.palette]
-    config.loss_ignore_index = labels.ignore_index
-    if "semantic_loss_ignore_index" in config.to_dict():
-        config.semantic_loss_ignore_index = labels.ignore_index
+    write_labels(config, labels)
 
 
 def _build(config: "PreTrainedConfig", name: str) -> "PreTrainedModel":

@@ -7,6 +7,10 @@ import numpy as np
 
 from hfseg.errors import UserError
 
+POINTS_PER_SIDE, POINTS_PER_BATCH = 32, 64
+PRED_IOU_THRESH, STABILITY_SCORE_THRESH = 0.88, 0.95
+"""SAM's own defaults for segmenting everything (Kirillov et al. 2023, its mask generator)."""
+
 Point = tuple[float, float]
 Box = tuple[float, float, float, float]
 

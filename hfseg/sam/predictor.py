@@ -14,7 +14,15 @@ from PIL import Image
 from hfseg.errors import UserError
 from hfseg.inference.segmenter import DTYPES
 from hfseg.sam.load_sam import load_sam
-from hfseg.sam.masks import Point, Prompt, SamMasks
+from hfseg.sam.masks import (
+    POINTS_PER_BATCH,
+    POINTS_PER_SIDE,
+    PRED_IOU_THRESH,
+    STABILITY_SCORE_THRESH,
+    Point,
+    Prompt,
+    SamMasks,
+)
 
 # Upper bound on the logits held at full size at once; 64 points of a 12-megapixel photo would
 # be 9 GB.
@@ -90,10 +98,10 @@ class SamPredictor:
         self,
         image: Image.Image,
         *,
-        points_per_side: int = 32,
-        points_per_batch: int = 64,
-        pred_iou_thresh: float = 0.88,
-        stability_score_thresh: float = 0.95,
+        points_per_side: int = POINTS_PER_SIDE,
+        points_per_batch: int = POINTS_PER_BATCH,
+        pred_iou_thresh: float = PRED_IOU_THRESH,
+        stability_score_thresh: float = STABILITY_SCORE_THRESH,
         box_nms_thresh: float = 0.7,
     ) -> SamMasks:
         """Masks of whatever there is, asked for by a grid of single points.

@@ -1,9 +1,13 @@
-"""Device and precision of a training run: one rule for every machine."""
+"""Device, precision and memory format of a training run: one rule for every machine."""
 
 import os
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from hfseg.errors import UserError
+
+if TYPE_CHECKING:
+    import torch
 
 CHOICES = ("auto", "no", "bf16", "fp16")
 
@@ -39,9 +43,10 @@ def detect_hardware(use_cpu: bool = False) -> Hardware:
     from accelerate.utils import parse_flag_from_env
     from transformers.utils import is_torch_bf16_gpu_available
 
-    accelerator = torch.accelerator.current_accelerator(check_available=True)
-    if accelerator is None or use_cpu or parse_flag_from_env("ACCELERATE_USE_CPU"):
+    available = torch.accelerator.is_available()
+    if not available or use_cpu or parse_flag_from_env("ACCELERATE_USE_CPU"):
         return Hardware("cpu", bf16=_cpu_has_bf16(), emulates_bf16=True)
+    accelerator = torch.accelerator.current_accelerator()
     if accelerator.type == "cuda":
         return Hardware("cuda", bf16=_cuda_has_bf16())
     if accelerator.type == "mps":  # emulated from macOS 14 on
@@ -101,6 +106,24 @@ def choose_precision(
     return Precision(
         use_cpu=hardware.device == "cpu", bf16=precision == "bf16", fp16=precision == "fp16"
     )
+
+
+def memory_format(model: "torch.nn.Module", precision: Precision) -> "torch.memory_format":
+    """Channels last where training was measured to be faster with it, else contiguous.
+
+    One training step (batches of 4, 160 x 224, one core with AVX512-BF16), contiguous against
+    channels last, took 1.10 to 1.41 times as long in float32 with five networks of depthwise
+    convolutions, and 0.82 to 1.10 times with eight others. In bfloat16 it took 0.84 to 1.13 times
+    as long, whatever the network. GPUs were not measured.
+    """
+    import torch
+
+    from hfseg.models.convolutions import is_depthwise
+
+    half = precision.bf16 or precision.fp16
+    if precision.use_cpu and not half and is_depthwise(model):
+        return torch.channels_last
+    return torch.contiguous_format
 
 
 def launcher_precision() -> str | None:

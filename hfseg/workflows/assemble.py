@@ -3,13 +3,15 @@
 import sys
 from typing import TYPE_CHECKING, Any
 
+from hfseg.config.resolve import Arguments
 from hfseg.data import load_dataset
-from hfseg.data.transforms import TrainingTransform, parse_size
+from hfseg.data.transforms import TrainingTransform
 from hfseg.errors import UserError
 from hfseg.labels import LabelSet
 from hfseg.models import load_model
+from hfseg.models.adopt import adopt_model
 from hfseg.models.freezing import freeze_batch_norm, freeze_encoder
-from hfseg.training.parse import Arguments
+from hfseg.training.precision import Precision, memory_format
 
 if TYPE_CHECKING:
     import datasets
@@ -21,15 +23,23 @@ if TYPE_CHECKING:
 _SIZES_LOOKED_AT = 64
 
 
-def load_data(arguments: Arguments) -> "tuple[datasets.DatasetDict, LabelSet]":
+def load_data(
+    arguments: Arguments, given: "tuple[datasets.DatasetDict, LabelSet] | None" = None
+) -> "tuple[datasets.DatasetDict, LabelSet]":
+    """The splits of the run and their labels, read here unless they are given.
+
+    Raises:
+        UserError: no data, a sample that can't be used, or a split that is missing.
+    """
     wanted = arguments.data
-    if wanted.dataset_name is None:
+    if given is not None:
+        data, labels = given
+    elif wanted.dataset_name is None:
         raise UserError("no data: give --dataset_name, such as folder with --dataset_path")
-    data, labels = load_dataset(
-        wanted.dataset_name,
-        wanted.dataset_path,
-        **wanted.dataset_options(),
-    )
+    else:
+        data, labels = load_dataset(
+            wanted.dataset_name, wanted.dataset_path, **wanted.dataset_options()
+        )
     for split, remedy in (("train", "train/"), ("validation", "validation/ or val/")):
         if split not in data or not (wanted.streaming or len(data[split])):
             raise UserError(
@@ -39,8 +49,6 @@ def load_data(arguments: Arguments) -> "tuple[datasets.DatasetDict, LabelSet]":
     for split in data:
         limit = wanted.max_train_samples if split == "train" else wanted.max_eval_samples
         if limit is not None:
-            if limit < 1:
-                raise UserError("--max_train_samples and --max_eval_samples must be at least 1")
             data[split] = _first(data[split], limit)
     return data, labels
 
@@ -52,47 +60,36 @@ def _first(rows: Any, count: int) -> Any:
 
 
 def make_model(
-    arguments: Arguments, labels: LabelSet
+    arguments: Arguments, labels: LabelSet, given: "tuple[PreTrainedModel, Any] | None" = None
 ) -> "tuple[PreTrainedModel, SegformerImageProcessor]":
+    """The model and its image processor, loaded here unless they are given."""
     wanted = arguments.model
-    model, processor = load_model(
-        str(wanted.model_name_or_path),
-        labels,
-        pretrained=not wanted.from_scratch,
-        encoder_weights=wanted.encoder_weights,
-        trust_remote_code=wanted.trust_remote_code,
-        **model_options(wanted.model_config),
-    )
+    if given is not None:
+        model, processor = adopt_model(given[0], labels), given[1]
+    else:
+        model, processor = load_model(
+            str(wanted.model_name_or_path),
+            labels,
+            pretrained=not wanted.from_scratch,
+            encoder_weights=wanted.encoder_weights,
+            trust_remote_code=wanted.trust_remote_code,
+            **wanted.config_options,
+        )
     if wanted.freeze_encoder:
         freeze_encoder(model)
     if wanted.freeze_batch_norm:
         freeze_batch_norm(model)
-    size = parse_size("--image_size", arguments.data.image_size)
+    size = arguments.data.image_size
     changes: dict[str, Any] = {}
     if size is not None:
         changes |= {"do_resize": True, "size": {"height": size[0], "width": size[1]}}
-    if arguments.data.normalize not in ("auto", "none"):
-        raise UserError(f"--normalize {arguments.data.normalize!r}: choose auto or none")
     if arguments.data.normalize == "none":
         changes["do_normalize"] = False
     if changes:
         processor = type(processor)(**{**processor.to_dict(), **changes})
-    return model, processor
-
-
-def model_options(pairs: list[str] | dict[str, Any]) -> dict[str, Any]:
-    """`["output_stride=16"]` -> {"output_stride": 16}; values are YAML scalars."""
-    import yaml
-
-    if isinstance(pairs, dict):
-        return pairs
-    options = {}
-    for pair in pairs:
-        key, equals, value = pair.partition("=")
-        if not equals:
-            raise UserError(f"--model_config {pair!r}: expected KEY=VALUE")
-        options[key] = yaml.safe_load(value)
-    return options
+    training = arguments.training
+    precision = Precision(training.use_cpu, training.bf16, training.fp16)
+    return model.to(memory_format=memory_format(model, precision)), processor
 
 
 def make_loss(
@@ -102,10 +99,10 @@ def make_loss(
     from hfseg.training.losses import SegmentationLoss
 
     return SegmentationLoss(
-        arguments.run.loss,
+        arguments.training.loss,
         ignore_index=labels.ignore_index,
         label_smoothing=arguments.training.label_smoothing_factor,
-        class_weights=class_weights(arguments.run.class_weights, train, labels),
+        class_weights=class_weights(arguments.training.class_weights, train, labels),
     )
 
 
@@ -129,15 +126,14 @@ def make_trainer(
     from hfseg.training.progress import ConcisePrinter, ConciseProgress
     from hfseg.training.trainer import SegmentationTrainer
 
-    training, run = arguments.training, arguments.run
-    crop_size = parse_size("--crop_size", arguments.data.crop_size)
+    training, crop_size = arguments.training, arguments.data.crop_size
     seed = training.data_seed if training.data_seed is not None else training.seed
     transform = TrainingTransform(arguments.data.augmentation, crop_size, seed)
     samples = _training_samples(arguments, data["train"], transform, processor)
-    check_metric(training, labels, run.early_stopping_patience)
+    check_metric(training, labels, training.early_stopping_patience)
     if hasattr(samples, "__len__"):
         fit_training_to_model(training, model, len(samples))
-    if run.sync_batch_norm:
+    if training.sync_batch_norm:
         model = torch.nn.SyncBatchNorm.convert_sync_batchnorm(model)
     trainer = SegmentationTrainer(
         model=model,
@@ -147,11 +143,11 @@ def make_trainer(
         image_processor=processor,
         scores=StreamingScores(labels),
         loss=loss,
-        backbone_lr_multiplier=run.backbone_lr_multiplier,
-        head_lr_multiplier=run.head_lr_multiplier,
+        backbone_lr_multiplier=training.backbone_lr_multiplier,
+        head_lr_multiplier=training.head_lr_multiplier,
     )
-    if run.early_stopping_patience:
-        trainer.add_callback(EarlyStoppingCallback(run.early_stopping_patience))
+    if training.early_stopping_patience:
+        trainer.add_callback(EarlyStoppingCallback(training.early_stopping_patience))
     trainer.remove_callback(ProgressCallback)
     trainer.remove_callback(PrinterCallback)
     quiet = training.disable_tqdm or not sys.stderr.isatty()
@@ -175,8 +171,6 @@ def _training_samples(
 
     training, wanted = arguments.training, arguments.data
     resize = processor if processor.do_resize else None
-    if wanted.cache_resized and (resize is None or wanted.streaming):
-        raise UserError("--cache_resized needs --image_size, and can't go with --streaming")
     if not wanted.streaming:
         if wanted.crop_size is None and resize is None and training.train_batch_size > 1:
             _check_one_size(rows)
@@ -196,10 +190,8 @@ def _training_samples(
 def evaluation_samples(arguments: Arguments, split: "datasets.Dataset") -> Any:
     from hfseg.data.samples import EvaluationSamples
 
-    size = parse_size("--image_size", arguments.data.image_size)
-    if arguments.data.eval_at_image_size and size is None:
-        raise UserError("--eval_at_image_size needs --image_size")
-    return EvaluationSamples(split, size if arguments.data.eval_at_image_size else None)
+    wanted = arguments.data
+    return EvaluationSamples(split, wanted.image_size if wanted.eval_at_image_size else None)
 
 
 def _check_one_size(split: "datasets.Dataset") -> None:

@@ -2,36 +2,41 @@
 
 import json
 import statistics
-import subprocess
-import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from hfseg.config.data import DataArguments
+from hfseg.config.resolve import Arguments, resolve
+from hfseg.data.units import Units, units_of
 from hfseg.errors import UserError
+from hfseg.inference import Segmenter
+from hfseg.inference.result import Options
 from hfseg.labels import LabelSet
-from hfseg.training.parse import parse
+from hfseg.metrics.intervals import mean_iou_difference
+from hfseg.workflows.evaluate import load_split
 
 if TYPE_CHECKING:
     from hfseg.visualization.run_comparison import RunResult
 
-_TIMED = 8
+_TIMED, _ROUNDS = 8, 3
 
 
-def compare(
-    names: Sequence[str], flags: list[str], output: Path, finetune_script: Path, images: int = 3
-) -> str:
-    """Write `comparison.md` and `comparison.png`; returns the table.
+def compare(names: Sequence[str], options: Mapping[str, Any], output: Path, images: int = 3) -> str:
+    """Write `comparison.md` and `comparison.png`; returns the text of the first.
+
+    Beside the scores of the runs it has the difference of each run's mean IoU to the first
+    run's, paired over the validation images, which all are segmented anew for that.
 
     Args:
         names: recipes, which are run into `output/NAME` (a finished run there is kept, a cut-off
             one is resumed), and folders of finished runs.
-        flags: of `scripts/finetune.py`, the same for every recipe.
+        options: as for `hfseg.finetune`, the same for every recipe.
         output: where runs, table and figure go.
-        finetune_script: the script that runs a recipe.
         images: how many images are shown.
 
     Raises:
@@ -39,42 +44,55 @@ def compare(
     """
     from hfseg.visualization.run_comparison import comparison_table, plot_comparison
 
-    folders = [_finished(name, flags, output, finetune_script) for name in names]
+    if len(names) < 2:
+        raise UserError("give at least two recipes or folders of runs; see --help")
+    planned = [_plan(name, options, output) for name in names]  # mistakes, before the first run
+    folders = [_finished(*plan) for plan in planned]
     labels = _common_labels(folders)
-    samples = _samples(folders[0], flags)
-    results, predictions = [], []
-    for folder in folders:
-        result, masks = _measure(folder, samples, images)
-        results.append(result)
-        predictions.append(masks)
+    data = resolve({"config": str(folders[0] / "recipe.yaml"), **options}).data
+    samples, _ = load_split("validation", replace(data, streaming=False))
+    segmenters = [Segmenter.from_pretrained(folder) for folder in folders]
+    shown = _spread(len(samples), images)
+    predictions = [[each(samples[i]["image"]).mask for i in shown] for each in segmenters]
+    times = _prediction_times(
+        segmenters, [samples[i]["image"] for i in _spread(len(samples), _TIMED)]
+    )
+    results = [_result(*each) for each in zip(folders, segmenters, times, strict=True)]
     pictures = [
         {
             "image": samples[index]["image"],
             "truth": np.asarray(samples[index]["label"]),
             "predictions": [masks[number] for masks in predictions],
         }
-        for number, index in enumerate(_spread(len(samples), images))
+        for number, index in enumerate(shown)
     ]
-    table = comparison_table(results, labels)
+    counts = [_image_counts(segmenter, samples, labels, data) for segmenter in segmenters]
+    units = units_of(samples, data.dataset_name, data.split_by)
+    differences = _differences([folder.name for folder in folders], counts, labels, units)
+    table = f"{comparison_table(results, labels)}\n{differences}"
     (output / "comparison.md").write_text(table, encoding="utf-8")
     plot_comparison(results, labels, pictures, output / "comparison.png")
     return table
 
 
-def _finished(name: str, flags: list[str], output: Path, script: Path) -> Path:
-    """The folder of a finished run, which is made first if `name` is a recipe."""
+def _plan(name: str, options: Mapping[str, Any], output: Path) -> tuple[Path, Arguments | None]:
+    """The folder of a run, and the arguments of the run that is still to be made."""
     if (Path(name) / "eval_results.json").is_file():
-        return Path(name)
+        return Path(name), None
     if Path(name).is_dir():
         raise UserError(f"{name}: no eval_results.json in it; is the run finished?")
-    parse(["--config", name, *flags])  # a mistake is told before the first run
     folder = output / Path(name).stem
-    if not (folder / "eval_results.json").is_file():
-        print(f"==== {name}", flush=True)
-        words = ["--config", name, "--output_dir", str(folder), "--resume_from_checkpoint", "true"]
-        done = subprocess.run([sys.executable, str(script), *words, *flags])
-        if done.returncode != 0:
-            raise UserError(f"the run of {name} ended with exit code {done.returncode}, see above")
+    wanted = {"config": name, "resume_from_checkpoint": "true", **options}
+    return folder, resolve({**wanted, "output_dir": str(folder)})
+
+
+def _finished(folder: Path, arguments: Arguments | None) -> Path:
+    """Makes the run, if there is one to make."""
+    if arguments is not None and not (folder / "eval_results.json").is_file():
+        from hfseg.workflows.finetune import finetune
+
+        print(f"==== {arguments.name}", flush=True)
+        finetune(arguments)
     return folder
 
 
@@ -90,37 +108,69 @@ def _common_labels(folders: Sequence[Path]) -> LabelSet:
     return first
 
 
-def _samples(folder: Path, flags: list[str]) -> Any:
-    from hfseg.workflows.assemble import load_data
-
-    data, _ = load_data(parse(["--config", str(folder / "recipe.yaml"), *flags]))
-    return data["validation"]
-
-
 def _spread(length: int, count: int) -> list[int]:
     """`count` indices, evenly over all samples."""
     return sorted({round(index) for index in np.linspace(0, length - 1, min(count, length))})
 
 
-def _measure(folder: Path, samples: Any, images: int) -> "tuple[RunResult, list[np.ndarray]]":
-    from hfseg.inference import Segmenter
+def _prediction_times(segmenters: Sequence[Segmenter], images: Sequence[Any]) -> list[float]:
+    """Median milliseconds per image of each, measured in turn: a busy moment hits them all."""
+    seconds: list[list[float]] = [[] for _ in segmenters]
+    for round_ in range(_ROUNDS + 1):
+        for image in images:
+            for segmenter, times in zip(segmenters, seconds, strict=True):
+                started = time.perf_counter()
+                _ = segmenter(image).mask  # on the host: nothing is still being computed
+                if round_ > 0:  # the first one warms up
+                    times.append(time.perf_counter() - started)
+    return [1000 * statistics.median(times) for times in seconds]
+
+
+def _result(folder: Path, segmenter: Segmenter, milliseconds: float) -> "RunResult":
     from hfseg.visualization.run_comparison import RunResult
 
-    segmenter = Segmenter.from_pretrained(folder)
-    shown = [segmenter(samples[index]["image"]).mask for index in _spread(len(samples), images)]
-    seconds = []
-    for index in _spread(len(samples), _TIMED):
-        image = samples[index]["image"]
-        started = time.perf_counter()
-        _ = segmenter(image).mask  # on the host: nothing is still being computed
-        seconds.append(time.perf_counter() - started)
     training = json.loads((folder / "train_results.json").read_text(encoding="utf-8"))
-    result = RunResult(
+    return RunResult(
         name=folder.name,
         scores=json.loads((folder / "eval_results.json").read_text(encoding="utf-8")),
         million_parameters=sum(p.numel() for p in segmenter.model.parameters()) / 1e6,
         training_seconds=training["train_runtime"],
         peak_gib=training.get("train_peak_memory_gib"),
-        milliseconds=1000 * statistics.median(seconds),
+        milliseconds=milliseconds,
     )
-    return result, shown
+
+
+def _image_counts(
+    segmenter: Segmenter, samples: Any, labels: LabelSet, data: DataArguments
+) -> dict[int, np.ndarray]:
+    """Sample index -> region counts, for `mean_iou_difference`."""
+    from hfseg.evaluation.class_map import prediction_table
+    from hfseg.evaluation.scoring import score_split
+
+    table = prediction_table(segmenter.labels, labels)
+    size = data.image_size if data.eval_at_image_size else None
+    return score_split(
+        segmenter, samples, labels, table, Options(), label_size=size, boundaries=False
+    ).per_image
+
+
+def _differences(
+    names: Sequence[str], counts: Sequence[dict[int, np.ndarray]], labels: LabelSet, units: Units
+) -> str:
+    """A table of the differences to the first run, in percentage points."""
+    lines = [
+        f"| mean IoU, difference to {names[0]} | points | 95 % interval | p |",
+        "|---|---:|---:|---:|",
+    ]
+    notes = []
+    for name, counted in zip(names[1:], counts[1:], strict=True):
+        found = mean_iou_difference(counts[0], counted, labels.names, units)
+        interval, p_value = "none", ""
+        if found.bounds is not None:
+            interval = "{:+.1f} to {:+.1f}".format(*(100 * bound for bound in found.bounds))
+            p_value = f"{found.p_value:.3f}"
+        lines.append(f"| {name} | {100 * found.value:+.1f} | {interval} | {p_value} |")
+        notes.append(found.note)
+    note = "; ".join(dict.fromkeys(notes))
+    lines += ["", f"Paired over the same {len(counts[0])} images; {note}."]
+    return "\n".join(lines) + "\n"

@@ -8,10 +8,12 @@ import numpy as np
 import torch
 from PIL import Image
 
+from hfseg.config.data import DataArguments
+from hfseg.config.evaluation import SamArguments
 from hfseg.data.image_io import read_ahead
 from hfseg.data.samples import EvaluationSamples
 from hfseg.errors import UserError
-from hfseg.evaluation.label_map import prediction_table
+from hfseg.evaluation.class_map import prediction_table
 from hfseg.inference.result import Options
 from hfseg.inference.segmenter import Segmenter
 from hfseg.labels import LabelSet
@@ -20,8 +22,7 @@ from hfseg.sam.load_sam import is_untrained
 from hfseg.sam.measuring import Meter
 from hfseg.sam.predictor import SamPredictor
 from hfseg.sam.refinement import oracle, outlined, refine_by_votes
-from hfseg.sam.regions import MAX_PROMPTS, check_kind, mask_recall, regions
-from hfseg.training.arguments import DataArguments
+from hfseg.sam.regions import MAX_PROMPTS, mask_recall, regions
 from hfseg.visualization.sam_figures import (
     CLASS_AWARENESS,
     PLUMBING,
@@ -32,7 +33,6 @@ from hfseg.visualization.sam_figures import (
 from hfseg.workflows.evaluate import load_split, results_folder, set_image_size
 from hfseg.workflows.sam_results import (
     WAYS,
-    Comparing,
     Comparison,
     Seen,
     draw_image,
@@ -42,7 +42,7 @@ from hfseg.workflows.sam_results import (
 )
 
 
-def compare_sam(wanted: Comparing, data: DataArguments) -> dict[str, Any]:
+def compare_sam(wanted: SamArguments, data: DataArguments) -> dict[str, Any]:
     """Score the four ways, print and write.
 
     Returns:
@@ -51,11 +51,6 @@ def compare_sam(wanted: Comparing, data: DataArguments) -> dict[str, Any]:
     Raises:
         UserError: a wrong model, SAM, split, label map or option; nothing is written then.
     """
-    check_kind(wanted.prompts)
-    if wanted.num_figures < 0:
-        raise UserError("--num_figures must be at least 0")
-    if wanted.points_per_side < 1 or wanted.points_per_batch < 1:
-        raise UserError("--points_per_side and --points_per_batch must be at least 1")
     if data.eval_at_image_size:
         raise UserError(
             "--eval_at_image_size: SAM's outlines are compared at the label's own size; leave it "
@@ -70,7 +65,7 @@ def compare_sam(wanted: Comparing, data: DataArguments) -> dict[str, Any]:
         dtype=wanted.dtype,
     )
     set_image_size(segmenter, data)
-    table = prediction_table(segmenter.labels, labels, wanted.label_map)
+    table = prediction_table(segmenter.labels, labels, wanted.class_map)
     predictor = SamPredictor.from_pretrained(wanted.sam, dtype=wanted.dtype)
     untrained = is_untrained(predictor.model)
 

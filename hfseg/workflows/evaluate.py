@@ -1,18 +1,22 @@
 """The job of `scripts/evaluate_model.py`: model, data, options -> a folder of results."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from hfseg.config.data import DataArguments
+from hfseg.config.evaluation import EvaluationArguments
+from hfseg.config.values import ImageSize
 from hfseg.data import load_dataset
-from hfseg.data.transforms import Size, parse_size
+from hfseg.data.units import units_of
 from hfseg.errors import UserError
 from hfseg.evaluation.claimed_score import TOLERANCE, claimed_mean_iou
-from hfseg.evaluation.label_map import prediction_table
+from hfseg.evaluation.class_map import prediction_table
 from hfseg.evaluation.report import (
     RESULTS,
+    interval_line,
     results_of,
     terminal_table,
     worst_first,
@@ -23,30 +27,56 @@ from hfseg.evaluation.scoring import gathered, predict_sample, score_split
 from hfseg.inference.result import Options
 from hfseg.inference.segmenter import Segmenter
 from hfseg.labels import LabelSet
-from hfseg.training.arguments import DataArguments
+from hfseg.workflows.run import picture, score_table
 
 _PICTURES = 6
 
 
-@dataclass
-class Evaluating:
-    """What an evaluation is told beside its data."""
+@dataclass(eq=False)
+class EvaluationResult(Mapping[str, Any]):
+    """The scores of an evaluation, by the keys of results.json.
 
-    model_name_or_path: str
-    split: str = "validation"
-    sliding_window: int | None = None
-    stride: int | None = None
-    tta: str | None = None
-    dtype: str = "fp32"
-    label_map: str | None = None
-    check_card: bool = False
-    trust_remote_code: bool = False
-    output_dir: str | None = None
-    overwrite_output_dir: bool = False
+    Attributes:
+        results: what results.json holds.
+        labels: names and colors of the classes.
+        output_dir: the folder with tables and figures.
+    """
+
+    results: dict[str, Any]
+    labels: LabelSet
+    output_dir: Path
+
+    def __getitem__(self, key: str) -> Any:
+        return self.results[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.results)
+
+    def __len__(self) -> int:
+        return len(self.results)
+
+    def __repr__(self) -> str:
+        return f"EvaluationResult(mean_iou={self['mean_iou'] or 0:.4f}, {str(self.output_dir)!r})"
+
+    def _repr_html_(self) -> str:
+        """The scores per class and the worst images, in a notebook."""
+        keys = (f"iou_{key}" for key in self.labels.metric_names)
+        ious = {key: row["iou"] for key, row in zip(keys, self["per_class"].values(), strict=True)}
+        table = score_table(self.labels, {str(self["split"]): {**self.results, **ious}})
+        return table + picture(self.output_dir / "worst.png")
 
 
-def evaluate_model(wanted: Evaluating, data: DataArguments) -> dict[str, Any]:
+def evaluate_model(
+    wanted: EvaluationArguments,
+    data: DataArguments,
+    dataset: "tuple[Any, LabelSet] | None" = None,
+    segmenter: Segmenter | None = None,
+) -> EvaluationResult:
     """Score, print and write; every process of a launch takes part, the first one writes.
+
+    Args:
+        dataset: splits and labels, in place of `data.dataset_name`.
+        segmenter: in place of `wanted.model_name_or_path`.
 
     Returns:
         What results.json holds.
@@ -65,8 +95,8 @@ def evaluate_model(wanted: Evaluating, data: DataArguments) -> dict[str, Any]:
     options = Options.make(wanted.sliding_window, wanted.stride, wanted.tta)
     folder = _output_dir(wanted, data)
     with state.main_process_first():
-        rows, labels = load_split(wanted.split, data)
-    segmenter = Segmenter.from_pretrained(
+        rows, labels = load_split(wanted.split, data, dataset)
+    segmenter = segmenter or Segmenter.from_pretrained(
         wanted.model_name_or_path,
         trust_remote_code=wanted.trust_remote_code,
         device=state.device,
@@ -76,7 +106,7 @@ def evaluate_model(wanted: Evaluating, data: DataArguments) -> dict[str, Any]:
     if wanted.check_card:
         claim = claimed_mean_iou(wanted.model_name_or_path, wanted.split)
     size = set_image_size(segmenter, data)
-    table = prediction_table(segmenter.labels, labels, wanted.label_map)
+    table = prediction_table(segmenter.labels, labels, wanted.class_map)
 
     share = range(state.process_index, len(rows), state.num_processes)
     with _progress(len(share), state.is_main_process) as bar:
@@ -92,23 +122,22 @@ def evaluate_model(wanted: Evaluating, data: DataArguments) -> dict[str, Any]:
                 done=bar.update,
             )
         )
-    results = results_of(scores, _about(wanted, data, segmenter, options))
+    units = units_of(rows, data.dataset_name, data.split_by)
+    results = results_of(scores, _about(wanted, data, segmenter, options), units)
     if state.is_main_process:
         write_results(folder, results, scores)
         worst = worst_first(scores.image_scores())[:_PICTURES]
         shown = _pictures(segmenter, rows, table, options, scores, worst)
         write_figures(folder, results, scores, shown)
         print(terminal_table(results, labels))
-        low, high = results["mean_iou_interval_95"]
-        if low is not None:
-            print(f"95 % interval of the mean IoU: {low:.4f} to {high:.4f}")
+        print(interval_line(results))
         print(f"mean_iou {results['mean_iou'] or 0:.4f}  {folder}", flush=True)
     if claim is not None:
         _compare(claim, results["mean_iou"], state.is_main_process)
-    return results
+    return EvaluationResult(results, labels, folder)
 
 
-def _output_dir(wanted: Evaluating, data: DataArguments) -> Path:
+def _output_dir(wanted: EvaluationArguments, data: DataArguments) -> Path:
     parts = (wanted.model_name_or_path, data.dataset_name, wanted.split)
     return results_folder("evaluate", parts, wanted.output_dir, wanted.overwrite_output_dir)
 
@@ -134,43 +163,46 @@ def results_folder(
     return folder
 
 
-def load_split(split: str, wanted: DataArguments) -> tuple[Any, LabelSet]:
+def load_split(
+    split: str, wanted: DataArguments, dataset: "tuple[Any, LabelSet] | None" = None
+) -> tuple[Any, LabelSet]:
     """The rows of a split, at most `--max_eval_samples`, and their labels.
 
     Raises:
         UserError: no data, no such split, or nothing in it.
     """
-    if wanted.dataset_name is None:
-        raise UserError("no data: give --dataset_name, such as folder with --dataset_path")
     if wanted.streaming:
         raise UserError("--streaming is for training; leave it out")
-    data, labels = load_dataset(
-        wanted.dataset_name, wanted.dataset_path, split=split, **wanted.dataset_options()
-    )
+    if dataset is not None:
+        data, labels = dataset
+        if split not in data:
+            raise UserError(f"the dataset has no split {split!r}; it has {', '.join(data)}")
+    elif wanted.dataset_name is None:
+        raise UserError("no data: give --dataset_name, such as folder with --dataset_path")
+    else:
+        data, labels = load_dataset(
+            wanted.dataset_name, wanted.dataset_path, split=split, **wanted.dataset_options()
+        )
     rows = data[split]
     if wanted.max_eval_samples is not None:
-        if wanted.max_eval_samples < 1:
-            raise UserError("--max_eval_samples must be at least 1")
         rows = rows.select(range(min(wanted.max_eval_samples, len(rows))))
     if not len(rows):
         raise UserError(f"the split {split} of {wanted.dataset_name} has no images")
     return rows, labels
 
 
-def set_image_size(segmenter: Segmenter, data: DataArguments) -> Size | None:
+def set_image_size(segmenter: Segmenter, data: DataArguments) -> ImageSize | None:
     """`--image_size`, given to the processor, or what the processor resizes to."""
     processor = segmenter.image_processor
-    size = parse_size("--image_size", data.image_size)
+    size = data.image_size
     if size is not None:
         processor.do_resize = True
         processor.size = {"height": size[0], "width": size[1]}
-    elif data.eval_at_image_size:
-        raise UserError("--eval_at_image_size needs --image_size")
     return size
 
 
 def _about(
-    wanted: Evaluating, data: DataArguments, segmenter: Segmenter, options: Options
+    wanted: EvaluationArguments, data: DataArguments, segmenter: Segmenter, options: Options
 ) -> dict[str, Any]:
     from hfseg.cards.redaction import redacted
 
@@ -187,7 +219,7 @@ def _about(
 
 
 def _protocol(
-    wanted: Evaluating, data: DataArguments, segmenter: Segmenter, options: Options
+    wanted: EvaluationArguments, data: DataArguments, segmenter: Segmenter, options: Options
 ) -> str:
     from hfseg.cards.card_facts import protocol
 
@@ -195,7 +227,7 @@ def _protocol(
     size = None
     if getattr(processor, "do_resize", False) and options.window is None:
         sides = dict(processor.size)
-        size = data.image_size or "x".join(str(value) for value in sides.values() if value)
+        size = str(data.image_size or "x".join(str(each) for each in sides.values() if each))
     said = protocol(size, data.eval_at_image_size)
     if options.window is not None:
         said += " Sliding window of {} x {}, stride {} x {}, blended.".format(
@@ -203,8 +235,8 @@ def _protocol(
         )
     if options.views is not None:
         said += f" Probabilities averaged over the views {wanted.tta}."
-    if wanted.label_map is not None:
-        said += f" Classes matched by {Path(wanted.label_map).name}."
+    if wanted.class_map is not None:
+        said += f" Classes matched by {Path(wanted.class_map).name}."
     return f"{said} Weights and activations in {wanted.dtype}."
 
 

@@ -7,37 +7,46 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hfseg.data.transforms import parse_size
+from hfseg.config.resolve import Arguments
+from hfseg.data.units import Units, units_of
 from hfseg.errors import UserError
-from hfseg.training.parse import Arguments
 from hfseg.workflows.assemble import (
     evaluation_samples,
     load_data,
     make_loss,
     make_model,
     make_trainer,
-    model_options,
 )
+from hfseg.workflows.run import Run, without_prefix
 
 if TYPE_CHECKING:
     import datasets
     from transformers import PreTrainedModel
 
     from hfseg.hub.training import Destination
+    from hfseg.labels import LabelSet
     from hfseg.training.trainer import SegmentationTrainer
     from hfseg.workflows.run_report import Evaluation
 
 logger = logging.getLogger("hfseg")
 
 
-def finetune(arguments: Arguments) -> dict[str, float]:
+def finetune(
+    arguments: Arguments,
+    dataset: "tuple[datasets.DatasetDict, LabelSet] | None" = None,
+    model: "tuple[PreTrainedModel, Any] | None" = None,
+) -> Run:
     """Train, evaluate, and leave in `output_dir` what the README lists.
 
     Everything that can be wrong with data, model or flags is found before anything in the output
     folder is touched.
 
+    Args:
+        dataset: data and labels, in place of `arguments.data.dataset_name`.
+        model: a model and its image processor, in place of `arguments.model`.
+
     Returns:
-        The validation scores, `eval_mean_iou` and the rest.
+        The finished run.
 
     Raises:
         UserError: wrong flags, data or weights, or an output folder that already holds a run.
@@ -49,19 +58,16 @@ def finetune(arguments: Arguments) -> dict[str, float]:
 
     training = arguments.training
     _set_up_logging(main_process=training.process_index == 0)
-    check_device(training, arguments.run.sync_batch_norm)
-    parse_size("--image_size", arguments.data.image_size)  # told before the data is read
-    parse_size("--crop_size", arguments.data.crop_size)
-    model_options(arguments.model.model_config)
+    check_device(training, arguments.training.sync_batch_norm)
     resume_from = _checkpoint_to_resume(arguments)
     _check_output_dir(arguments, resuming=resume_from is not None)
     hub = _hub_destination(arguments)
     with training.main_process_first(local=False, desc="reading the data"):
-        data, labels = load_data(arguments)
+        data, labels = load_data(arguments, dataset)
         loss = make_loss(arguments, data["train"], labels)
     set_seed(training.seed)
-    model, processor = make_model(arguments, labels)
-    trainer = make_trainer(arguments, model, processor, data, labels, loss)
+    network, processor = make_model(arguments, labels, model)
+    trainer = make_trainer(arguments, network, processor, data, labels, loss)
     if hub is not None and hub.strategy != "end":
         from hfseg.hub.training import PushCheckpoints
 
@@ -69,17 +75,21 @@ def finetune(arguments: Arguments) -> dict[str, float]:
     if trainer.is_world_process_zero():
         if hub is not None:
             hub.prepare()
-        _print_start(arguments, data, model)
+        _print_start(arguments, data, network)
         if resume_from is None:
             _clear(Path(training.output_dir))
 
     result = _train(trainer, resume_from)
     trainer.save_model()
-    evaluations = {"validation": _evaluate(trainer, "eval")}
+    units = {
+        split: units_of(data[split], arguments.data.dataset_name, arguments.data.split_by)
+        for split in ("validation", "test")
+        if split in data
+    }
+    evaluations = {"validation": _evaluate(trainer, "eval", units["validation"])}
     if "test" in data:
-        evaluations["test"] = _evaluate(
-            trainer, "test", evaluation_samples(arguments, data["test"])
-        )
+        samples = evaluation_samples(arguments, data["test"])
+        evaluations["test"] = _evaluate(trainer, "test", units["test"], samples)
 
     if trainer.is_world_process_zero():
         from hfseg.workflows.run_report import write_run
@@ -93,7 +103,12 @@ def finetune(arguments: Arguments) -> dict[str, float]:
                 print(f"pushed to {hub.push(training.output_dir)}")
         finally:
             print(f"eval_mean_iou {scores['eval_mean_iou']:.4f}  {training.output_dir}", flush=True)
-    return scores
+    return Run(
+        output_dir=Path(training.output_dir),
+        labels=labels,
+        scores=without_prefix(scores),
+        test_scores=without_prefix(evaluations["test"].scores) if "test" in evaluations else {},
+    )
 
 
 def _set_up_logging(main_process: bool) -> None:
@@ -138,7 +153,7 @@ def _check_output_dir(arguments: Arguments, resuming: bool) -> None:
     folder = Path(arguments.training.output_dir)
     if folder.exists() and not folder.is_dir():
         raise UserError(f"--output_dir {folder} is a file; give a folder")
-    if resuming or arguments.run.overwrite_output_dir:
+    if resuming or arguments.training.overwrite_output_dir:
         return
     if (folder / "model.safetensors").exists() or list_checkpoints(folder):
         raise UserError(
@@ -221,15 +236,15 @@ def _peak_memory_gib() -> float | None:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**30
 
 
-def _evaluate(trainer: "SegmentationTrainer", prefix: str, samples: Any = None) -> "Evaluation":
+def _evaluate(
+    trainer: "SegmentationTrainer", prefix: str, units: Units, samples: Any = None
+) -> "Evaluation":
     from hfseg.workflows.run_report import Evaluation
 
     scores = trainer.evaluate(samples, metric_key_prefix=prefix)
     if not math.isfinite(scores[f"{prefix}_loss"]):
         logger.warning("the loss is not finite: the run diverged; try a lower --learning_rate")
-    low, high = trainer.scores.interval()
-    if math.isfinite(low):
-        scores[f"{prefix}_mean_iou_interval_95"] = [low, high]
+    scores |= trainer.scores.interval(units).as_results(f"{prefix}_mean_iou")
     return Evaluation(
         scores=scores,
         confusion=trainer.scores.confusion,

@@ -20,6 +20,7 @@ from typing import Any
 
 from PIL import Image
 
+from hfseg.config.evaluation import PredictionArguments
 from hfseg.data.image_io import image_files, read_ahead, to_rgb
 from hfseg.errors import UserError
 from hfseg.inference.result import Options
@@ -27,6 +28,29 @@ from hfseg.inference.segmenter import Segmenter
 from hfseg.visualization.overlay import index_png, legend_image, overlay
 
 SETTINGS = "predictions.json"
+
+
+def predict(
+    options: PredictionArguments, inputs: Sequence[str], output_dir: str, overwrite: bool = False
+) -> int:
+    """`predict_files` with the model and the options that were asked for."""
+    settings = {
+        "model": options.model_name_or_path,
+        "sliding_window": options.sliding_window,
+        "stride": options.stride,
+        "tta": options.tta,
+        "dtype": options.dtype,
+    }
+
+    def load() -> Segmenter:
+        return Segmenter.from_pretrained(
+            options.model_name_or_path,
+            trust_remote_code=options.trust_remote_code,
+            dtype=options.dtype,
+        )
+
+    how = Options.make(options.sliding_window, options.stride, options.tta)
+    return predict_files(load, inputs, output_dir, settings, how, overwrite)
 
 
 def predict_files(

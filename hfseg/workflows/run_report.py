@@ -12,8 +12,9 @@ import yaml
 from hfseg.cards.card_facts import card_facts
 from hfseg.cards.model_card import write_model_card
 from hfseg.cards.redaction import redacted_values
+from hfseg.config.resolve import Arguments
 from hfseg.labels import LabelSet
-from hfseg.training.parse import Arguments
+from hfseg.metrics.intervals import interval_text
 
 if TYPE_CHECKING:
     import datasets
@@ -44,8 +45,8 @@ class Evaluation:
     """One split, scored.
 
     Attributes:
-        scores: with the prefix `eval_` or `test_`; `..._mean_iou_interval_95` is [low, high], from
-            a bootstrap over the images.
+        scores: with the prefix `eval_` or `test_`; `..._mean_iou_interval_95` is [low, high]
+            or None, and `..._mean_iou_interval_note` says what was taken as independent.
         confusion: (K, K) int64, rows truth.
         per_image: sample index -> mIoU.
         absent: classes in neither labels nor predictions.
@@ -84,6 +85,9 @@ def write_run(
     )
     write_model_card(folder, facts)
     print(class_table(labels, evaluations))
+    for split, evaluation in evaluations.items():
+        key = f"{'eval' if split == 'validation' else split}_mean_iou"
+        print(f"95 % interval of the mean IoU, {split}: {interval_text(evaluation.scores, key)}")
 
 
 def public_recipe(arguments: Arguments) -> dict[str, Any]:

@@ -11,11 +11,12 @@ import numpy as np
 import torch
 from PIL import Image
 
+from hfseg.config.data import DataArguments
+from hfseg.config.evaluation import SamArguments
 from hfseg.evaluation.report import RESULTS
 from hfseg.labels import LabelSet
 from hfseg.metrics.split_scores import SplitScores
 from hfseg.sam.masks import SamMasks
-from hfseg.training.arguments import DataArguments
 from hfseg.visualization.sam_figures import (
     CLASS_AWARENESS,
     PLUMBING,
@@ -65,32 +66,6 @@ WAYS = (
 
 
 @dataclass
-class Comparing:
-    """What a comparison is told beside its data."""
-
-    model_name_or_path: str
-    sam: str
-    split: str = "validation"
-    prompts: str = "boxes"
-    points_per_side: int = 32
-    points_per_batch: int = 64
-    pred_iou_thresh: float = 0.88
-    stability_score_thresh: float = 0.95
-    num_figures: int = 6
-    dtype: str = "fp32"
-    label_map: str | None = None
-    trust_remote_code: bool = False
-    output_dir: str | None = None
-    overwrite_output_dir: bool = False
-
-    @property
-    def everything(self) -> dict[str, Any]:
-        """What `SamPredictor.segment_everything` is told."""
-        names = ("points_per_side", "points_per_batch", "pred_iou_thresh", "stability_score_thresh")
-        return {name: getattr(self, name) for name in names}
-
-
-@dataclass
 class Comparison:
     """What was measured.
 
@@ -124,7 +99,7 @@ class Seen:
 
 
 def results_of(
-    wanted: Comparing,
+    wanted: SamArguments,
     data: DataArguments,
     found: Comparison,
     untrained: bool,

@@ -4,13 +4,15 @@ import logging
 import math
 import shlex
 import warnings
+from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hfseg.config.data import DataArguments
+from hfseg.config.recipe import RECIPES, SEARCH, read_recipe, recipe_names
+from hfseg.config.resolve import Arguments, base_recipe, resolve
 from hfseg.errors import UserError
-from hfseg.training.arguments import DataArguments
-from hfseg.training.parse import DEFAULT_RECIPE, SEARCH, Arguments, parse, read_recipe
 
 if TYPE_CHECKING:
     import optuna
@@ -27,7 +29,7 @@ _DATA_FLAGS = ("augmentation", "crop_size")
 _NOT_SEARCHED = {item.name for item in fields(DataArguments)} - set(_DATA_FLAGS)
 
 
-def tune(argv: list[str], trials: int) -> "optuna.Study":
+def tune(options: Mapping[str, Any], trials: int) -> "optuna.Study":
     """Search the space that the recipe names under `search`, until `trials` trials have ended.
 
     The study lies in `OUTPUT_DIR/study.db`: started again, after a kill too, the search goes on
@@ -35,26 +37,31 @@ def tune(argv: list[str], trials: int) -> "optuna.Study":
     best checkpoint; hopeless ones are pruned. Several processes may search one study at a time.
 
     Args:
-        argv: flags as for `scripts/finetune.py`.
-        trials: how many trials the study shall have in the end.
+        options: as for `hfseg.finetune`; `output_dir` is `runs/NAME-search` if left out.
+        trials: how many trials the study has in the end.
 
     Raises:
         UserError: no `search` in the recipe, a space that can't be searched, or several processes.
     """
-    arguments = parse(argv)
+    if trials < 1:
+        raise UserError(f"--trials must be at least 1, not {trials}")
+    space = read_space(options)
+    arguments = resolve(options)
+    if options.get("output_dir") is None:
+        options = {**options, "output_dir": f"{arguments.training.output_dir}-search"}
+        arguments = resolve(options)
     if arguments.training.world_size > 1:
         raise UserError(
-            "a search runs in one process; to use several, start tune.py several times with the "
-            "same --output_dir, they share the study"
+            "a search runs in one process; to use several, start it several times with the "
+            "same --output_dir: they share the study"
         )
-    space = read_space(argv)
     study = open_study(arguments)
     ended = [trial for trial in study.trials if trial.state.name in ("COMPLETE", "PRUNED")]
     if len(ended) < trials:
         if ended:
             print(f"going on with {len(ended)} of {trials} trials", flush=True)
-        _Search(argv, arguments, space).run(study, trials - len(ended))
-    _report(study, argv, arguments)
+        _Search(options, space).run(study, trials - len(ended))
+    _report(study, options, arguments)
     return study
 
 
@@ -64,23 +71,20 @@ def output_folder(arguments: Arguments) -> Path:
     return folder
 
 
-def read_space(argv: list[str]) -> dict[str, Any]:
-    """Flag -> list of choices, or `{low, high, log, step}`, from the recipe on the command line."""
-    name = DEFAULT_RECIPE
-    for index, word in enumerate(argv):
-        if word == "--config" and index + 1 < len(argv):
-            name = argv[index + 1]
-        elif word.startswith("--config="):
-            name = word.partition("=")[2]
+def read_space(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Flag -> list of choices, or `{low, high, log, step}`, from the recipe that is used."""
+    name = base_recipe(options)
     space = read_recipe(name).get(SEARCH)
     if not isinstance(space, dict) or not space:
+        searchable = [each for each in recipe_names() if SEARCH in read_recipe(each)]
         raise UserError(
-            f"{name} names no search space; add to a copy of it, for instance, "
+            f"the recipe {name} has no search space; choose --config from "
+            f"{', '.join(searchable)}, or add one to a copy of {RECIPES / name}.yaml: "
             "`search: {learning_rate: {low: 1.0e-5, high: 1.0e-2, log: true}, loss: [ce, ce+dice]}`"
         )
     for key, choices in space.items():
         if key in _NOT_SEARCHED:
-            raise UserError(f"{name}: {key} can't be searched, every trial uses the same data")
+            raise UserError(f"{name}: {key} can't be searched: every trial uses the same data")
         is_range = isinstance(choices, dict) and {"low", "high"} <= choices.keys()
         if not is_range and not (isinstance(choices, list) and choices):
             raise UserError(f"{name}: search.{key} must be a list, or have `low` and `high`")
@@ -128,15 +132,15 @@ def flags_of(parameters: dict[str, Any]) -> list[str]:
 class _Search:
     """One trainer, which every trial gives another model and other arguments."""
 
-    def __init__(self, argv: list[str], arguments: Arguments, space: dict[str, Any]) -> None:
+    def __init__(self, options: Mapping[str, Any], space: dict[str, Any]) -> None:
         from hfseg.training.preemption import SaveOnSigterm
         from hfseg.workflows.assemble import load_data, make_loss, make_model, make_trainer
 
-        self.argv, self.space = argv, space
-        self.arguments = arguments
+        self.options = {**options, "save_strategy": "no", "load_best_model_at_end": False}
+        self.space = space
+        self.arguments = arguments = resolve(self.options)
         self.data, self.labels = load_data(arguments)
         training = arguments.training
-        training.save_strategy, training.load_best_model_at_end = "no", False
         model, self.processor = make_model(arguments, self.labels)
         loss = make_loss(arguments, self.data["train"], self.labels)
         self.trainer: SegmentationTrainer = make_trainer(
@@ -178,26 +182,26 @@ class _Search:
         """Give the trainer what this trial's flags say; `Trainer` has nothing left to set."""
         from transformers import EarlyStoppingCallback
 
-        from hfseg.data.transforms import TrainingTransform, parse_size
+        from hfseg.data.transforms import TrainingTransform
         from hfseg.workflows.assemble import make_loss
 
         self.best = None
         chosen = self.suggest(trial)
-        self.arguments = arguments = parse([*self.argv, *flags_of(chosen)])
+        self.arguments = arguments = resolve({**self.options, **chosen})
         print(f"trial {trial.number}: {shlex.join(flags_of(chosen))}", flush=True)
-        trainer, run = self.trainer, arguments.run
+        trainer, training = self.trainer, arguments.training
         for key in (*chosen, "lr_scheduler_kwargs"):
             if hasattr(trainer.args, key):
-                setattr(trainer.args, key, getattr(arguments.training, key))
+                setattr(trainer.args, key, getattr(training, key))
         trainer.remove_callback(EarlyStoppingCallback)  # the last trial's, which has counted
-        if run.early_stopping_patience:
-            trainer.add_callback(EarlyStoppingCallback(run.early_stopping_patience))
+        if training.early_stopping_patience:
+            trainer.add_callback(EarlyStoppingCallback(training.early_stopping_patience))
         trainer.loss = make_loss(arguments, self.data["train"], self.labels)
-        trainer.backbone_lr_multiplier = run.backbone_lr_multiplier
-        trainer.head_lr_multiplier = run.head_lr_multiplier
+        trainer.backbone_lr_multiplier = training.backbone_lr_multiplier
+        trainer.head_lr_multiplier = training.head_lr_multiplier
         trainer.train_dataset.transform = TrainingTransform(
             arguments.data.augmentation,
-            parse_size("--crop_size", arguments.data.crop_size),
+            arguments.data.crop_size,
             trainer.train_dataset.transform.seed,
         )
         return {}
@@ -219,7 +223,7 @@ class _Search:
         return self.best
 
 
-def _report(study: "optuna.Study", argv: list[str], arguments: Arguments) -> None:
+def _report(study: "optuna.Study", options: Mapping[str, Any], arguments: Arguments) -> None:
     """The table of trials, the two plots and the best recipe."""
     from hfseg.workflows.run_report import recipe_yaml
 
@@ -231,7 +235,7 @@ def _report(study: "optuna.Study", argv: list[str], arguments: Arguments) -> Non
         )
     if not any(trial.state.name == "COMPLETE" for trial in study.trials):
         raise UserError("no trial was completed: see above why, and widen or lower the space")
-    best = parse([*argv, *flags_of(study.best_params)])
+    best = resolve({**options, **study.best_params})
     head = (
         f"# Trial {study.best_trial.number} of a search over {len(study.trials)}: "
         f"{arguments.training.metric_for_best_model} {study.best_value:.4f} on validation.\n"

@@ -20,6 +20,7 @@ INFO = DatasetInfo(
     "Regions and Keypoints, ICCV workshop 2007",
     label_modes=camvid.INFO.label_modes,
     splits="by time, 80/10/10: it has no official split and the frames are consecutive",
+    video=True,
 )
 labels = camvid.labels
 

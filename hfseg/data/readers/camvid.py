@@ -28,6 +28,7 @@ INFO = DatasetInfo(
     "Pattern Recognition Letters 2009",
     label_modes=("32", "11"),
     splits="the split folders (SegNet's are 367/101/233); without them by sequence and time",
+    video=True,
 )
 MASK_SUFFIX = "_L"
 VOID = "Void"

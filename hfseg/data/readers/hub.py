@@ -8,7 +8,7 @@ import json
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -86,6 +86,10 @@ class HubDataset:
         label = encode_png(align(ids, size, orientation, where, "in the same row"))
         image = {"path": stored, "bytes": None} if isinstance(stored, str) else stored
         return {"image": {"path": None, **image}, "label": {"path": None, "bytes": label}}
+
+    def without_splits(self) -> "HubDataset":
+        """Enough to read rows that come from elsewhere; small, so a worker gets it quickly."""
+        return replace(self, splits={})
 
     def rows(self, split: str) -> Iterator[Any]:
         """The rows of a split, each as a function that reads it (for `cached_dataset`)."""

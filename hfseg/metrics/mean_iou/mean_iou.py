@@ -22,6 +22,7 @@ UNLABELLED = -100
 """The label that PyTorch's losses ignore by default, and that `Trainer` pads with."""
 
 _LARGEST_ID = 65535  # 16-bit masks
+_BYTES = 256
 _BASE = _LARGEST_ID - UNLABELLED + 1  # a pair of ids is packed in one int64 to be counted
 
 _DESCRIPTION = """
@@ -135,26 +136,67 @@ def _mean(values):
     return np.float64(np.nan) if np.isnan(values).all() else np.nanmean(values)
 
 
+class _Pairs:
+    """Pixels of each (label, prediction) pair of raw ids, in constant memory.
+
+    Nearly all masks hold ids up to 255: for those it is one table and one `bincount` per image.
+    """
+
+    def __init__(self):
+        self.table = np.zeros(_BYTES * _BYTES, dtype=np.int64)
+        self.others = Counter()  # packed pair -> pixels
+
+    def copy(self):
+        result = _Pairs()
+        result.table, result.others = self.table.copy(), self.others.copy()
+        return result
+
+    def add(self, prediction, label):
+        """Count one image: two arrays from `_mask`."""
+        if prediction.dtype == label.dtype == np.uint8:
+            packed = prediction.astype(np.uint16) * _BYTES + label  # few predictions: few bins
+            counts = np.bincount(packed.ravel())
+            self.table[: len(counts)] += counts
+            return
+        label, prediction = label.astype(np.int64), prediction.astype(np.int64)
+        packed = (label - UNLABELLED) * _BASE + (prediction - UNLABELLED)
+        values, counts = np.unique(packed, return_counts=True)
+        self.others.update(dict(zip(values.tolist(), counts.tolist(), strict=True)))
+
+    def arrays(self):
+        """Labels, predictions and pixels, each (P,) int64."""
+        small = np.flatnonzero(self.table)
+        packed = np.fromiter(self.others.keys(), dtype=np.int64, count=len(self.others))
+        counts = np.fromiter(self.others.values(), dtype=np.int64, count=len(self.others))
+        return (
+            np.concatenate([small % _BYTES, packed // _BASE + UNLABELLED]),
+            np.concatenate([small // _BYTES, packed % _BASE + UNLABELLED]),
+            np.concatenate([self.table[small], counts]),
+        )
+
+
 def _mask(mask, what) -> np.ndarray:
-    """The mask as (H, W) int64; ValueError for anything that can't be a mask of class ids."""
+    """The mask as (H, W) uint8 where the ids fit, else int64; ValueError for anything else."""
     mask = _array(mask)
     if mask.ndim != 2:
         raise ValueError(f"{what} must be (height, width), but its shape is {mask.shape}")
     if mask.dtype.kind not in "iub":
         raise ValueError(f"{what} must hold integer class ids, but its dtype is {mask.dtype}")
+    if mask.dtype == np.uint8 or (mask.size and mask.min() >= 0 and mask.max() < _BYTES):
+        return mask.astype(np.uint8, copy=False)
     possible = ((mask >= 0) & (mask <= _LARGEST_ID)) | (mask == UNLABELLED)
     if not possible.all():
         raise ValueError(f"{what} holds {mask[~possible][0]}, which can't be a class id")
     return mask.astype(np.int64)
 
 
-def _count_pairs(predictions, references, first=0) -> Counter:
-    """Pixels of each packed (label, prediction) pair; `first` numbers the images in messages."""
+def _checked(predictions, references, first=0) -> list:
+    """The masks of a batch, pair by pair; `first` numbers the images in messages."""
     if predictions is None or references is None:
         raise ValueError("predictions and references must be given together")
     if len(predictions) != len(references):
         raise ValueError(f"{len(predictions)} predictions, but {len(references)} references")
-    pairs = Counter()
+    batch = []
     for number, (prediction, reference) in enumerate(
         zip(predictions, references, strict=True), start=first
     ):
@@ -165,19 +207,13 @@ def _count_pairs(predictions, references, first=0) -> Counter:
                 f"image {number}: the prediction is {prediction.shape}, "
                 f"but the reference is {label.shape}"
             )
-        packed = (label - UNLABELLED) * _BASE + (prediction - UNLABELLED)
-        values, counts = np.unique(packed, return_counts=True)
-        pairs.update(dict(zip(values.tolist(), counts.tolist(), strict=True)))
-    return pairs
+        batch.append((prediction, label))
+    return batch
 
 
 def _confusion_from_pairs(pairs, num_labels, ignore_index, label_map, reduce_labels) -> np.ndarray:
     """(num_labels, num_labels) int64 from the raw pairs, once it is known what the ids mean."""
-    packed = np.fromiter(pairs.keys(), dtype=np.int64, count=len(pairs))
-    counts = np.fromiter(pairs.values(), dtype=np.int64, count=len(pairs))
-    raw_labels = packed // _BASE + UNLABELLED
-    predictions = packed % _BASE + UNLABELLED
-
+    raw_labels, predictions, counts = pairs.arrays()
     labels = raw_labels.copy()
     for old_id, new_id in (label_map or {}).items():
         labels[raw_labels == old_id] = new_id
@@ -214,7 +250,7 @@ class MeanIoU(evaluate.Metric):
         self._reset()
 
     def _reset(self):
-        self._pairs = Counter()
+        self._pairs = _Pairs()
         self._num_images = 0
 
     def __len__(self):
@@ -232,9 +268,9 @@ class MeanIoU(evaluate.Metric):
 
     def add_batch(self, *, predictions=None, references=None):
         """Count a batch of masks; nothing is kept but the counts."""
-        pairs = _count_pairs(predictions, references, first=self._num_images)
-        self._pairs.update(pairs)
-        self._num_images += len(predictions)
+        for prediction, label in _checked(predictions, references, first=self._num_images):
+            self._pairs.add(prediction, label)
+            self._num_images += 1
 
     def add(self, *, prediction=None, reference=None):
         """Count one prediction and its reference; nothing is kept but the counts."""
@@ -270,7 +306,8 @@ class MeanIoU(evaluate.Metric):
         else:
             pairs = self._pairs.copy()
             if masks_given:
-                pairs.update(_count_pairs(predictions, references, first=len(self)))
+                for prediction, label in _checked(predictions, references, first=len(self)):
+                    pairs.add(prediction, label)
             elif not len(self):
                 raise ValueError("nothing to score: call add or add_batch first, or give masks")
             confusion = _confusion_from_pairs(

@@ -13,7 +13,7 @@ from hfseg.labels import LabelSet
 
 
 def prediction_table(
-    model: LabelSet, data: LabelSet, label_map: str | Path | None = None
+    model: LabelSet, data: LabelSet, class_map: str | Path | None = None
 ) -> np.ndarray:
     """(256,) int64: predicted id -> id in the data set, or `len(data)` where it has no such class.
 
@@ -22,7 +22,7 @@ def prediction_table(
     a model with unnamed classes (`LABEL_0` ...) is matched by id if the numbers agree.
 
     Args:
-        label_map: a JSON or YAML file of `model's name: data set's name`, null for none. Names
+        class_map: a JSON or YAML file of `model's name: data set's name`, null for none. Names
             it leaves out are matched as above; classes of the data that still find none are
             scored as missed.
 
@@ -31,7 +31,7 @@ def prediction_table(
     """
     table = np.full(256, len(data), dtype=np.int64)
     known = {_plain(name): index for index, name in enumerate(data.names)}
-    wishes = _read(label_map, model, data) if label_map is not None else {}
+    wishes = _read(class_map, model, data) if class_map is not None else {}
     if not wishes and _unnamed(model) and len(model) == len(data):
         table[: len(data)] = np.arange(len(data))
         return table
@@ -41,42 +41,42 @@ def prediction_table(
             table[index] = known.get(_plain(target), len(data))
     found = set(table.tolist())
     lost = [name for index, name in enumerate(data.names) if index not in found]
-    if lost and label_map is None:
+    if lost and class_map is None:
         raise UserError(
             f"the model has no class named {_listed(lost)}, which the data set has (the model's "
-            f"are {_listed(model.names)}): give --label_map FILE with lines of `model's name: "
+            f"are {_listed(model.names)}): give --class_map FILE with lines of `model's name: "
             "data set's name`"
         )
     if len(lost) == len(data):
-        raise UserError(f"--label_map {label_map}: no class of the model is one of the data set's")
+        raise UserError(f"--class_map {class_map}: no class of the model is one of the data set's")
     return table
 
 
-def _read(label_map: str | Path, model: LabelSet, data: LabelSet) -> dict[str, str | None]:
-    path = Path(label_map)
+def _read(class_map: str | Path, model: LabelSet, data: LabelSet) -> dict[str, str | None]:
+    path = Path(class_map)
     try:
         text = path.read_text(encoding="utf-8")
         values: Any = json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)
     except FileNotFoundError:
-        raise UserError(f"--label_map {path}: no such file") from None
+        raise UserError(f"--class_map {path}: no such file") from None
     except (OSError, ValueError, yaml.YAMLError) as error:
         raise UserError(
-            f"--label_map {path}: not readable as JSON or YAML ({' '.join(str(error).split())})"
+            f"--class_map {path}: not readable as JSON or YAML ({' '.join(str(error).split())})"
         ) from None
     if not isinstance(values, dict):
-        raise UserError(f"--label_map {path}: expected lines of `model's name: data set's name`")
+        raise UserError(f"--class_map {path}: expected lines of `model's name: data set's name`")
     names = {_plain(name): name for name in model.names}
     targets = {_plain(name) for name in data.names}
     wishes: dict[str, str | None] = {}
     for key, value in values.items():
         if _plain(key) not in names:
             raise UserError(
-                f"--label_map {path}: the model has no class {str(key)!r}, it has "
+                f"--class_map {path}: the model has no class {str(key)!r}, it has "
                 f"{_listed(model.names)}"
             )
         if value is not None and _plain(value) not in targets:
             raise UserError(
-                f"--label_map {path}: the data set has no class {str(value)!r}, it has "
+                f"--class_map {path}: the data set has no class {str(value)!r}, it has "
                 f"{_listed(data.names)}"
             )
         wishes[names[_plain(key)]] = None if value is None else str(value)

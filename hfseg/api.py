@@ -1,0 +1,154 @@
+"""The three calls of a notebook: `hfseg.finetune`, `hfseg.evaluate`, `hfseg.predict`.
+
+They take the flags of the commands by name; datasets and models may also be objects.
+"""
+
+import dataclasses
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from hfseg.config.data import DataArguments
+from hfseg.config.evaluation import EvaluationArguments, PredictionArguments
+from hfseg.config.resolve import resolve
+from hfseg.data import load_dataset
+from hfseg.errors import UserError
+from hfseg.inference import Segmentation, Segmenter
+from hfseg.labels import LabelSet
+from hfseg.workflows.evaluate import EvaluationResult, evaluate_model
+from hfseg.workflows.finetune import finetune as finetune_workflow
+from hfseg.workflows.run import Run
+
+
+def finetune(
+    *,
+    model: Any = None,
+    dataset: Any = None,
+    labels: LabelSet | None = None,
+    image_processor: Any = None,
+    **options: Any,
+) -> Run:
+    """Fine-tune a model: what `hfseg finetune` does, as one call.
+
+    Args:
+        model: a name, Hub id or folder (`model_name_or_path`), or a model object with
+            `image_processor`.
+        dataset: a name (`dataset_name`), a `datasets.DatasetDict` with the columns `image` and
+            `label`, or a torch dataset of (image, mask) or one per split, with `labels`.
+        labels: names and colors of the classes, for a dataset object.
+        image_processor: makes `pixel_values`, for a model object.
+        options: any flag of `hfseg finetune` by its name: `num_train_epochs=20`,
+            `dataset_path="my-data"`, `config="voc-unet-resnet34"`, ...
+
+    Returns:
+        The run: `run.scores["mean_iou"]`, `run.segmenter("photo.jpg")`, `run.push_to_hub(...)`.
+
+    Raises:
+        UserError: wrong options, data or weights; nothing is written then.
+    """
+    data = _dataset_option(dataset, labels, options)
+    given_model = None
+    if model is not None and not isinstance(model, str | Path):
+        if image_processor is None:
+            raise UserError("give image_processor= with a model object")
+        given_model = (model, image_processor)
+        model = getattr(model.config, "name_or_path", "") or model.config.model_type
+    if model is not None:
+        options["model_name_or_path"] = str(model)
+    arguments = resolve(options, command=["hfseg.finetune", *_words(options)])
+    return finetune_workflow(arguments, data, given_model)
+
+
+def evaluate(
+    model: Any,
+    dataset: Any = None,
+    *,
+    labels: LabelSet | None = None,
+    **options: Any,
+) -> EvaluationResult:
+    """Score a model on a labeled split: what `hfseg evaluate` does, as one call.
+
+    Args:
+        model: a folder or Hub id, or a `Segmenter`.
+        dataset, labels: as in `finetune`.
+        options: any flag of `hfseg evaluate` by its name: `split="test"`, `tta="flip"`, ...
+
+    Returns:
+        The scores: `result["mean_iou"]`, `result.per_class`, `result.output_dir`.
+
+    Raises:
+        UserError: a wrong model, split or option; nothing is written then.
+    """
+    data = _dataset_option(dataset, labels, options)
+    names = {item.name for item in dataclasses.fields(DataArguments)}
+    about_data = {key: options.pop(key) for key in names & options.keys()}
+    segmenter = model if isinstance(model, Segmenter) else None
+    name = "model" if segmenter is not None else str(model)
+    wanted = _made(EvaluationArguments, {"model_name_or_path": name, **options})
+    return evaluate_model(wanted, _made(DataArguments, about_data), data, segmenter)
+
+
+def predict(
+    model: Any, images: Any, output_dir: str | Path | None = None, **options: Any
+) -> "list[Segmentation] | int":
+    """Segment images: what `hfseg predict` does, as one call.
+
+    Args:
+        model: a folder or Hub id, or a `Segmenter`.
+        images: a path, URL, PIL image, array or folder, or several of them.
+        output_dir: write masks and overlays there, and keep none in memory.
+        options: any flag of `hfseg predict` by its name: `sliding_window=1024`, `tta="flip"`, ...
+
+    Returns:
+        The segmentations, or with `output_dir` how many masks are in it.
+
+    Raises:
+        UserError: a wrong model, image or option.
+    """
+    overwrite = bool(options.pop("overwrite", False))
+    name = "model" if isinstance(model, Segmenter) else str(model)
+    wanted = _made(PredictionArguments, {"model_name_or_path": name, **options})
+    if output_dir is not None:
+        from hfseg.workflows.predict_files import predict as predict_into
+
+        if isinstance(model, Segmenter):
+            raise UserError("output_dir needs the model's folder or Hub id, not a Segmenter")
+        inputs = [images] if isinstance(images, str | Path) else images
+        return predict_into(wanted, [str(each) for each in inputs], str(output_dir), overwrite)
+    segmenter = model
+    if not isinstance(model, Segmenter):
+        segmenter = Segmenter.from_pretrained(
+            name, trust_remote_code=wanted.trust_remote_code, dtype=wanted.dtype
+        )
+    found = segmenter(
+        images, sliding_window=wanted.sliding_window, stride=wanted.stride, tta=wanted.tta
+    )
+    return [found] if isinstance(found, Segmentation) else list(found)
+
+
+def _dataset_option(
+    dataset: Any, labels: LabelSet | None, options: dict[str, Any]
+) -> "tuple[Any, LabelSet] | None":
+    """Puts the name of a dataset into the options; a dataset object is read."""
+    if dataset is None:
+        return None
+    if isinstance(dataset, str | Path):
+        options["dataset_name"] = str(dataset)
+        return None
+    names = ("train_val_test_split", "split_seed", "split_by")
+    reading = {key: options[key] for key in names if key in options}
+    return load_dataset(dataset, labels=labels, **reading)
+
+
+def _made(group: Any, values: Mapping[str, Any]) -> Any:
+    known = {item.name for item in dataclasses.fields(group) if item.init}
+    unknown = sorted(values.keys() - known)
+    if unknown:
+        from hfseg.config.parser import suggest
+
+        raise UserError(f"{unknown[0]!r} is not an option; {suggest(unknown[0], known)}")
+    return group(**values)
+
+
+def _words(options: Mapping[str, Any]) -> Iterable[str]:
+    return (f"{key}={value!r}" for key, value in options.items())

@@ -1,0 +1,80 @@
+"""The `hfseg` command: one module per sub-command, found by name and imported when it is called.
+
+A module has `main(argv)`, which parses, calls the package and prints.
+"""
+
+import os
+import sys
+import time
+from collections.abc import Sequence
+from importlib import import_module
+
+from hfseg.errors import UserError
+
+COMMANDS = {
+    "finetune": "train a model and measure it (without flags: the quickstart)",
+    "evaluate": "score any segmentation checkpoint on any labeled split",
+    "predict": "segment images, folders and videos",
+    "inspect": "look at a dataset before training on it",
+    "tune": "search hyperparameters with optuna",
+    "compare": "run recipes, or read finished runs, and set them side by side",
+    "compare-sam": "compare a model with the Segment Anything family",
+    "export": "export a model to ONNX and check it against torch",
+    "benchmark": "measure speed and memory on this machine",
+    "models": "list the models with their size, weights and license",
+    "demo": "open the demo page",
+    "push": "push a model, dataset, metric or Space to the Hub",
+}
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Entry point of the console command."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    if not words or words[0] in ("-h", "--help", "help"):
+        print(_overview())
+        return
+    if words[0] in ("-V", "--version"):
+        import hfseg
+
+        print(f"hfseg {hfseg.__version__}")
+        return
+    run(words[0], words[1:])
+
+
+def run(command: str, argv: Sequence[str] | None = None) -> None:
+    """Run one command.
+
+    A `UserError` becomes one line on stderr and exit code 2; Ctrl-C becomes exit code 130.
+    Every other exception is a defect of ours and keeps its traceback.
+    """
+    os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    try:
+        if command not in COMMANDS:
+            raise UserError(f"hfseg has no command {command!r}; choose from {', '.join(COMMANDS)}")
+        module = import_module(f"hfseg.cli.{command.replace('-', '_')}")
+        module.main(list(sys.argv[1:] if argv is None else argv))
+    except UserError as error:
+        if int(os.environ.get("RANK", "0")) > 0:
+            time.sleep(10)  # the first process says it; its end stops this one before it repeats it
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        sys.exit(130)
+
+
+def _overview() -> str:
+    width = max(map(len, COMMANDS))
+    lines = [f"  {name:{width}}  {summary}" for name, summary in COMMANDS.items()]
+    return "\n".join(
+        [
+            "Fine-tune, measure and share semantic segmentation models.",
+            "",
+            "usage: hfseg COMMAND [--flag VALUE ...]",
+            "",
+            *lines,
+            "",
+            "hfseg COMMAND --help lists the flags of a command.",
+        ]
+    )

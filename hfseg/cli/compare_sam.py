@@ -1,0 +1,26 @@
+"""Compare a fine-tuned model with the Segment Anything family, in numbers and figures.
+
+    hfseg compare-sam --model_name_or_path runs/voc --sam facebook/sam2.1-hiera-tiny \\
+        --dataset_name voc --dataset_path DIR --max_eval_samples 50
+
+Four methods, of which only the first is the model's alone: (1) the model; (2) SAM's masks with
+their ground-truth classes, an upper bound; (3) SAM prompted by the model; (4) SAM's masks with
+the classes that the model votes for. It writes results.json, results.md, comparison.csv,
+images.csv and figures into --output_dir.
+"""
+
+from hfseg.config.data import DataArguments
+from hfseg.config.evaluation import SamArguments
+
+
+def main(argv: list[str]) -> None:
+    from hfseg.config.parser import OptionParser
+
+    parser = OptionParser(
+        (DataArguments, SamArguments), prog="hfseg compare-sam", description=__doc__
+    )
+    data, options, _ = parser.parse_groups(argv)
+
+    from hfseg.workflows.compare_sam import compare_sam
+
+    compare_sam(options, data)

@@ -1,0 +1,21 @@
+"""Open the demo: a page to try models on one's own images, and a web API.
+
+hfseg demo
+hfseg demo --models runs/voc me/other-model --sam facebook/sam2.1-hiera-tiny
+"""
+
+import sys
+from importlib import import_module
+from pathlib import Path
+
+
+def main(argv: list[str]) -> None:
+    import hfseg
+    from hfseg.hub.space import demo_folder
+
+    folder = demo_folder()
+    if folder.parent == Path(hfseg.__file__).parent:  # installed
+        import_module("hfseg.demo.app").main(argv)
+    else:  # a clone
+        sys.path.insert(0, str(folder.parent))
+        import_module("demo.app").main(argv)

@@ -1,0 +1,40 @@
+"""Export a trained model to ONNX, and compare it with torch on images in onnxruntime.
+
+    hfseg export --model_name_or_path runs/quickstart --images photos/
+
+It writes model.onnx, and onnx.md with lines for the model card, beside the model or into
+--output_dir. Sizes are dynamic where that is right at the traced size and two others; otherwise
+the size is fixed.
+"""
+
+from hfseg.config.values import ImageSize
+
+
+def main(argv: list[str]) -> None:
+    from hfseg.config.parser import OptionParser
+
+    parser = OptionParser(prog="hfseg export", description=__doc__)
+    parser.add_argument(
+        "--model_name_or_path", metavar="MODEL", required=True, help="a model folder or Hub id"
+    )
+    parser.add_argument("--output_dir", metavar="DIR", help="default: the model's folder")
+    parser.add_argument("--image_size", type=ImageSize, metavar="HxW", help="size that is traced")
+    parser.add_argument("--fixed_size", action="store_true", help="don't try dynamic sizes")
+    parser.add_argument(
+        "--images", metavar="DIR", help="photos to compare on (default: scenes of toyscapes)"
+    )
+    parser.add_argument("--trust_remote_code", action="store_true", help="run a model's own code")
+    parser.add_argument("--overwrite", action="store_true", help="replace model.onnx")
+    (own,) = parser.parse_groups(argv)
+
+    from hfseg.workflows.export import export
+
+    export(
+        own.model_name_or_path,
+        output_dir=own.output_dir,
+        image_size=own.image_size,
+        fixed_size=own.fixed_size,
+        images=own.images,
+        trust_remote_code=own.trust_remote_code,
+        overwrite=own.overwrite,
+    )

@@ -1,0 +1,25 @@
+"""Search hyperparameters with optuna; the search space is in the recipe under `search`.
+
+    hfseg tune --config camseq-unet-resnet50 --dataset_path CamSeq01 --trials 20
+
+The flags are those of `hfseg finetune`. Started again it continues the study in --output_dir
+(runs/NAME-search); several processes may work on one study. It writes study.db, history.png,
+importance.png and best-recipe.yaml:
+
+    hfseg finetune --config runs/NAME-search/best-recipe.yaml
+"""
+
+
+def main(argv: list[str]) -> None:
+    from hfseg.config.resolve import training_parser
+
+    parser = training_parser("hfseg tune", __doc__)
+    parser.add_argument(
+        "--trials", type=int, default=20, metavar="N", help="trials of the study (default: 20)"
+    )
+    options = parser.parse(argv)
+    trials = options.pop("trials", 20)
+
+    from hfseg.workflows.tune import tune
+
+    tune(options, trials)

@@ -1,0 +1,116 @@
+"""Options of the data: which dataset, how it is read and what is done to its images."""
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from hfseg.config.values import Fractions, ImageSize, at_least, check_values
+from hfseg.errors import UserError
+
+
+@dataclass
+class DataArguments:
+    """Which data, and what is done to it."""
+
+    _argument_group_name = "data"
+
+    dataset_name: str | None = field(
+        default=None,
+        metadata={
+            "help": "toyscapes (drawn by the package), voc, cityscapes, pets, camseq, camvid, "
+            "ade20k, coco or folder (your own data), or the id of any dataset on the Hub"
+        },
+    )
+    dataset_path: str | None = field(
+        default=None,
+        metadata={
+            "help": "folder with the data, in the dataset's own layout, or another Hub id for it"
+        },
+    )
+    dataset_config: str | None = field(
+        default=None, metadata={"help": "configuration of a Hub dataset that has several"}
+    )
+    image_column: str | None = field(
+        default=None, metadata={"help": "image column of a Hub dataset"}
+    )
+    label_column: str | None = field(
+        default=None, metadata={"help": "mask column of a Hub dataset"}
+    )
+    label_mode: str | None = field(
+        default=None,
+        metadata={"help": "which classes: pets trimap or binary; camseq and camvid 32 or 11"},
+    )
+    id2label: str | None = field(
+        default=None,
+        metadata={"help": "file with class names: labels.json, id2label.json or one name per line"},
+    )
+    train_val_test_split: Fractions = field(
+        default=Fractions("0.8,0.1,0.1"),
+        metadata={"help": "fractions of train, validation and test for data without splits"},
+    )
+    split_seed: int = field(default=42, metadata={"help": "seed of that split"})
+    split_by: Literal["time", "group"] | None = field(
+        default=None,
+        metadata={"help": "time (video frames) or group (near-duplicates), instead of at random"},
+    )
+    streaming: bool = field(
+        default=False,
+        metadata={"help": "read the training split of a Hub dataset without downloading it"},
+    )
+    on_bad_sample: Literal["stop", "skip"] = field(
+        default="stop",
+        metadata={"help": "stop, or skip: train on the rest and list what was left out"},
+    )
+    cache_resized: bool = field(
+        default=False,
+        metadata={
+            "help": "store the training samples at --image_size once, as pixels (prints the disk "
+            "space needed)"
+        },
+    )
+    max_train_samples: int | None = field(
+        default=None, metadata={"help": "use only the first N training samples"}
+    )
+    max_eval_samples: int | None = field(
+        default=None, metadata={"help": "use only the first N samples of every other split"}
+    )
+    image_size: ImageSize | None = field(
+        default=None,
+        metadata={"help": "resize in training and evaluation: HxW, or one number for a square"},
+    )
+    crop_size: ImageSize | None = field(
+        default=None,
+        metadata={"help": "training only: random crop of HxW after the random scale"},
+    )
+    augmentation: str = field(
+        default="standard",
+        metadata={
+            "help": "none, light (flip), standard (scale 0.5-2, crop, flip, brightness and color), "
+            "strong, roboflow, or a YAML file of an albumentations pipeline"
+        },
+    )
+    normalize: Literal["auto", "none"] = field(
+        default="auto",
+        metadata={"help": "auto: mean and std of the encoder; none: pixels / 255 only"},
+    )
+    eval_at_image_size: bool = field(
+        default=False,
+        metadata={
+            "help": "score at the resized label instead of the label's own size (reports say so)"
+        },
+    )
+
+    def __post_init__(self) -> None:
+        check_values(self)
+        at_least(1, self, "max_train_samples", "max_eval_samples")
+        if self.eval_at_image_size and self.image_size is None:
+            raise UserError("--eval_at_image_size needs --image_size")
+        if self.cache_resized and (self.image_size is None or self.streaming):
+            raise UserError("--cache_resized needs --image_size, and can't go with --streaming")
+
+    def dataset_options(self) -> dict[str, Any]:
+        """The keyword arguments of `hfseg.load_dataset` among these."""
+        names = (
+            "label_mode", "train_val_test_split", "split_seed", "split_by", "id2label",
+            "image_column", "label_column", "dataset_config", "streaming", "on_bad_sample",
+        )  # fmt: skip
+        return {name: getattr(self, name) for name in names}

@@ -1,0 +1,133 @@
+"""Options of prediction, evaluation and the comparison with SAM."""
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from hfseg.config.values import at_least, check_values
+from hfseg.errors import UserError
+from hfseg.sam.masks import (
+    POINTS_PER_BATCH,
+    POINTS_PER_SIDE,
+    PRED_IOU_THRESH,
+    STABILITY_SCORE_THRESH,
+)
+
+
+@dataclass(kw_only=True)
+class PredictionArguments:
+    """Which model predicts, and how."""
+
+    _argument_group_name = "prediction"
+
+    model_name_or_path: str = field(metadata={"help": "a model folder or Hub id"})
+    sliding_window: int | None = field(
+        default=None, metadata={"help": "predict in tiles of this many pixels"}
+    )
+    stride: int | None = field(
+        default=None, metadata={"help": "pixels between two tiles (3/4 of the window)"}
+    )
+    tta: str | None = field(
+        default=None, metadata={"help": "test-time augmentation, such as flip,0.75,1.0,1.25"}
+    )
+    dtype: Literal["fp32", "bf16", "fp16"] = field(
+        default="fp32", metadata={"help": "of weights and activations"}
+    )
+    trust_remote_code: bool = field(
+        default=False, metadata={"help": "run code that comes with a Hub checkpoint"}
+    )
+
+    def __post_init__(self) -> None:
+        check_values(self)
+        at_least(1, self, "sliding_window", "stride")
+        if self.stride is not None and self.sliding_window is None:
+            raise UserError("--stride needs --sliding_window")
+
+
+@dataclass(kw_only=True)
+class EvaluationArguments(PredictionArguments):
+    """Which model is scored on which split, and where the results go."""
+
+    _argument_group_name = "evaluation"
+
+    split: str = field(default="validation", metadata={"help": "split that is scored"})
+    class_map: str | None = field(
+        default=None,
+        metadata={
+            "help": "JSON or YAML file of `model's class: dataset's class` (default: equal names)"
+        },
+    )
+    check_card: bool = field(
+        default=False,
+        metadata={"help": "compare with the mean_iou of its model card; exit 1 if they differ"},
+    )
+    output_dir: str | None = field(
+        default=None, metadata={"help": "where results go (runs/evaluate/MODEL-DATASET-SPLIT)"}
+    )
+    overwrite_output_dir: bool = field(
+        default=False, metadata={"help": "replace the results in --output_dir"}
+    )
+
+
+@dataclass(kw_only=True)
+class SamArguments:
+    """A model and a SAM, and how SAM is used."""
+
+    _argument_group_name = "comparison"
+
+    model_name_or_path: str = field(metadata={"help": "a model folder or Hub id"})
+    sam: str = field(
+        metadata={
+            "help": "SAM, SAM 2, SAM-HQ or EdgeTAM: a folder or Hub id, such as "
+            "facebook/sam2.1-hiera-tiny"
+        }
+    )
+    split: str = field(default="validation", metadata={"help": "split that is scored"})
+    prompts: Literal["boxes", "points", "both"] = field(
+        default="boxes", metadata={"help": "how SAM is prompted with a predicted region"}
+    )
+    points_per_side: int = field(
+        default=POINTS_PER_SIDE, metadata={"help": "side of SAM's grid of points"}
+    )
+    points_per_batch: int = field(
+        default=POINTS_PER_BATCH, metadata={"help": "fewer need less memory"}
+    )
+    pred_iou_thresh: float = field(
+        default=PRED_IOU_THRESH, metadata={"help": "drop masks whose predicted IoU is not above it"}
+    )
+    stability_score_thresh: float = field(
+        default=STABILITY_SCORE_THRESH,
+        metadata={"help": "drop masks whose stability is not above it"},
+    )
+    num_figures: int = field(default=6, metadata={"help": "images drawn, evenly over the split"})
+    dtype: Literal["fp32", "bf16", "fp16"] = field(
+        default="fp32", metadata={"help": "of both models"}
+    )
+    class_map: str | None = field(
+        default=None,
+        metadata={
+            "help": "JSON or YAML file of `model's class: dataset's class` (default: equal names)"
+        },
+    )
+    trust_remote_code: bool = field(
+        default=False, metadata={"help": "run code that comes with a Hub checkpoint"}
+    )
+    output_dir: str | None = field(
+        default=None,
+        metadata={"help": "where results go (runs/compare_sam/MODEL-SAM-DATASET-SPLIT)"},
+    )
+    overwrite_output_dir: bool = field(
+        default=False, metadata={"help": "replace the results in --output_dir"}
+    )
+
+    @property
+    def everything(self) -> dict[str, Any]:
+        """The options of `SamPredictor.segment_everything` among these."""
+        names = (
+            "points_per_side", "points_per_batch", "pred_iou_thresh", "stability_score_thresh",
+        )  # fmt: skip
+        return {name: getattr(self, name) for name in names}
+
+    def __post_init__(self) -> None:
+        check_values(self)
+        at_least(1, self, "points_per_side", "points_per_batch")
+        at_least(0, self, "num_figures")

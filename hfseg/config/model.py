@@ -1,0 +1,46 @@
+"""Options of the model: its architecture, its weights and what is frozen."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from hfseg.config.values import key_values
+
+
+@dataclass
+class ModelArguments:
+    """Which model, and where its weights come from."""
+
+    _argument_group_name = "model"
+
+    model_name_or_path: str | None = field(
+        default=None,
+        metadata={
+            "help": "segformer-b0..b5, upernet-convnext-tiny, deeplabv3plus-resnet50, "
+            "unet-resnet34, ... (`hfseg models` lists them), a Hub id or a local folder"
+        },
+    )
+    from_scratch: bool = field(default=False, metadata={"help": "start from random weights"})
+    encoder_weights: str | None = field(
+        default=None,
+        metadata={
+            "help": "where a named model's encoder comes from: a Hub id, a folder, a .safetensors "
+            "or .pth state dict, or a name of weights the encoder offers"
+        },
+    )
+    model_config: list[str] = field(
+        default_factory=list,
+        metadata={"help": "options of the architecture's config, such as output_stride=16"},
+    )
+    trust_remote_code: bool = field(
+        default=False, metadata={"help": "run code that comes with a Hub checkpoint"}
+    )
+    freeze_encoder: bool = field(default=False, metadata={"help": "train the head only"})
+    freeze_batch_norm: bool = field(
+        default=False,
+        metadata={"help": "keep statistics, scales and shifts of batch norm (for batches of 1-4)"},
+    )
+    config_options: dict[str, Any] = field(init=False, repr=False)
+    """`model_config`, parsed."""
+
+    def __post_init__(self) -> None:
+        self.config_options = key_values("--model_config", self.model_config)

@@ -1,0 +1,166 @@
+"""A command line -> the options that were given. One parser for every command."""
+
+import argparse
+import dataclasses
+import difflib
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NoReturn
+
+from transformers import HfArgumentParser, TrainingArguments
+
+from hfseg.config.values import Fractions, ImageSize
+from hfseg.errors import UserError
+
+_COMMON = (
+    "output_dir", "num_train_epochs", "max_steps", "per_device_train_batch_size",
+    "per_device_eval_batch_size", "gradient_accumulation_steps", "learning_rate", "weight_decay",
+    "warmup_steps", "optim_args", "label_smoothing_factor", "seed", "eval_steps", "save_steps",
+    "dataloader_num_workers", "resume_from_checkpoint", "push_to_hub", "hub_model_id",
+    "hub_private_repo",
+)  # fmt: skip
+"""Options of `TrainingArguments` that a short `--help` shows beside ours."""
+
+
+class _HelpFormatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
+    """Descriptions as they are, and the default of every flag that has one."""
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, max_help_position=32, width=100)
+
+
+class OptionParser(HfArgumentParser):
+    """`HfArgumentParser` whose errors are `UserError`s, and which says what was given.
+
+    Args:
+        groups: dataclasses of options; each field is a flag.
+    """
+
+    def __init__(self, groups: type | Iterable[type] = (), **options: Any) -> None:
+        super().__init__(
+            [groups] if isinstance(groups, type) else groups,  # type: ignore[arg-type]
+            **{
+                "allow_abbrev": False,
+                "add_help": False,
+                "usage": "%(prog)s [--flag VALUE ...]",
+                "formatter_class": _HelpFormatter,
+                **options,
+            },
+        )
+        help_group = self.add_argument_group("help")
+        help_group.add_argument("-h", "--help", action="store_true", help="show this message")
+        if any(_inherited(group) for group in self.dataclass_types):
+            help_group.add_argument(
+                "--help-all", action="store_true",
+                help="also show every other flag of transformers' TrainingArguments",
+            )  # fmt: skip
+
+    def error(self, message: str) -> NoReturn:
+        message = re.sub(r"argument (--\w+)\S*:", r"\1:", message)
+        raise UserError(f"{message[0].lower()}{message[1:]}; see --help")
+
+    def _get_value(self, action: argparse.Action, arg_string: str) -> Any:
+        if action.type in (ImageSize, Fractions):  # argparse would hide their sentence
+            try:
+                return action.type(arg_string)
+            except UserError as error:
+                raise UserError(f"{action.option_strings[0]} {arg_string}: {error}") from None
+        return super()._get_value(action, arg_string)  # type: ignore[misc]
+
+    @property
+    def flags(self) -> set[str]:
+        """The names of all options."""
+        return {action.dest for action in self._actions if action.option_strings}
+
+    def parse(
+        self, argv: Sequence[str], defaults: Mapping[str, Any] | None = None
+    ) -> dict[str, Any]:
+        """Name -> value of the options in `argv`; `--help` prints and exits.
+
+        Args:
+            argv: the command line.
+            defaults: values that `--help` shows in place of the fields' defaults.
+
+        Raises:
+            UserError: an unknown flag, or a value that is not valid.
+        """
+        if any(word in ("-h", "--help", "--help-all") for word in argv):
+            self._show_help(everything="--help-all" in argv, defaults=defaults or {})
+            raise SystemExit(0)
+        missing = object()
+        blank = argparse.Namespace(**{action.dest: missing for action in self._actions})
+        values, rest = self.parse_known_args(list(argv), blank)
+        for word in rest:
+            if word.startswith("-"):
+                name = word.lstrip("-").split("=")[0].replace("-", "_")
+                raise UserError(f"{word} is not a flag; {suggest(name, self.flags)}")
+            raise UserError(f"{word!r} was not expected here; see --help")
+        return {key: value for key, value in vars(values).items() if value is not missing}
+
+    def parse_groups(self, argv: Sequence[str]) -> tuple[Any, ...]:
+        """The dataclasses, and a namespace of the flags that were added to the parser."""
+        given = self.parse(argv)
+        groups = []
+        for group in self.dataclass_types:
+            names = {item.name for item in dataclasses.fields(group) if item.init}  # type: ignore[arg-type]
+            groups.append(group(**{key: given.pop(key) for key in names & given.keys()}))
+        added = {action.dest: action.default for action in self._actions}
+        known = {item.name for group in self.dataclass_types for item in dataclasses.fields(group)}  # type: ignore[arg-type]
+        rest = {key: given.get(key, default) for key, default in added.items() if key not in known}
+        return (*groups, argparse.Namespace(**rest))
+
+    def convert(self, name: str, value: Any) -> Any:
+        """A value from a recipe or a Python call, as the command line would read it.
+
+        Raises:
+            UserError: an unknown name, or a value that is not valid.
+        """
+        action = next((each for each in self._actions if each.dest == name), None)
+        if action is None or name in ("help", "help_all"):
+            raise UserError(f"{name!r} is not a flag; {suggest(name, self.flags)}")
+        if isinstance(value, str) and action.type is not None and action.nargs != "+":
+            try:
+                value = self._get_value(action, value)
+                self._check_value(action, value)
+            except argparse.ArgumentError as error:
+                self.error(str(error))
+        return value
+
+    def _show_help(self, everything: bool, defaults: Mapping[str, Any]) -> None:
+        inherited = set().union(*map(_inherited, self.dataclass_types))
+        folded = set() if everything else inherited - set(_COMMON)
+        for action in self._actions:
+            if action.dest in defaults:
+                action.default = defaults[action.dest]
+            if action.default is None or action.default is False or action.default == []:
+                action.default = argparse.SUPPRESS  # nothing to say about it
+            action.option_strings = [o for o in action.option_strings if "-" not in o[2:]] or (
+                action.option_strings
+            )
+            if action.metavar is None and action.choices is None:
+                action.metavar = _metavar(action)
+            if action.dest in folded:
+                action.help = argparse.SUPPRESS
+            elif action.help and action.dest in inherited:
+                action.help = action.help.split(". ")[0].replace("%", "%%")
+        self.print_help()
+
+
+def suggest(name: str, known: Iterable[str]) -> str:
+    """`did you mean ...?`, or where to look."""
+    close = difflib.get_close_matches(name, list(known), n=2, cutoff=0.6)
+    return f"did you mean {' or '.join(close)}?" if close else "see --help"
+
+
+def _inherited(group: Any) -> set[str]:
+    """Fields that a dataclass has from `TrainingArguments` and doesn't declare again."""
+    if not issubclass(group, TrainingArguments):
+        return set()
+    return {item.name for item in dataclasses.fields(group)} - set(vars(group)["__annotations__"])
+
+
+def _metavar(action: argparse.Action) -> str:
+    known = {int: "N", float: "X", ImageSize: "HxW", Fractions: "X,X,X"}
+    if action.nargs == "?":
+        return "BOOL"
+    return known.get(action.type) or action.dest.rsplit("_", 1)[-1].upper()  # type: ignore[arg-type]

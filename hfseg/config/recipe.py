@@ -1,0 +1,46 @@
+"""Recipes: named YAML files of flags, `hfseg/config/recipes/NAME.yaml` or a user's own."""
+
+import difflib
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from hfseg.errors import UserError
+
+RECIPES = Path(__file__).parent / "recipes"
+DEFAULT_RECIPE = "quickstart"
+OWN_DATA_RECIPE = "own-data"
+SEARCH = "search"
+"""The one key of a recipe that is not a flag: the search space of `hfseg tune`."""
+
+
+def recipe_names() -> list[str]:
+    """The recipes that come with the package."""
+    return sorted(path.stem for path in RECIPES.glob("*.yaml"))
+
+
+def read_recipe(name_or_file: str) -> dict[str, Any]:
+    """Flag -> value, from a file or from the recipes that come with the package.
+
+    Raises:
+        UserError: no such recipe, or not a mapping of flags.
+    """
+    path = Path(name_or_file)
+    if path.suffix not in (".yaml", ".yml"):
+        path = RECIPES / f"{name_or_file}.yaml"
+    if not path.is_file():
+        close = difflib.get_close_matches(name_or_file, recipe_names(), n=3)
+        raise UserError(
+            f"--config {name_or_file}: no such recipe or file; "
+            + (f"did you mean {' or '.join(close)}?" if close else f"known: {recipe_names()}")
+        )
+    try:
+        recipe = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: not valid YAML ({' '.join(str(error).split())})") from error
+    if not isinstance(recipe, dict):
+        raise UserError(f"{path}: expected lines of `flag: value`")
+    if recipe.get("mixed_precision") is False:  # YAML reads a bare `no` as false
+        recipe["mixed_precision"] = "no"
+    return recipe

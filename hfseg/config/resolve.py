@@ -1,0 +1,176 @@
+"""Options over a recipe over the defaults: what a training run is asked to do."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hfseg.config.data import DataArguments
+from hfseg.config.model import ModelArguments
+from hfseg.config.recipe import (
+    DEFAULT_RECIPE,
+    OWN_DATA_RECIPE,
+    SEARCH,
+    read_recipe,
+    recipe_names,
+)
+from hfseg.config.values import plain
+from hfseg.errors import UserError
+
+if TYPE_CHECKING:
+    from hfseg.config.parser import OptionParser
+    from hfseg.config.training import SegmentationTrainingArguments
+
+_ALWAYS_IN_RECIPE = (
+    "eval_strategy", "save_strategy", "load_best_model_at_end", "metric_for_best_model",
+    "save_total_limit", "logging_steps", "report_to", "hub_strategy", "seed",
+)  # fmt: skip
+"""Defaults of ours that differ from transformers': a recipe that repeats a run states them."""
+
+
+_DESCRIPTION = """Fine-tune a semantic segmentation model.
+
+    hfseg finetune
+    hfseg finetune --config camseq-segformer-b0 --dataset_path CamSeq01
+    hfseg finetune --dataset_name folder --dataset_path my-data
+
+Without flags it runs the quickstart: the built-in toyscapes and a small SegFormer, into
+runs/quickstart. Flags of `accelerate launch`, such as --num_processes 4, start several processes.
+"""
+
+
+@dataclass
+class Arguments:
+    """Everything a run was asked for, resolved.
+
+    Attributes:
+        data, model, training: the groups of options.
+        recipe: flag -> value of what recipe and options gave: enough to repeat the run.
+        name: name of the recipe, or of dataset and model.
+        command: how the run was started, for its card.
+    """
+
+    data: DataArguments
+    model: ModelArguments
+    training: "SegmentationTrainingArguments"
+    recipe: dict[str, Any]
+    name: str
+    command: list[str]
+
+
+def training_parser(
+    prog: str = "hfseg finetune", description: str | None = _DESCRIPTION
+) -> "OptionParser":
+    """The flags of `hfseg finetune`, and of the commands that make runs."""
+    from hfseg.config.parser import OptionParser
+    from hfseg.config.training import SegmentationTrainingArguments
+
+    parser = OptionParser(
+        (DataArguments, ModelArguments, SegmentationTrainingArguments),
+        prog=prog,
+        description=description,
+    )
+    parser.add_argument(
+        "--config",
+        metavar="NAME_OR_FILE",
+        help=f"a recipe: {', '.join(recipe_names())}, or a YAML file of flags",
+    )
+    return parser
+
+
+def parse(argv: Sequence[str]) -> Arguments:
+    """The arguments of a run, from its command line; `--help` prints and exits.
+
+    Raises:
+        UserError: an unknown flag or key, or a value that is not valid.
+    """
+    parser = training_parser()
+    asked_for_help = any(word.startswith(("-h", "--help")) for word in argv)
+    defaults = _values(parser, _given_but_help(parser, argv))[0] if asked_for_help else None
+    return resolve(parser.parse(argv, defaults), command=["hfseg", "finetune", *argv])
+
+
+def resolve(options: Mapping[str, Any], command: Sequence[str] = ()) -> Arguments:
+    """The arguments of a run, from options by name.
+
+    A recipe (`config`) fills in what the options leave out. Without one it is the quickstart's, or
+    that of own data where a dataset or a model is named.
+
+    Raises:
+        UserError: an unknown name, or a value that is not valid.
+    """
+    from hfseg.config.training import SegmentationTrainingArguments
+
+    parser = training_parser()
+    values, base = _values(parser, options)
+    data = _group(DataArguments, values)
+    model = _group(ModelArguments, values)
+    name = Path(base).stem if base != OWN_DATA_RECIPE else _run_name(data, model)
+    training_values = {"output_dir": f"runs/{name}", **_training_values(values, options)}
+    training = _group(SegmentationTrainingArguments, training_values)
+    recipe = {key: plain(value) for key, value in values.items()}
+    defaults = {item.name: item.default for item in dataclasses.fields(training)}
+    for key in _ALWAYS_IN_RECIPE:
+        recipe.setdefault(key, defaults[key])
+    return Arguments(data, model, training, recipe, name, list(command))
+
+
+def base_recipe(options: Mapping[str, Any]) -> str:
+    """`config`, or the recipe that is used without it."""
+    if options.get("config") is not None:
+        return str(options["config"])
+    named = any(options.get(key) is not None for key in ("dataset_name", "model_name_or_path"))
+    return OWN_DATA_RECIPE if named else DEFAULT_RECIPE
+
+
+def _values(parser: "OptionParser", options: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
+    """Recipe and options by name, and which recipe it was."""
+    given = {key: value for key, value in options.items() if value is not None}
+    base = base_recipe(given)
+    given.pop("config", None)
+    recipe = read_recipe(base)
+    recipe.pop(SEARCH, None)
+    if "mixed_precision" in given:
+        recipe.pop("bf16", None)
+        recipe.pop("fp16", None)
+    elif given.keys() & {"bf16", "fp16"}:
+        recipe.pop("mixed_precision", None)
+    if "lr_scheduler_type" in given:
+        for key in ("lr_scheduler_kwargs", "lr_gamma", "lr_step_size", "lr_power"):
+            recipe.pop(key, None)  # numbers of the recipe's own schedule
+    values = {}
+    for where, part in ((base, recipe), ("", given)):
+        for key, value in part.items():
+            try:
+                values[key] = parser.convert(key, value)
+            except UserError as error:
+                raise UserError(f"{where}: {error}" if where else str(error)) from None
+    return values, base
+
+
+def _training_values(values: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:
+    """Checkpoints follow evaluations where only these were asked for: the best one is kept."""
+    chosen = dict(values)
+    if options.get("save_strategy") is None and options.get("eval_strategy") is not None:
+        if plain(options["eval_strategy"]) != "no":
+            chosen["save_strategy"] = options["eval_strategy"]
+        if options.get("save_steps") is None and options.get("eval_steps") is not None:
+            chosen["save_steps"] = options["eval_steps"]
+    return chosen
+
+
+def _group(group: type, values: Mapping[str, Any]) -> Any:
+    names = {item.name for item in dataclasses.fields(group) if item.init}
+    return group(**{key: value for key, value in values.items() if key in names})
+
+
+def _given_but_help(parser: "OptionParser", argv: Sequence[str]) -> dict[str, Any]:
+    return parser.parse([word for word in argv if not word.startswith(("-h", "--help"))])
+
+
+def _run_name(data: DataArguments, model: ModelArguments) -> str:
+    label = data.dataset_name or "data"
+    if data.dataset_path and label == "folder":
+        label = Path(data.dataset_path).resolve().name
+    return f"{label}-{Path(str(model.model_name_or_path)).name}".replace("/", "-")

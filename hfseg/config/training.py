@@ -1,0 +1,181 @@
+"""Options of training: `TrainingArguments` with segmentation's defaults, and what hfseg adds."""
+
+import json
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from transformers import SchedulerType, TrainingArguments
+
+from hfseg.config.values import at_least, check_values
+from hfseg.errors import UserError
+from hfseg.training.losses import parse_terms
+from hfseg.training.optimization import ADAM, EPOCH_SCHEDULES
+from hfseg.training.precision import choose_precision, detect_hardware, launcher_precision
+
+SCHEDULE_FLAGS = {
+    "lr_gamma": ("gamma", EPOCH_SCHEDULES),
+    "lr_step_size": ("step_size", ("step",)),
+    "lr_power": ("power", ("polynomial",)),
+}
+"""Flag -> its key in `lr_scheduler_kwargs`, and the schedules that have it."""
+
+
+@dataclass
+class SegmentationTrainingArguments(TrainingArguments):
+    """`TrainingArguments` with the options of hfseg, and defaults for segmentation.
+
+    `optim` may also be `adam`, and `lr_scheduler_type` `step` or `exponential`. The device and the
+    precision are chosen when it is made: `use_cpu`, `bf16` and `fp16` say which.
+
+    Raises:
+        UserError: a value that does not fit, named by its flag.
+    """
+
+    _argument_group_name = "training"
+
+    loss: str = field(
+        default="ce",
+        metadata={
+            "help": "ce, dice, focal, jaccard, lovasz, ohem, tversky, or a sum such as ce+0.5*dice"
+        },
+    )
+    class_weights: str = field(
+        default="none",
+        metadata={
+            "help": "none, balanced, median, enet (from the training masks), or a file of weights"
+        },
+    )
+    backbone_lr_multiplier: float = field(
+        default=1.0, metadata={"help": "factor on the learning rate of the encoder"}
+    )
+    head_lr_multiplier: float = field(
+        default=1.0, metadata={"help": "factor on the learning rate of the head"}
+    )
+    lr_gamma: float | None = field(
+        default=None,
+        metadata={"help": "factor of the schedules step (0.1) and exponential (0.98, per epoch)"},
+    )
+    lr_step_size: int | None = field(
+        default=None, metadata={"help": "epochs between two steps of the schedule step (10)"}
+    )
+    lr_power: float | None = field(
+        default=None, metadata={"help": "power of the schedule polynomial (1)"}
+    )
+    early_stopping_patience: int | None = field(
+        default=None,
+        metadata={"help": "stop after N evaluations without a better metric_for_best_model"},
+    )
+    sync_batch_norm: bool = field(
+        default=False,
+        metadata={"help": "normalize batches over all GPUs (for CNNs with few images per GPU)"},
+    )
+    mixed_precision: Literal["auto", "no", "bf16", "fp16"] = field(
+        default="auto", metadata={"help": "auto: bf16 where the hardware computes it"}
+    )
+    overwrite_output_dir: bool = field(
+        default=False, metadata={"help": "replace the finished run in --output_dir"}
+    )
+
+    # ---- other defaults than transformers' ----
+
+    lr_scheduler_type: str = field(
+        default="linear",
+        metadata={"help": "linear, cosine, polynomial, constant, step, exponential, ..."},
+    )
+    optim: str = field(
+        default="adamw_torch", metadata={"help": "adamw_torch, adam, sgd, adafactor, ..."}
+    )
+    eval_strategy: str = field(default="epoch", metadata={"help": "epoch, steps or no"})
+    save_strategy: str = field(default="epoch", metadata={"help": "epoch, steps or no"})
+    load_best_model_at_end: bool = field(
+        default=True, metadata={"help": "keep the checkpoint with the best metric_for_best_model"}
+    )
+    metric_for_best_model: str | None = field(
+        default="mean_iou", metadata={"help": "mean_iou, loss, iou_<class>, ..."}
+    )
+    save_total_limit: int | None = field(default=2, metadata={"help": "checkpoints kept"})
+    logging_steps: float = field(default=10, metadata={"help": "steps between two log lines"})
+    report_to: list[str] | str = field(
+        default="none", metadata={"help": "none, tensorboard, trackio, wandb, ..."}
+    )
+    hub_strategy: str = field(
+        default="end", metadata={"help": "end, every_save, checkpoint or all_checkpoints"}
+    )
+
+    def __post_init__(self) -> None:
+        check_values(self)
+        parse_terms(self.loss)
+        at_least(1, self, "per_device_train_batch_size", "per_device_eval_batch_size")
+        at_least(1, self, "gradient_accumulation_steps", "early_stopping_patience")
+        self.lr_scheduler_kwargs = self._schedule_options()
+        self._depend_on_the_trainer()
+        choice = choose_precision(
+            self.mixed_precision,
+            detect_hardware(self.use_cpu),
+            bf16=bool(self.bf16),
+            fp16=bool(self.fp16),
+            launcher=launcher_precision(),
+        )
+        self.use_cpu, self.bf16, self.fp16 = choice.use_cpu, choice.bf16, choice.fp16
+        self.dataloader_pin_memory = self.dataloader_pin_memory and not choice.use_cpu
+        schedule, optimizer = _name(self.lr_scheduler_type), _name(self.optim)
+        # names that `TrainingArguments` refuses
+        self.lr_scheduler_type = "constant" if schedule in EPOCH_SCHEDULES else schedule
+        self.optim = "adamw_torch" if optimizer == ADAM else optimizer
+        try:
+            super().__post_init__()
+        except (ValueError, TypeError, ImportError) as error:
+            raise UserError(" ".join(str(error).split())) from error
+        # transformers prefers the variable of `accelerate launch`, which is taken into account
+        self.mixed_precision = "bf16" if self.bf16 else "fp16" if self.fp16 else "no"
+        if schedule in EPOCH_SCHEDULES:
+            self.lr_scheduler_type = schedule
+        if optimizer == ADAM:
+            self.optim = ADAM
+
+    def _depend_on_the_trainer(self) -> None:
+        """What `SegmentationTrainer` needs; not a choice."""
+        self.remove_unused_columns = False
+        self.batch_eval_metrics = True
+        self.label_names = ["labels"]
+        if _name(self.eval_strategy) == "no":
+            self.load_best_model_at_end = False
+        if self.greater_is_better is None:
+            self.greater_is_better = not str(self.metric_for_best_model).endswith("loss")
+
+    def _schedule_options(self) -> dict[str, Any]:
+        """`lr_scheduler_kwargs` with `lr_gamma`, `lr_step_size` and `lr_power` filled in."""
+        schedule = _name(self.lr_scheduler_type)
+        known = (*EPOCH_SCHEDULES, *(kind.value for kind in SchedulerType))
+        if schedule not in known:
+            raise UserError(f"--lr_scheduler_type {schedule!r}: choose from {', '.join(known)}")
+        options = _mapping("--lr_scheduler_kwargs", self.lr_scheduler_kwargs)
+        for flag, (key, schedules) in SCHEDULE_FLAGS.items():
+            value = getattr(self, flag)
+            if value is None:
+                continue
+            if schedule not in schedules:
+                raise UserError(
+                    f"--{flag} belongs to --lr_scheduler_type {' or '.join(schedules)}, "
+                    f"not to {schedule}"
+                )
+            if value <= 0:
+                raise UserError(f"--{flag} must be more than 0, not {value}")
+            options[key] = value
+        return options
+
+    def get_warmup_steps(self, num_training_steps: int) -> int:
+        """Leaves at least one step to decay over: some schedules divide by their number."""
+        return min(super().get_warmup_steps(num_training_steps), max(num_training_steps - 1, 0))
+
+
+def _mapping(flag: str, value: Any) -> dict[str, Any]:
+    """A dictionary, given as one or as JSON text."""
+    try:
+        return dict(json.loads(value) if isinstance(value, str) else value or {})
+    except ValueError as error:
+        raise UserError(f'{flag} {value}: expected JSON such as {{"power": 0.9}}') from error
+
+
+def _name(value: Any) -> str:
+    return str(getattr(value, "value", value))

@@ -1,0 +1,102 @@
+"""Values of options that are more than a number or a word. Each is parsed once, when it is read."""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+import yaml
+
+from hfseg.data.splits import parse_fractions
+from hfseg.errors import UserError
+
+
+class ImageSize(tuple[int, int]):
+    """(height, width) in pixels, from `"512x1024"`, `513` (a square) or a pair.
+
+    Raises:
+        UserError: anything else.
+    """
+
+    def __new__(cls, value: str | int | Sequence[int]) -> "ImageSize":
+        try:
+            text = str(value).lower().split("x") if isinstance(value, str | int) else value
+            sides = [int(side) for side in text]
+        except (TypeError, ValueError):
+            sides = []
+        if len(sides) not in (1, 2) or min(sides) < 1:
+            raise UserError("give HxW such as 512x1024, or one number for a square")
+        return super().__new__(cls, (sides[0], sides[-1]))
+
+    def __getnewargs__(self) -> tuple[tuple[int, int]]:
+        return ((self[0], self[1]),)
+
+    def __str__(self) -> str:
+        return f"{self[0]}x{self[1]}"
+
+
+class Fractions(tuple[float, ...]):
+    """Fractions of train, validation and perhaps test, from `"0.8,0.1,0.1"` or a sequence.
+
+    Raises:
+        UserError: not two or three of them, or they don't add up to 1.
+    """
+
+    def __new__(cls, value: str | Sequence[float]) -> "Fractions":
+        return super().__new__(cls, parse_fractions(value))
+
+    def __getnewargs__(self) -> tuple[tuple[float, ...]]:
+        return (tuple(self),)
+
+    def __str__(self) -> str:
+        return ",".join(f"{share:g}" for share in self)
+
+
+def key_values(flag: str, pairs: Sequence[str] | dict[str, Any]) -> dict[str, Any]:
+    """`["output_stride=16"]` -> {"output_stride": 16}; values are YAML scalars."""
+    if isinstance(pairs, dict):
+        return dict(pairs)
+    options = {}
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        if not equals:
+            raise UserError(f"{flag} {pair!r}: expected KEY=VALUE")
+        options[key] = yaml.safe_load(value)
+    return options
+
+
+def plain(value: Any) -> Any:
+    """The value as it is written in a recipe."""
+    value = getattr(value, "value", value)  # transformers' enums
+    return str(value) if isinstance(value, ImageSize | Fractions) else value
+
+
+def check_values(options: Any) -> None:
+    """Parse the fields of a dataclass that are `ImageSize` or `Fractions`; check its choices.
+
+    Raises:
+        UserError: names the flag.
+    """
+    for name, hint in get_type_hints(type(options)).items():
+        if name not in {item.name for item in dataclasses.fields(options)}:
+            continue
+        value = getattr(options, name)
+        if value is None:
+            continue
+        for kind in get_args(hint) if get_origin(hint) is not Literal else (hint,):
+            if get_origin(kind) is Literal and value not in get_args(kind):
+                choices = ", ".join(map(str, get_args(kind)))
+                raise UserError(f"--{name} {value}: choose from {choices}")
+        for kind in (hint, *get_args(hint)):
+            if kind in (ImageSize, Fractions) and not isinstance(value, kind):
+                try:
+                    setattr(options, name, kind(value))
+                except UserError as error:
+                    raise UserError(f"--{name} {value}: {error}") from None
+
+
+def at_least(minimum: int, options: Any, *names: str) -> None:
+    """Raise a `UserError` for a field that is set and smaller than `minimum`."""
+    for name in names:
+        value = getattr(options, name)
+        if value is not None and value < minimum:
+            raise UserError(f"--{name} must be at least {minimum}, not {value}")

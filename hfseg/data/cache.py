@@ -1,0 +1,26 @@
+"""The folder in which `datasets` keeps what it has read."""
+
+import tempfile
+from pathlib import Path
+
+from hfseg.errors import UserError
+
+
+def check_cache() -> None:
+    """Find out before any work whether the cache can be written.
+
+    Raises:
+        UserError: the cache folder can't be created or written.
+    """
+    import datasets
+
+    folder = Path(datasets.config.HF_DATASETS_CACHE)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise UserError(
+            f"the cache folder {folder} can't be written ({error.strerror}); "
+            "set HF_HOME to a folder you can write to"
+        ) from error

@@ -1,0 +1,96 @@
+"""What a training run gives back in Python."""
+
+import html
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from hfseg.inference import Segmenter
+from hfseg.labels import LabelSet
+
+
+@dataclass(eq=False)
+class Run:
+    """A finished run.
+
+    Attributes:
+        output_dir: its folder, which `from_pretrained` loads.
+        labels: names and colors of the classes.
+        scores: of the validation split: `mean_iou`, `mean_accuracy`, `overall_accuracy`, `loss`,
+            `iou_<class>`, ...
+        test_scores: of the test split; empty where there is none.
+    """
+
+    output_dir: Path
+    labels: LabelSet
+    scores: dict[str, Any]
+    test_scores: dict[str, Any] = field(default_factory=dict)
+
+    @cached_property
+    def segmenter(self) -> Segmenter:
+        """The trained model, ready to predict: `run.segmenter("photo.jpg")`."""
+        return Segmenter.from_pretrained(self.output_dir)
+
+    def push_to_hub(
+        self, repo_id: str, *, private: bool = True, revision: str | None = None
+    ) -> str:
+        """Push the folder in one commit, and return the commit's page.
+
+        Raises:
+            UserError: no access to the repository, or a file that holds a secret.
+        """
+        from hfseg.hub.commit import prepare_repository
+        from hfseg.hub.model import push_run
+
+        return push_run(
+            self.output_dir, prepare_repository(repo_id, private=private), revision=revision
+        )
+
+    def __repr__(self) -> str:
+        return f"Run({str(self.output_dir)!r}, mean_iou={self.scores.get('mean_iou', 0):.4f})"
+
+    def _repr_html_(self) -> str:
+        """The scores per class, and the pictures of the report, in a notebook."""
+        columns = {"validation": self.scores}
+        if self.test_scores:
+            columns["test"] = self.test_scores
+        return score_table(self.labels, columns) + picture(
+            self.output_dir / "report" / "predictions.png"
+        )
+
+
+def without_prefix(scores: Mapping[str, Any]) -> dict[str, Any]:
+    """`eval_mean_iou` -> `mean_iou`."""
+    return {key.removeprefix("eval_").removeprefix("test_"): v for key, v in scores.items()}
+
+
+def score_table(labels: LabelSet, columns: Mapping[str, Mapping[str, Any]]) -> str:
+    """An HTML table of the mean IoU and the IoU per class."""
+    keys = {"mean IoU": "mean_iou", "overall accuracy": "overall_accuracy"}
+    keys |= {
+        name: f"iou_{key}" for name, key in zip(labels.names, labels.metric_names, strict=True)
+    }
+    head = "".join(f"<th>{html.escape(title)}</th>" for title in ("", *columns))
+    rows = "".join(
+        f"<tr><td>{html.escape(name)}</td>"
+        + "".join(f"<td>{_number(scores.get(key))}</td>" for scores in columns.values())
+        + "</tr>"
+        for name, key in keys.items()
+    )
+    return f"<table><tr>{head}</tr>{rows}</table>"
+
+
+def picture(path: Path) -> str:
+    """An `img` element that holds the file, or nothing where there is none."""
+    import base64
+
+    if not path.is_file():
+        return ""
+    data = base64.b64encode(path.read_bytes()).decode()
+    return f'<img style="max-width:100%" src="data:image/png;base64,{data}">'
+
+
+def _number(value: Any) -> str:
+    return "absent" if value is None or value != value else f"{value:.4f}"

@@ -1,0 +1,38 @@
+"""Any dataset that hfseg reads -> parquet files, on the Hub or in a folder."""
+
+from pathlib import Path
+
+from hfseg.config.data import DataArguments
+from hfseg.data import dataset_info, load_dataset
+from hfseg.data.export import push_dataset, write_dataset
+from hfseg.errors import UserError
+
+
+def share_dataset(
+    data: DataArguments, repo_id: str | None, output_dir: str | None, private: bool = True
+) -> str:
+    """Write `data` with the columns `image` and `label` (class ids), `labels.json`,
+    `id2label.json` and a card; `hfseg.load_dataset(REPO_ID_OR_DIR)` reads it back.
+
+    Args:
+        repo_id, output_dir: where to; one of them.
+        private: whether a new repository is; many licenses don't allow copies to be passed on.
+
+    Returns:
+        A sentence that says where it is.
+
+    Raises:
+        UserError: data that can't be read, or a repository that can't be written to.
+    """
+    if data.dataset_name is None:
+        raise UserError("no data: give --dataset_name, such as folder with --dataset_path")
+    if data.streaming:
+        raise UserError("--streaming can't be pushed: the complete dataset has to be read")
+    rows, labels = load_dataset(data.dataset_name, data.dataset_path, **data.dataset_options())
+    info = dataset_info(data.dataset_name)
+    counts = ", ".join(f"{split} {len(part)}" for split, part in rows.items())
+    print(f"{data.dataset_name}: {counts}; {len(labels)} classes", flush=True)
+    if output_dir is not None:
+        write_dataset(output_dir, rows, labels, Path(output_dir).name, info)
+        return f"written to {output_dir}"
+    return f"pushed to {push_dataset(str(repo_id), rows, labels, info, private)}"
