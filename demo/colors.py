@@ -6,6 +6,7 @@ import numpy as np
 
 from hfseg.labels import Color, LabelSet, default_palette
 
+_BACKGROUND = ("background", "void", "unlabeled", "unlabelled", "ignore", "ignored", "other")
 _ALIKE = 40.0
 """Distance in RGB below which two colors are taken for each other."""
 
@@ -25,6 +26,11 @@ def shared_colors(label_sets: Iterable[LabelSet]) -> list[LabelSet]:
         palette = tuple(colors[name] for name in labels.names)
         shared.append(LabelSet(labels.names, palette, labels.ignore_index))
     return shared
+
+
+def is_background(name: str) -> bool:
+    """Whether a class stands for nothing in particular; `page/classes.js` has the same rule."""
+    return name.lower() in _BACKGROUND
 
 
 def _distinct(color: Color, taken: Sequence[Color]) -> Color:

@@ -16,6 +16,7 @@ from PIL import Image
 from hfseg.errors import UserError
 from hfseg.labels import LabelSet
 
+from .colors import is_background
 from .files import new_file, save_photo, stem
 from .limits import (
     DECODE_SECONDS,
@@ -77,6 +78,7 @@ class ManyApi:
         from hfseg.visualization.overlay import overlay
 
         labels = self.models.labels(model)
+        background = [index for index, name in enumerate(labels.names) if is_background(name)]
         start = last = time.monotonic()
         path = new_file("segmented.webm")
         areas: dict[str, dict[int, float]] = {}
@@ -88,15 +90,17 @@ class ManyApi:
                 for index, frame in enumerate(frames):
                     photo = Image.fromarray(frame)
                     found, _ = self.models.segment(model, "", photo)
-                    shown = overlay(photo, found.mask, labels)
-                    writer.write(np.asarray(shown))
+                    painted = ~np.isin(found.mask, background)[..., None]
+                    colored = np.asarray(overlay(photo, found.mask, labels))
+                    shown = np.where(painted, colored, frame)
+                    writer.write(shown)
                     areas[str(index)] = shares(found.mask, labels)
                     doing = f"Frame {index + 1}" + (f" of {total}" if total else "")
                     progress: dict[str, Any] = {"doing": f"{doing} is segmented"}
                     progress["part"] = (index + 1) / total if total > index else None
                     if time.monotonic() - last > _PREVIEW_SECONDS or index == 0:
                         last = time.monotonic()
-                        progress["frame"] = save_photo(shown, "frame")
+                        progress["frame"] = save_photo(Image.fromarray(shown), "frame")
                     yield progress
         cut = info.frames > MAX_FRAMES or len(areas) == MAX_FRAMES
         note = f"{info.width} × {info.height} pixels, {info.rate:.3g} frames a second."

@@ -63,7 +63,7 @@ def test_images_that_have_a_mask_are_not_done_again(tmp_path, photos, segmenter,
     (out / "masks/b.png").unlink()
     before = (out / "masks/a.png").stat().st_mtime_ns
     assert predict(segmenter, photos, to=out) == 3
-    assert "2 of 3 images have a mask already" in capsys.readouterr().out
+    assert "2 of 3 have a mask already" in capsys.readouterr().out
     assert (out / "masks/a.png").stat().st_mtime_ns == before and (out / "masks/b.png").exists()
 
 
@@ -110,9 +110,7 @@ def test_an_output_folder_among_the_inputs_is_not_read(photos, segmenter):
 
 def test_an_image_that_cannot_be_read_is_told_when_all_others_are_done(tmp_path, photos, segmenter):
     (photos / "aa.png").write_text("no image")
-    with pytest.raises(
-        UserError, match=r"1 of 4 images can't be read .*aa\.png.* other 3 are done"
-    ):
+    with pytest.raises(UserError, match=r"1 of 4 files can't be read .*aa\.png.* other 3 are done"):
         predict(segmenter, photos, to=tmp_path / "out")
     assert (tmp_path / "out/masks/inner/a.png").exists()
 
@@ -135,4 +133,7 @@ def test_a_missing_input_is_one_sentence_on_the_command_line(tmp_path):
          "--model_name_or_path", "x", "--output_dir", str(tmp_path / "out")],
         env=environment(), cwd=tmp_path, capture_output=True, text=True, timeout=300,
     )  # fmt: skip
-    assert (done.returncode, done.stderr) == (2, "error: there is no image or folder nowhere\n")
+    assert (done.returncode, done.stderr) == (
+        2,
+        "error: there is no image, video or folder nowhere\n",
+    )

@@ -4,7 +4,7 @@ import io
 import os
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
@@ -16,7 +16,9 @@ from hfseg.data.decode_limits import check_scans
 from hfseg.errors import UserError
 
 ImageLike = Image.Image | np.ndarray | str | Path
-SUFFIXES = frozenset((".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"))
+SUFFIXES = frozenset(
+    (".avif", ".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")
+)
 """What counts as an image in a folder."""
 
 _URL_PREFIXES = ("http://", "https://")
@@ -79,8 +81,11 @@ def upright(image: Image.Image) -> Image.Image:
     return image if turn is None else image.transpose(turn)
 
 
-def image_files(folder: str | Path) -> list[Path]:
+def image_files(folder: str | Path, others: Collection[str] = ()) -> list[Path]:
     """The images in a folder and the folders in it, by name; hidden ones are left out.
+
+    Args:
+        others: suffixes of files that count too, such as `hfseg.data.video.SUFFIXES`.
 
     Raises:
         UserError: there is no image.
@@ -91,7 +96,8 @@ def image_files(folder: str | Path) -> list[Path]:
         found += [
             Path(root, name)
             for name in files
-            if Path(name).suffix.lower() in SUFFIXES and not name.startswith(".")
+            if (Path(name).suffix.lower() in SUFFIXES or Path(name).suffix.lower() in others)
+            and not name.startswith(".")
         ]
     if not found:
         raise UserError(f"the folder {folder} holds no image ({', '.join(sorted(SUFFIXES))})")

@@ -79,6 +79,7 @@ def write_run(
         _write_json(folder / "test_results.json", evaluations["test"].scores)
     (folder / "recipe.yaml").write_text(recipe_yaml(arguments), encoding="utf-8")
     _write_figures(folder / "report", trainer, data, labels, validation)
+    _write_examples(folder / "examples", data, validation)
     scores = {split: evaluation.scores for split, evaluation in evaluations.items()}
     facts = card_facts(
         arguments, trainer, data, labels, train_scores, scores, public_recipe(arguments), repo_id
@@ -181,6 +182,16 @@ def _write_figures(
             }
         )
     plot_predictions(rows, labels, folder / "predictions.png")
+
+
+def _write_examples(folder: Path, data: "datasets.DatasetDict", validation: Evaluation) -> None:
+    """A few typical validation images with their ground truth, which the demo offers."""
+    folder.mkdir(exist_ok=True)
+    typical = [index for name, index in _shown_samples(validation.per_image) if name == "typical"]
+    for index in typical[:_PICTURES]:
+        sample = data["validation"][index]
+        sample["image"].convert("RGB").save(folder / f"validation-{index}.jpg", quality=95)
+        sample["label"].save(folder / f"validation-{index}_mask.png")
 
 
 def _shown_samples(per_image: dict[int, float]) -> list[tuple[str, int]]:
