@@ -137,3 +137,31 @@ def test_a_missing_input_is_one_sentence_on_the_command_line(tmp_path):
         2,
         "error: there is no image, video or folder nowhere\n",
     )
+
+
+def test_a_video_gets_a_mask_for_every_frame_and_a_video_of_overlays(tmp_path, segmenter):
+    from hfseg.data.video import Video, VideoWriter
+
+    (tmp_path / "in").mkdir()
+    with VideoWriter(tmp_path / "in" / "clip.webm", (64, 48), 10) as writer:
+        for seed in range(4):
+            writer.write(photo(48, 64, seed))
+    Image.fromarray(photo(40, 48)).save(tmp_path / "in" / "photo.png")
+    assert predict(segmenter, tmp_path / "in", to=tmp_path / "out") == 2
+    masks = sorted((tmp_path / "out" / "masks" / "clip").glob("*.png"))
+    assert [mask.name for mask in masks] == [f"{index:06d}.png" for index in range(4)]
+    with Video(tmp_path / "in" / "clip.webm") as video:
+        for frame, mask in zip(video, masks, strict=True):
+            assert_same_mask(Image.open(mask), segmenter(frame).mask)
+    with Video(tmp_path / "out" / "overlays" / "clip.webm") as video:
+        assert sum(1 for _ in video) == 4 and video.info.rate == 10
+
+
+def test_a_file_that_is_no_video_is_one_sentence(tmp_path):
+    from hfseg.data.video import BoundedVideo, Video
+
+    (tmp_path / "clip.mp4").write_bytes(b"no video" * 100)
+    with pytest.raises(UserError, match=r"clip\.mp4 cannot be read as a video"):
+        Video(tmp_path / "clip.mp4")
+    with pytest.raises(UserError, match="cannot be read as a video"):
+        BoundedVideo(tmp_path / "clip.mp4", max_side=64, max_frames=10, seconds=60)
