@@ -396,10 +396,8 @@ def test_quick_clicks_are_all_kept_and_undo_and_redo_go_through_them(page, photo
     assert page.locator(f"{CORRECT} .objects li").count() == 2
 
 
-@needs_browser
-def test_corrected_photos_download_as_data_that_finetune_reads(page, photo, models, tmp_path):
-    from hfseg.data import load_dataset
-
+def corrected_pairs(page, photo: Path, tmp_path: Path) -> Path:
+    """The unpacked download of ten photos, the first of which has an object of class car."""
     segment(page, photo)
     open_tab(page, "Correct")
     page.wait_for_selector(f"{CORRECT} .pane[data-painted]")
@@ -419,12 +417,34 @@ def test_corrected_photos_download_as_data_that_finetune_reads(page, photo, mode
         )
     content = download(page, "Save 10 pairs as ZIP")
     zipfile.ZipFile(io.BytesIO(content)).extractall(tmp_path / "pairs")
+    return tmp_path / "pairs"
+
+
+@needs_browser
+def test_corrected_photos_download_as_data_that_finetune_reads(page, photo, models, tmp_path):
+    from hfseg.data import load_dataset
+
+    corrected_pairs(page, photo, tmp_path)
     data, labels = load_dataset("folder", str(tmp_path / "pairs"))
     assert labels.names == models.segmenters["first"].labels.names
     assert sum(len(split) for split in data.values()) == 10
     mask = np.asarray(Image.open(tmp_path / "pairs" / "masks" / "my street.png"))
     assert (mask == labels.names.index("car")).any()
     assert Image.open(tmp_path / "pairs" / "images" / "my street.png").size == mask.shape[::-1]
+
+
+@needs_browser
+@pytest.mark.slow
+def test_finetune_trains_on_what_the_page_gave(page, photo, tmp_path):
+    from launch import run_finetune
+
+    pairs = corrected_pairs(page, photo, tmp_path)
+    done = run_finetune(
+        "--dataset_name", "folder", "--dataset_path", str(pairs), "--from_scratch",
+        "--model_name_or_path", "segformer-tiny", "--output_dir", str(tmp_path / "run"),
+        "--image_size", "64", "--max_steps", "3", "--mixed_precision", "no",
+    )  # fmt: skip
+    assert done.stdout.strip().splitlines()[-1].startswith("eval_mean_iou ")
 
 
 @needs_browser

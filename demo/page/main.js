@@ -85,6 +85,12 @@ class Page {
         next.focus();
       });
     });
+    const row = this.find("opacity-row");
+    const home = row.nextSibling;
+    document.addEventListener("fullscreenchange", () => { // the one control goes where it acts
+      if (document.fullscreenElement) document.fullscreenElement.prepend(row);
+      else home.before(row);
+    });
     const opacity = this.find("opacity");
     const apply = () => this.root.style.setProperty("--opacity", opacity.value);
     opacity.addEventListener("input", apply);
