@@ -47,7 +47,6 @@ export function correct(page, place) {
     pane = new Pane(group, { photo: address(result.photo), width: result.width, height: result.height,
       title: "Click on an object", caption: `${result.model}, ${seconds(result.seconds)}`,
       described: "Enter adds a point where the pointer is." }, (x, y, event) => addPoint(x, y, event));
-    pane.photo.draggable = false;
     find("pane").append(pane.element);
     compose();
     page.reveal(find("pane"));

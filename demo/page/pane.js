@@ -70,7 +70,7 @@ export class Pane {
     this.view = view;
     this.onClick = onClick;
     this.canvas = element("canvas", { width: view.width, height: view.height, class: "colors" });
-    this.photo = element("img", { src: view.photo, alt: "", draggable: false });
+    this.photo = element("img", { src: view.photo, alt: "", draggable: "false" });
     this.world = element("div", { class: "world" }, this.photo, this.canvas);
     this.tag = element("div", { class: "tag", hidden: true, "aria-hidden": true });
     this.handle = element("div", { class: "divider", role: "slider", tabindex: 0,
