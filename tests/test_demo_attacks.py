@@ -342,7 +342,7 @@ def test_work_that_takes_too_long_is_given_up(address, models, tmp_path, monkeyp
     path = upload(address, draw_photo(tmp_path / "photo.png").read_bytes())
     with monkeypatch.context() as patch:
         patch.setattr(models.device, "seconds", 0.3)
-        patch.setattr(models, "segment", lambda *args: time.sleep(1))
+        patch.setattr(models, "_segment", lambda *args: time.sleep(1))
         sentence = refusal(address, {"path": path, "meta": META})
     assert "more than 0.3 seconds" in sentence
 
