@@ -9,7 +9,7 @@ export NO_ALBUMENTATIONS_UPDATE := 1
 export HF_HUB_DISABLE_TELEMETRY := 1
 export GRADIO_ANALYTICS_ENABLED := False
 
-.PHONY: help setup quickstart demo test test-slow lint docs format clean
+.PHONY: help setup quickstart demo test test-slow test-versions lint docs format clean
 
 help:
 	@echo "make quickstart   train the built-in example and write runs/quickstart"
@@ -38,6 +38,10 @@ test: $(READY)
 
 test-slow: $(READY)
 	$(BIN)/python -m pytest -m slow -s
+
+test-versions: $(READY)
+	$(BIN)/python .ci/versions.py lowest 3.11
+	$(BIN)/python .ci/versions.py newest 3.11
 
 lint: $(READY)
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .

@@ -26,6 +26,8 @@ class ScoringApi:
 
     def evaluate(self, image: gr.FileData, truth: gr.FileData, model: str = "") -> dict:
         """Scores of one photo, and the predicted and true ids as pictures of values."""
+        from hfseg.metrics.table import TITLES
+
         path = image["path"]
         labels = self.models.labels(model)
         photo, note = open_photo(path)
@@ -61,9 +63,14 @@ class ScoringApi:
             "truth": save_png(small(real), "truth"),
             "described": f"Pixel accuracy {scores['overall_accuracy']:.3f}.",
             "classes": sorted(classes, key=lambda each: -each["iou"]),
-            **{
-                key: float(scores[key]) for key in ("mean_iou", "overall_accuracy", "mean_accuracy")
-            },
+            "wrong": 1 - float(scores["overall_accuracy"]),
+            "scores": [
+                {
+                    "title": TITLES[name].capitalize().replace("iou", "IoU"),
+                    "value": float(scores[name]),
+                }
+                for name in ("mean_iou", "overall_accuracy", "mean_accuracy")
+            ],
         }
 
     def _predicted(self, model: str, photo: Image.Image, size: tuple[int, int]) -> np.ndarray:
@@ -101,11 +108,10 @@ def looks_like_a_photo(mask: Image.Image, labels: LabelSet) -> bool:
 
 
 def scored(prediction: np.ndarray, truth: np.ndarray, labels: LabelSet) -> dict[str, Any]:
-    """`hfseg.metrics.region.region_scores` of one image."""
+    """`hfseg.metrics.scores` of one image."""
     import torch
 
-    from hfseg.metrics import confusion_matrix
-    from hfseg.metrics.region import region_scores
+    from hfseg.metrics import confusion_matrix, scores
 
     if not (truth < len(labels)).any():
         raise UserError("The mask has no pixel with a class.")
@@ -115,4 +121,4 @@ def scored(prediction: np.ndarray, truth: np.ndarray, labels: LabelSet) -> dict[
         len(labels),
         labels.ignore_index,
     )
-    return region_scores(counts.numpy())
+    return scores(counts.numpy())

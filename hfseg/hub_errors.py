@@ -3,6 +3,8 @@
 import json
 from collections.abc import Iterator
 
+from hfseg.hub_connection import found_no_network
+
 _PREFIX = {"model": "", "dataset": "datasets/", "space": "spaces/"}
 
 
@@ -71,6 +73,11 @@ def _sentence(error: BaseException, repo_id: str, repo_type: str, writing: bool)
     page = f"{constants.ENDPOINT}/{_PREFIX[repo_type]}{repo_id}"
     if isinstance(error, HFValidationError):
         return f"{repo_id!r} is no name of a repository; write OWNER/NAME"
+    if isinstance(error, OfflineModeIsEnabled) and found_no_network():
+        return (
+            f"{constants.ENDPOINT} can't be reached, and {repo_id} is not in the local cache; "
+            "check the network, or give a local folder"
+        )
     if isinstance(error, LocalTokenNotFoundError):
         return "you are not logged in; run `hf auth login`, or set HF_TOKEN"
     if isinstance(error, OfflineModeIsEnabled):

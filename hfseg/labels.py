@@ -14,6 +14,9 @@ from hfseg.errors import UserError
 IGNORE_INDEX = 255
 """The id of a pixel that counts for nothing: not in the loss, not in a metric, not in a picture."""
 
+UNLABELED = -100
+"""Ignored too: what PyTorch's losses ignore by default, and what `Trainer` pads labels with."""
+
 Color = tuple[int, int, int]
 
 # Okabe & Ito (2008), "Color Universal Design": eight colours told apart with any colour vision.

@@ -7,12 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from hfseg.metrics.boundary import (
-    boundary_f_counts,
-    boundary_f_score,
-    boundary_iou,
-    boundary_iou_counts,
-)
+from hfseg.metrics.boundary import boundary_f_counts, boundary_iou_counts
+from hfseg.metrics.table import boundary_f, iou
 
 NUM_LABELS = 3
 
@@ -79,7 +75,7 @@ def test_boundary_iou_equals_a_brute_force_of_the_papers_code(maps, width):
         expected = [(truth & ours).sum(), truth.sum(), ours.sum()]
         assert counts[:, index].tolist() == expected
         union = (truth | ours).sum()
-        score = boundary_iou(counts)[index]
+        score = iou(counts)[index]
         assert np.isnan(score) if union == 0 else score == pytest.approx(expected[0] / union)
 
 
@@ -116,7 +112,7 @@ def test_an_outline_under_an_ignored_band_is_a_contour_like_any():
     ids, label = square(300, 160, band=2)  # 4 pixels wide; the tolerance is 3
 
     def score(prediction: torch.Tensor) -> np.ndarray:
-        return boundary_f_score(boundary_f_counts(prediction, label, 3).numpy())
+        return boundary_f(boundary_f_counts(prediction, label, 3).numpy())
 
     np.testing.assert_array_equal(score(ids)[:2], [1, 1])
     close, far = score(ids.roll(1, 0)), score(ids.roll(20, 0))
@@ -138,8 +134,8 @@ def test_a_perfect_prediction_scores_one_and_a_shifted_one_less():
     label = torch.zeros(100, 100, dtype=torch.uint8)
     label[30:70, 30:70] = 1
     for counts, score in (
-        (boundary_iou_counts, boundary_iou),
-        (boundary_f_counts, boundary_f_score),
+        (boundary_iou_counts, iou),
+        (boundary_f_counts, boundary_f),
     ):
         perfect = score(counts(label, label, 2).numpy())
         shifted = score(counts(label.roll(4, 0), label, 2).numpy())
@@ -155,5 +151,5 @@ def test_the_width_is_two_percent_of_the_diagonal():
 
 def test_a_class_that_occurs_nowhere_has_no_score():
     label = torch.zeros(8, 8, dtype=torch.int64)
-    assert np.isnan(boundary_iou(boundary_iou_counts(label, label, 2).numpy())[1])
-    assert np.isnan(boundary_f_score(boundary_f_counts(label, label, 2).numpy())[1])
+    assert np.isnan(iou(boundary_iou_counts(label, label, 2).numpy())[1])
+    assert np.isnan(boundary_f(boundary_f_counts(label, label, 2).numpy())[1])

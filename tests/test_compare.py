@@ -35,7 +35,7 @@ def test_table_has_a_column_a_run_and_names_absent_classes() -> None:
     scores = {"eval_mean_iou": 0.5, "eval_mean_accuracy": 0.6, "eval_overall_accuracy": 0.7}
     scores |= {"eval_iou_sky": 0.25, "eval_iou_tall_tree": None}
     results = [RunResult(name, scores, 1.5, 60, 2.25, 12.3) for name in ("first", "second")]
-    table = comparison_table(results, LabelSet(("sky", "tall tree")))
+    table = comparison_table(results, LabelSet(("sky", "tall tree")), {"mean_iou": "mean IoU"})
     assert "| | first | second |" in table
     assert "| mean IoU (%) | 50.0 | 50.0 |" in table
     assert "| parameters (million) | 1.50 | 1.50 |" in table

@@ -21,6 +21,8 @@ from launch import finetune_command, on_cpu
 from PIL import Image
 from tolerance import UNDECIDED, assert_same_mask
 
+from hfseg.metrics.table import TRAINING_METRICS
+
 FLAGS = (
     "--from_scratch", "--max_steps", "1", "--lr_scheduler_type", "constant", "--warmup_steps", "0",
     "--crop_size", "32", "--dataloader_num_workers", "0", "--per_device_train_batch_size", "2",
@@ -194,14 +196,13 @@ def test_the_card_reads_back_as_the_numbers_of_the_run(pushed: Pushed) -> None:
     assert ("POST", "/api/validate-yaml") in pushed.hub.server.requests
     scores = json.loads(pushed.repo.files["eval_results.json"])
     assert card["scores"] == {
-        key: scores[f"eval_{key}"] for key in ("mean_iou", "mean_accuracy", "overall_accuracy")
+        metric.name: scores[f"eval_{metric.name}"] for metric in TRAINING_METRICS
     }
     assert card["splits"] == ["validation"] and card["name"] == "roofs"
     assert card["data"]["pipeline_tag"] == "image-segmentation"
     assert "base_model" not in card["data"] and "license" not in card["data"]  # local, unknown
-    low, high = scores["eval_mean_iou_interval_95"]
-    assert low <= scores["eval_mean_iou"] <= high
-    assert f"(95 % interval {low:.4f} to {high:.4f})" in card["text"]
+    assert scores["eval_mean_iou_interval_95"] is None  # of one image
+    assert "on `validation`: no interval: 1 image only" in card["text"]
     assert "is this folder" not in card["text"]
     tested = json.loads(pushed.repo.files["test_results.json"])["test_mean_iou"]
     assert f"| mean IoU | {scores['eval_mean_iou']:.4f} | {tested:.4f} |" in card["text"]

@@ -42,7 +42,7 @@ def run_until_killed(command: list[str], seconds: float) -> bool:
     printed = ""
     for line in process.stdout:
         printed += line
-        if "'loss'" in line:
+        if "  loss " in line:
             break
     else:
         raise AssertionError(f"the run ended before its first step\n{printed[-4000:]}")

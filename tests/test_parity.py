@@ -14,6 +14,7 @@ from torchmetrics.classification import MulticlassJaccardIndex
 from hfseg.data.readers import cityscapes
 from hfseg.labels import LabelSet
 from hfseg.metrics.split_scores import SplitScores
+from hfseg.metrics.table import TRAINING_METRICS
 
 K = 19
 _VOID_CLASS = K  # a prediction that is none of the classes
@@ -32,7 +33,7 @@ def masks(count: int = 4, seed: int = 0) -> list[tuple[np.ndarray, np.ndarray]]:
 
 
 def ours(pairs: list[tuple[np.ndarray, np.ndarray]]) -> dict:
-    scores = SplitScores(LabelSet(tuple(f"class {index}" for index in range(K))), boundaries=False)
+    scores = SplitScores(LabelSet(tuple(f"class {index}" for index in range(K))), TRAINING_METRICS)
     for index, (prediction, label) in enumerate(pairs):
         scores.add(index, torch.from_numpy(prediction), torch.from_numpy(label))
     return scores.compute()

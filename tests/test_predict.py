@@ -165,3 +165,11 @@ def test_a_file_that_is_no_video_is_one_sentence(tmp_path):
         Video(tmp_path / "clip.mp4")
     with pytest.raises(UserError, match="cannot be read as a video"):
         BoundedVideo(tmp_path / "clip.mp4", max_side=64, max_frames=10, seconds=60)
+
+
+def test_a_large_photo_is_pointed_to_the_sliding_window(tmp_path, segmenter, capsys, monkeypatch):
+    monkeypatch.setattr("hfseg.workflows.predict_files._LARGE", 1000)
+    Image.new("RGB", (64, 48)).save(tmp_path / "large.png")
+    predict(segmenter, tmp_path / "large.png", to=tmp_path / "out")
+    printed = capsys.readouterr().err
+    assert "64 x 48 pixels" in printed and "--sliding_window 1024" in printed

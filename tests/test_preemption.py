@@ -37,7 +37,7 @@ def terminate(command: list[str]) -> tuple[int, str]:
     printed = ""
     for line in process.stdout:
         printed += line
-        if "'loss'" in line:
+        if "  loss " in line:
             break
     os.killpg(process.pid, signal.SIGTERM)
     rest, _ = process.communicate(timeout=120)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from conftest import make_folder
 from launch import BIN, environment
 from safetensors.torch import load_file
@@ -46,9 +47,10 @@ def run_worker(
     processes: int,
     nodes: int = 1,
     loss: str = EVERY_LOSS,
+    model: str = "segformer-tiny",
 ):
     """Run the worker on all ranks; what each of them reported."""
-    arguments = [mode, str(data), str(output), str(batch), str(accumulation), loss]
+    arguments = [mode, str(data), str(output), str(batch), str(accumulation), loss, model]
     launches = [[sys.executable]] if processes == 1 else launch_commands(processes, nodes)
     jobs = [
         subprocess.Popen(
@@ -104,6 +106,30 @@ def test_first_update_is_that_of_the_whole_batch(
     worst = max((weights[name] - expected[name]).abs().max().item() for name in expected)
     assert worst < 1e-5
     assert reports[0]["loss"] == pytest.approx(expected_loss, abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    "model",
+    ["eomt-vit-small", pytest.param("mask2former-swin-tiny", marks=pytest.mark.slow)],
+)
+@pytest.mark.parametrize(
+    ("batch", "accumulation", "processes"),
+    [(2, 4, 1), pytest.param(2, 2, 2, marks=pytest.mark.slow)],
+    ids=["accumulation 4 x batch 2", "2 processes x 2 x batch 2"],
+)
+def test_first_update_of_a_universal_model_is_that_of_the_whole_batch(
+    data: Path, tmp_path: Path, model: str, batch: int, accumulation: int, processes: int
+) -> None:
+    whole = run_worker("update", data, tmp_path / "whole", 8, 1, processes=1, model=model)
+    parts = run_worker(
+        "update", data, tmp_path / "parts", batch, accumulation, processes, model=model
+    )
+    expected, found = (
+        load_file(tmp_path / name / "weights.safetensors") for name in ("whole", "parts")
+    )
+    for name, tensor in expected.items():
+        torch.testing.assert_close(found[name], tensor, rtol=1e-3, atol=1e-4, msg=name)
+    assert parts[0]["loss"] == pytest.approx(whole[0]["loss"], rel=1e-5)
 
 
 def test_two_processes_count_the_same_confusion_matrix_as_one(tmp_path: Path) -> None:

@@ -285,7 +285,7 @@ def test_an_image_smaller_than_the_models_stride_is_segmented(segmenter):
     assert segmenter(photo(5, 9)).mask.shape == (5, 9)
 
 
-def test_a_universal_checkpoint_answers_through_its_processor(tmp_path):
+def test_a_universal_checkpoint_answers_as_its_processor_does(tmp_path):
     from transformers import (
         Mask2FormerConfig,
         Mask2FormerForUniversalSegmentation,
@@ -305,7 +305,7 @@ def test_a_universal_checkpoint_answers_through_its_processor(tmp_path):
         label2id={name: index for index, name in enumerate(NAMES)},
     )  # fmt: skip
     Mask2FormerForUniversalSegmentation(config).save_pretrained(tmp_path)
-    Mask2FormerImageProcessor(size={"height": 64, "width": 64}).save_pretrained(tmp_path)
+    Mask2FormerImageProcessor(size={"height": 384, "width": 384}).save_pretrained(tmp_path)
     universal = Segmenter.from_pretrained(tmp_path, device="cpu")
     image = Image.fromarray(photo(50, 70))
     result = universal(image, return_probabilities=True)

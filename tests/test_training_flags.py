@@ -100,14 +100,18 @@ def test_wrong_optimiser_or_schedule_is_one_sentence(flags, message: str) -> Non
 
 def test_a_metric_that_is_not_measured_is_told_before_the_run() -> None:
     args = training("--metric_for_best_model", "mIoU")
-    with pytest.raises(UserError, match="'mIoU' is not measured; choose from mean_iou, loss"):
+    with pytest.raises(
+        UserError, match="'mIoU' is not measured; choose from mean_iou, mean_accuracy"
+    ):
         check_metric(args, LABELS, None)
     args = training("--metric_for_best_model", "eval_iou_wal")
     with pytest.raises(UserError, match="did you mean iou_wall"):
         check_metric(args, LABELS, None)
 
 
-@pytest.mark.parametrize("metric", ["eval_loss", "loss", "mean_iou", "iou_roof"])
+@pytest.mark.parametrize(
+    "metric", ["eval_loss", "loss", "mean_iou", "iou_roof", "mean_dice", "eval_dice_roof"]
+)
 def test_every_measured_metric_can_choose_the_best_checkpoint(metric: str) -> None:
     args = training("--metric_for_best_model", metric)
     check_metric(args, LABELS, 3)

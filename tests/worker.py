@@ -1,6 +1,6 @@
 """One rank of a small job, started by `python` or `accelerate launch` from the tests.
 
-    worker.py update|evaluate|stream DATA OUTPUT BATCH ACCUMULATION LOSS
+    worker.py update|evaluate|stream DATA OUTPUT BATCH ACCUMULATION LOSS [MODEL]
 
 `update` takes one SGD step and saves the weights, `evaluate` scores a fixed model, `stream` reads
 one pass over a data set of the Hub; every rank writes `rank-N.json` with the world size it sees.
@@ -12,6 +12,7 @@ from pathlib import Path
 
 import torch
 from safetensors.torch import save_file
+from tiny_universal import TINY
 
 from hfseg.config.training import SegmentationTrainingArguments
 from hfseg.data import load_dataset
@@ -25,7 +26,13 @@ from hfseg.training.trainer import SegmentationTrainer
 
 
 def main(
-    mode: str, data_folder: str, output: str, batch: str, accumulation: str, loss: str
+    mode: str,
+    data_folder: str,
+    output: str,
+    batch: str,
+    accumulation: str,
+    loss: str,
+    name: str = "segformer-tiny",
 ) -> None:
     torch.set_num_threads(1)
     torch.manual_seed(0)
@@ -34,8 +41,8 @@ def main(
     else:
         data, labels = load_dataset("folder", data_folder, train_val_test_split=(0.5, 0.5))
     split = data["validation"] if mode == "evaluate" else data["train"]
-    model, processor = load_model("segformer-tiny", labels, pretrained=False)
-    if mode == "update":
+    model, processor = load_model(name, labels, pretrained=False, **TINY.get(name, {}))
+    if mode == "update" and name == "segformer-tiny":
         # batch statistics depend on how a batch is divided: not what is tested here
         model.decode_head.batch_norm = torch.nn.Identity()
     args = SegmentationTrainingArguments(
@@ -55,7 +62,8 @@ def main(
         disable_tqdm=True,
         mixed_precision="no",
     )
-    transform = TrainingTransform("none" if mode == "stream" else "light", None, 0)
+    crop = (64, 64) if name in TINY else None
+    transform = TrainingTransform("none" if mode == "stream" else "light", crop, 0)
     if mode == "stream":
         samples = StreamedTrainingSamples(
             split, transform, rank=args.process_index, world_size=args.world_size, passes=1
@@ -69,7 +77,9 @@ def main(
         eval_dataset=EvaluationSamples(data["validation"]),
         image_processor=processor,
         scores=StreamingScores(labels),
-        loss=SegmentationLoss(loss, class_weights=[0.5, 1.0, 2.0][: len(labels)]),
+        loss=None
+        if name in TINY
+        else SegmentationLoss(loss, class_weights=[0.5, 1.0, 2.0][: len(labels)]),
     )
     folder = Path(output)
     folder.mkdir(parents=True, exist_ok=True)

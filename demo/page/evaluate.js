@@ -51,7 +51,7 @@ export function evaluate(page, place) {
         pane.setLayer({ ...layer, label: said });
       };
       const shown = { names, palette };
-      show("Errors", `${percent(1 - answer.overall_accuracy)} wrong (red); gray: not scored`,
+      show("Errors", `${percent(answer.wrong)} wrong (red); gray: not scored`,
         { values: errors, colors: [undefined, RED, [90, 90, 90, 230]], swatch: (i) => css(palette[predicted[i]]) });
       show("Prediction", "", classLayer(shown, predicted));
       show("Ground truth", "", classLayer(shown, real));
@@ -66,9 +66,8 @@ export function evaluate(page, place) {
   }
 
   function tell(answer) {
-    const score = (name, value) => element("div", {}, element("dt", {}, name), element("dd", {}, percent(value)));
-    find("scores").replaceChildren(score("Mean IoU", answer.mean_iou),
-      score("Pixel accuracy", answer.overall_accuracy), score("Mean accuracy", answer.mean_accuracy));
+    find("scores").replaceChildren(...answer.scores.map(({ title, value }) =>
+      element("div", {}, element("dt", {}, title), element("dd", {}, percent(value)))));
     const rows = answer.classes.map(({ id, name, iou }) => element("tr", {},
       element("td", {}, element("span", { class: "swatch", style: `background: ${css(answer.palette[id])}` })),
       element("th", { scope: "row" }, name), element("td", { class: "area" }, percent(iou))));

@@ -13,6 +13,7 @@ import hfseg
 from hfseg.config.resolve import Arguments
 from hfseg.data import dataset_info
 from hfseg.labels import LabelSet
+from hfseg.models.universal_eomt import EOMT, side_of
 
 if TYPE_CHECKING:
     import datasets
@@ -134,7 +135,9 @@ def card_facts(
     licence = licence_of_model(weights, data_licence, title, start.from_scratch)
     config = trainer.model.config
     processor = trainer.processing_class
-    size = (processor.size["height"], processor.size["width"]) if processor.do_resize else None
+    sides = dict(processor.size)
+    resized = processor.do_resize and "height" in sides
+    size = (sides["height"], sides["width"]) if resized else None
     architecture = architecture_in_words(config)
     if name in NAMED_MODELS:
         architecture += f" ({name})"
@@ -162,7 +165,7 @@ def card_facts(
         metrics=scores["validation"],
         test_metrics=scores.get("test", {}),
         chosen_by=_chosen_by(arguments),
-        protocol=protocol(wanted.image_size, wanted.eval_at_image_size),
+        protocol=protocol(config, wanted.image_size, wanted.eval_at_image_size),
         command=shlex.join(arguments.command),
         recipe=recipe,
         seed=arguments.training.seed,
@@ -204,9 +207,12 @@ def _dataset_id(name: str | None, path: str | None) -> str | None:
     return name if name and "/" in name and not os.path.exists(name) else None
 
 
-def protocol(image_size: object, eval_at_image_size: bool) -> str:
+def protocol(config: Any, image_size: object, eval_at_image_size: bool) -> str:
     """One sentence: at which size it was predicted and scored."""
     images = f"Images resized to {image_size}" if image_size else "Images at their own size"
+    if config.model_type in EOMT:
+        side = side_of(config)
+        images = f"Images scaled to {side} pixels on their shorter side, in windows of {side}"
     label = (
         f"the label's size after resizing to {image_size}"
         if eval_at_image_size

@@ -28,7 +28,12 @@ _NVIDIA = Licence(
     "https://github.com/NVlabs/SegFormer/blob/master/LICENSE",
     "for non-commercial use, such as research and evaluation, also of models trained from them",
 )
-_BY_PREFIX = {"nvidia/mit-": _NVIDIA, "nvidia/segformer-": _NVIDIA}
+_DINOV3 = Licence(
+    "dinov3-license",
+    "https://ai.meta.com/resources/models-and-libraries/dinov3-license/",
+    "Meta's terms for DINOv3, also of models trained from it",
+)
+_BY_PREFIX = {"nvidia/mit-": _NVIDIA, "nvidia/segformer-": _NVIDIA, "facebook/dinov3-": _DINOV3}
 
 
 def licence_of_weights(repo_id: str) -> Licence | None:

@@ -13,6 +13,7 @@ from hfseg.cards.card_facts import CardInputs
 from hfseg.cards.citations import citations
 from hfseg.cards.redaction import redacted, redacted_values
 from hfseg.metrics.intervals import interval_text
+from hfseg.metrics.table import TITLES
 
 TEMPLATE = Path(__file__).with_name("model_card_template.md")
 
@@ -24,11 +25,7 @@ PICTURES = {
     "report/curves.png": "Training curves",
 }
 
-_SCORES = {
-    "mean_iou": "mean IoU",
-    "mean_accuracy": "mean accuracy",
-    "overall_accuracy": "overall accuracy",
-}
+_IN_SUMMARY = 3  # metrics in the first sentence
 _SMALL_SPLIT = 200  # images; below, the card warns that the numbers rest on few images
 _LONG_TABLE = 25  # classes; beyond, tables are folded
 
@@ -135,7 +132,7 @@ def _metadata(run: CardInputs) -> ModelCardData:
 
 def _scores(run: CardInputs) -> dict[str, str]:
     """The overall scores that were measured: key -> name."""
-    return {key: name for key, name in _SCORES.items() if _number(run.metrics.get(f"eval_{key}"))}
+    return {key: name for key, name in TITLES.items() if _number(run.metrics.get(f"eval_{key}"))}
 
 
 def _score_rows(run: CardInputs) -> list[dict[str, str]]:
@@ -178,7 +175,10 @@ def _class_rows(run: CardInputs) -> list[dict[str, Any]]:
 def _summary(run: CardInputs) -> str:
     images = run.split_sizes.get(run.eval_split)
     where = f"the {run.eval_split} split" + (f" ({_count(images, 'image')})" if images else "")
-    scores = [f"{name} **{run.metrics[f'eval_{key}']:.4f}**" for key, name in _scores(run).items()]
+    scores = [
+        f"{name} **{run.metrics[f'eval_{key}']:.4f}**"
+        for key, name in list(_scores(run).items())[:_IN_SUMMARY]
+    ]
     sentence = (
         f"{run.architecture} for semantic segmentation of {_count(len(run.label_set), 'class')}, "
         f"{_start(run)} on {_dataset_link(run)}."
@@ -249,7 +249,7 @@ def _limits(run: CardInputs) -> list[str]:
 
 
 def _in_words(metric: str) -> str:
-    return _SCORES.get(metric, metric.replace("_", " "))
+    return TITLES.get(metric, metric.replace("_", " "))
 
 
 def _names(names: list[str], most: int = 12) -> str:

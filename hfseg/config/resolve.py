@@ -155,8 +155,9 @@ def _training_values(values: Mapping[str, Any], options: Mapping[str, Any]) -> d
     if options.get("save_strategy") is None and options.get("eval_strategy") is not None:
         if plain(options["eval_strategy"]) != "no":
             chosen["save_strategy"] = options["eval_strategy"]
-        if options.get("save_steps") is None and options.get("eval_steps") is not None:
-            chosen["save_steps"] = options["eval_steps"]
+        if plain(options["eval_strategy"]) == "steps" and options.get("save_steps") is None:
+            chosen["eval_steps"] = values.get("eval_steps") or values.get("logging_steps", 10)
+            chosen["save_steps"] = chosen["eval_steps"]
     return chosen
 
 

@@ -8,6 +8,7 @@ from transformers import SchedulerType, TrainingArguments
 
 from hfseg.config.values import at_least, check_values
 from hfseg.errors import UserError
+from hfseg.metrics.table import metric_of
 from hfseg.training.losses import parse_terms
 from hfseg.training.optimization import ADAM, EPOCH_SCHEDULES
 from hfseg.training.precision import choose_precision, detect_hardware, launcher_precision
@@ -50,6 +51,14 @@ class SegmentationTrainingArguments(TrainingArguments):
     )
     head_lr_multiplier: float = field(
         default=1.0, metadata={"help": "factor on the learning rate of the head"}
+    )
+    layer_decay: float = field(
+        default=1.0,
+        metadata={"help": "factor on the rate from each layer of a transformer to the one before"},
+    )
+    backbone_warmup_steps: int = field(
+        default=0,
+        metadata={"help": "start the encoder after the head's warm-up, with N steps of its own"},
     )
     lr_gamma: float | None = field(
         default=None,
@@ -141,7 +150,8 @@ class SegmentationTrainingArguments(TrainingArguments):
         if _name(self.eval_strategy) == "no":
             self.load_best_model_at_end = False
         if self.greater_is_better is None:
-            self.greater_is_better = not str(self.metric_for_best_model).endswith("loss")
+            metric = metric_of(str(self.metric_for_best_model).removeprefix("eval_"))
+            self.greater_is_better = metric is not None and metric.greater_is_better  # not the loss
 
     def _schedule_options(self) -> dict[str, Any]:
         """`lr_scheduler_kwargs` with `lr_gamma`, `lr_step_size` and `lr_power` filled in."""

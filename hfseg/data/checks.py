@@ -3,7 +3,7 @@
 import hashlib
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image
 
 from hfseg.labels import LabelSet
+from hfseg.progress import track
 
 if TYPE_CHECKING:
     import datasets
@@ -93,7 +94,7 @@ def inspect(
         occurs = np.zeros(256, dtype=np.int64)
         sizes: Counter[str] = Counter()
         step = max(1, -(-len(rows) * len(data) // shown))
-        for index, row in enumerate(_with_progress(rows, f"inspecting {split}")):
+        for index, row in enumerate(track(rows, f"inspecting {split}")):
             ids = np.asarray(row["label"])
             found = np.bincount(ids.ravel(), minlength=256)
             pixels += found
@@ -127,12 +128,6 @@ def inspect(
         weights=_balanced(summaries, len(labels)),
         seconds_per_image=(time.perf_counter() - started) / max(count, 1),
     )
-
-
-def _with_progress(rows: "datasets.Dataset", what: str) -> Iterator[dict[str, Any]]:
-    from tqdm import tqdm
-
-    yield from tqdm(rows, desc=what, unit=" images", leave=False, disable=None)
 
 
 def _digest(image: Image.Image) -> bytes:

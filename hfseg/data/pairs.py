@@ -15,6 +15,7 @@ from hfseg.data.masks import encode_png
 from hfseg.data.splits import WHOLE
 from hfseg.errors import UserError
 from hfseg.labels import LabelSet
+from hfseg.progress import track
 
 if TYPE_CHECKING:
     import datasets
@@ -196,13 +197,8 @@ def cached_dataset(
 def _checked_rows(
     rows: Callable[..., Iterator[Any]], arguments: dict[str, Any], skip: bool, what: str
 ) -> Iterator[dict[str, Any]]:
-    from tqdm import tqdm
-
     total = len(arguments["pairs"]) if "pairs" in arguments else None
-    bar = tqdm(
-        rows(**arguments), f"reading {what}", total, unit=" images", leave=False, disable=None
-    )
-    for row in bar:
+    for row in track(rows(**arguments), f"reading {what}", total):
         try:
             yield {"problem": None, **(row() if callable(row) else row)}
         except UserError as error:

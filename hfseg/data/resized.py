@@ -10,6 +10,7 @@ import numpy as np
 
 from hfseg.data.samples import read_example, resize_pair
 from hfseg.errors import UserError
+from hfseg.progress import track
 
 if TYPE_CHECKING:
     import datasets
@@ -57,7 +58,6 @@ def resized_rows(rows: "datasets.Dataset", processor: "SegformerImageProcessor")
     """
     import datasets
     from datasets.fingerprint import Hasher
-    from tqdm import tqdm
 
     height, width = int(processor.size["height"]), int(processor.size["width"])
     folder = Path(datasets.config.HF_DATASETS_CACHE) / "hfseg-resized"
@@ -79,7 +79,7 @@ def resized_rows(rows: "datasets.Dataset", processor: "SegformerImageProcessor")
         pixels = np.lib.format.open_memmap(
             partial, mode="w+", dtype=np.uint8, shape=(len(rows), height, width, 4)
         )
-        for index in tqdm(range(len(rows)), "resizing", unit=" images", leave=False, disable=None):
+        for index in track(range(len(rows)), "resizing"):
             image, label = resize_pair(*read_example(rows, index), processor)
             pixels[index, ..., :3], pixels[index, ..., 3] = image, label
         pixels.flush()

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset, Sampler
 
+from hfseg.data.pixel_values import whole_image_options
 from hfseg.data.transforms import Size, TrainingTransform
 from hfseg.errors import UserError
 
@@ -141,11 +142,12 @@ class Collator:
         self.resize = resize and bool(processor.do_resize)
 
     def __call__(self, samples: Sequence[dict[str, Any]]) -> dict[str, Any]:
-        images = [sample["image"] for sample in samples]
-        pixel_values = self.processor(
-            images, do_resize=self.resize, input_data_format="channels_last"
-        )
-        pixels = [torch.as_tensor(image) for image in pixel_values["pixel_values"]]
+        options = {**whole_image_options(self.processor), "do_resize": self.resize}
+        options["input_data_format"] = "channels_last"
+        pixels = [  # one at a time: Mask2Former's processor pads a list to one size
+            torch.as_tensor(self.processor(sample["image"], **options)["pixel_values"][0])
+            for sample in samples
+        ]
         labels = [torch.from_numpy(sample["label"].astype(np.int64)) for sample in samples]
         return {
             # first, and a tensor: transformers reads the batch size from the first tensor it finds

@@ -12,24 +12,10 @@ from hfseg.data.units import IMAGES, Units
 from hfseg.labels import LabelSet
 from hfseg.metrics.intervals import interval_text
 from hfseg.metrics.split_scores import SplitScores
+from hfseg.metrics.table import METRICS, TITLES
 
 RESULTS = "results.json"
-_SUMMARY = {
-    "mean_iou": "mean IoU",
-    "mean_accuracy": "mean accuracy",
-    "overall_accuracy": "pixel accuracy",
-    "frequency_weighted_iou": "frequency-weighted IoU",
-    "mean_dice": "mean Dice (F1)",
-    "mean_boundary_iou": "mean Boundary IoU",
-    "mean_boundary_f": "mean boundary F-score",
-}
-_PER_CLASS = {
-    "iou": "IoU",
-    "accuracy": "accuracy",
-    "dice": "Dice",
-    "boundary_iou": "Boundary IoU",
-    "boundary_f": "boundary F",
-}
+_PER_CLASS = {metric.class_name: metric.class_title for metric in METRICS if metric.class_name}
 
 
 def results_of(scores: SplitScores, about: dict[str, Any], units: Units = IMAGES) -> dict[str, Any]:
@@ -41,7 +27,7 @@ def results_of(scores: SplitScores, about: dict[str, Any], units: Units = IMAGES
     return {
         **about,
         "num_images": len(scores),
-        **{key: _number(values[key]) for key in _SUMMARY},
+        **{key: _number(values[key]) for key in TITLES},
         **scores.interval(units).as_results(),
         "absent_classes": scores.absent,
         "per_class": {
@@ -77,7 +63,7 @@ def markdown(results: dict[str, Any]) -> str:
         "| metric | value |",
         "|---|---:|",
     ]
-    lines += [f"| {name} | {_cell(results[key])} |" for key, name in _SUMMARY.items()]
+    lines += [f"| {name} | {_cell(results[key])} |" for key, name in TITLES.items()]
     lines += [
         "",
         f"{interval_line(results)}.",
@@ -135,12 +121,12 @@ def worst_first(per_image: dict[int, float]) -> list[int]:
 
 def terminal_table(results: dict[str, Any], labels: LabelSet) -> str:
     """IoU and Boundary IoU of each class, and the means, for the terminal."""
-    width = max(len(name) for name in (*labels.names, *_SUMMARY.values()))
+    width = max(len(name) for name in (*labels.names, *TITLES.values()))
     lines = [f"{'class'.ljust(width)}{'IoU':>10}{'boundary':>10}", "-" * (width + 20)]
     for name, row in results["per_class"].items():
         lines.append(f"{name.ljust(width)}{_cell(row['iou']):>10}{_cell(row['boundary_iou']):>10}")
     lines.append("-" * (width + 20))
-    lines += [f"{name.ljust(width)}{_cell(results[key]):>10}" for key, name in _SUMMARY.items()]
+    lines += [f"{name.ljust(width)}{_cell(results[key]):>10}" for key, name in TITLES.items()]
     return "\n".join(lines)
 
 

@@ -1,6 +1,6 @@
 """A `Segmenter` over a labelled split, on one process or several."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from hfseg.inference.result import Options
 from hfseg.inference.segmenter import Segmenter
 from hfseg.labels import LabelSet
 from hfseg.metrics.split_scores import SplitScores
+from hfseg.metrics.table import METRICS, Metric
 
 
 def score_split(
@@ -25,7 +26,7 @@ def score_split(
     label_size: Size | None = None,
     process: tuple[int, int] = (0, 1),
     done: Callable[[], Any] = lambda: None,
-    boundaries: bool = True,
+    metrics: Sequence[Metric] = METRICS,
 ) -> SplitScores:
     """Predict every image as `Segmenter` does, and score at the label's own size.
 
@@ -36,13 +37,13 @@ def score_split(
         label_size: score at this (height, width) instead.
         process: (rank, number of processes); each takes its share of the images.
         done: called after each image.
-        boundaries: also measure the boundary metrics.
+        metrics: what is measured.
 
     Returns:
         The counts of this process's share; merge them with the others'.
     """
     samples = EvaluationSamples(data, label_size)
-    scores = SplitScores(labels, boundaries)
+    scores = SplitScores(labels, metrics)
     device = segmenter.model.device
     for index, sample in read_ahead(
         range(process[0], len(samples), process[1]), samples.__getitem__
@@ -70,7 +71,7 @@ def gathered(scores: SplitScores) -> SplitScores:
     from accelerate.utils import gather_object
 
     parts = gather_object([scores])
-    whole = SplitScores(scores.labels, scores.boundaries)
+    whole = SplitScores(scores.labels, scores.metrics)
     for part in parts:
         whole.merge(part)
     return whole

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from hfseg.errors import UserError
+from hfseg.hub_connection import work_offline_without_network
 from hfseg.hub_errors import explain_hub_error
 
 # this import also registers our own architectures with the Auto classes (hfseg/models/__init__)
@@ -44,6 +45,9 @@ def load_trained(
             f"there is no model folder {name_or_path}: train one, or give another folder or a "
             "model id of the Hub"
         )
+
+    else:
+        work_offline_without_network()
 
     options = {"revision": revision or "main", "token": token}
     options["trust_remote_code"] = trust_remote_code

@@ -5,9 +5,11 @@ from typing import Any, Protocol
 import torch
 from PIL import Image
 
+from hfseg.data.pixel_values import whole_image_options
 from hfseg.errors import UserError
 from hfseg.inference.views import Views
 from hfseg.models.logits import resize_logits
+from hfseg.models.universal import class_probabilities, is_universal
 
 Size = tuple[int, int]
 
@@ -55,8 +57,22 @@ class SemanticNetwork:
         return scores.softmax(0) if views is None else scores
 
 
-class UniversalNetwork:
-    """Mask2Former, MaskFormer, OneFormer, EoMT: queries with a mask and a class each.
+class ScoreNetwork(SemanticNetwork):
+    """Mask2Former and EoMT: their `logits` are sums of probabilities."""
+
+    def scores(self, inputs: torch.Tensor, size: Size, views: Views | None) -> torch.Tensor:
+        if views is None:
+            return resize_logits(self.logits(inputs), size)
+        return views.mean_probabilities(
+            lambda view: class_probabilities(resize_logits(self.logits(view), size)), inputs
+        )
+
+    def probabilities(self, scores: torch.Tensor, views: Views | None) -> torch.Tensor:
+        return class_probabilities(scores, dim=0)
+
+
+class ProcessorNetwork:
+    """MaskFormer and OneFormer: queries with a mask and a class each.
 
     Their image processors make the inputs and turn the answer into class scores
     (`post_process_semantic_segmentation`); one image at a time, tiles as if they were images.
@@ -110,18 +126,15 @@ class UniversalNetwork:
 
 def network_of(model: Any, image_processor: Any) -> Network:
     """The way to ask a model, by the head it has."""
-    universal = type(model).__name__.endswith(("UniversalSegmentation", "InstanceSegmentation"))
-    return (UniversalNetwork if universal else SemanticNetwork)(model, image_processor)
+    if is_universal(model):
+        return ScoreNetwork(model, image_processor)
+    queries = type(model).__name__.endswith(("UniversalSegmentation", "InstanceSegmentation"))
+    return (ProcessorNetwork if queries else SemanticNetwork)(model, image_processor)
 
 
 def whole_image_pixel_values(
     image_processor: Any, image: Image.Image, **options: Any
 ) -> torch.Tensor:
-    """(1, 3, h, w) float32: what the image processor makes of the whole image.
-
-    A centre crop, which some processors of the Hub (MobileViT's) inherited from classification,
-    is left out: the logits of a crop, stretched over the whole image, lie beside the objects.
-    """
-    if getattr(image_processor, "do_center_crop", None):
-        options["do_center_crop"] = False
+    """(1, 3, h, w) float32: what the image processor makes of the whole image."""
+    options = {**whole_image_options(image_processor), **options}
     return image_processor(images=image, return_tensors="pt", **options)["pixel_values"]

@@ -21,6 +21,7 @@ from hfseg.labels import LabelSet
 from hfseg.models.convolutions import is_convolutional
 from hfseg.models.logits import resize_logits
 from hfseg.models.small_images import accept_small_images
+from hfseg.models.universal import act_as_semantic
 
 # Upper bound on the resized logits held at once. 150 classes of a 12-megapixel photo would be 7 GB.
 _RESIZED_VALUES_AT_ONCE = 2**26
@@ -49,6 +50,7 @@ class Segmenter:
     """
 
     def __init__(self, model: Any, image_processor: Any) -> None:
+        act_as_semantic(model)
         self.model = model.eval()
         self.image_processor = image_processor
         self.labels = LabelSet.from_config(model.config)
@@ -151,6 +153,11 @@ class Segmenter:
         options = Options.make(sliding_window, stride, tta, return_probabilities, return_confidence)
         if batch_size < 1:
             raise UserError(f"batch_size is {batch_size}: give at least 1")
+        if isinstance(images, torch.Tensor):
+            raise UserError(
+                "images must be PIL images, arrays or paths, not a tensor: the image processor "
+                "makes tensors of them; give tensor.numpy() of a (H, W, 3) uint8 tensor"
+            )
         if isinstance(images, (list, tuple)):
             return list(self._stream(images, options, batch_size))
         if isinstance(images, (str, Path)) and Path(images).is_dir():

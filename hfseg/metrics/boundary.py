@@ -24,13 +24,11 @@ Where labels are ignored:
 
 from collections.abc import Callable
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from hfseg.labels import IGNORE_INDEX
-from hfseg.metrics.mean_iou.mean_iou import UNLABELLED
+from hfseg.labels import IGNORE_INDEX, UNLABELED
 
 BOUNDARY_WIDTH = 0.02
 """Of the image's diagonal: d of Boundary IoU."""
@@ -70,13 +68,6 @@ def boundary_iou_counts(
     return torch.stack([_count(ids, num_labels) for ids in (both, true_region, predicted_region)])
 
 
-def boundary_iou(counts: np.ndarray) -> np.ndarray:
-    """(3, K) counts -> (K,) float64 Boundary IoU, NaN for a class without any boundary."""
-    both, truth, predicted = np.asarray(counts, dtype=np.float64)
-    with np.errstate(invalid="ignore"):
-        return both / (truth + predicted - both)
-
-
 def boundary_f_counts(
     predictions: Tensor,
     labels: Tensor,
@@ -112,20 +103,9 @@ def boundary_f_counts(
     return counts
 
 
-def boundary_f_score(counts: np.ndarray) -> np.ndarray:
-    """(4, K) counts -> (K,) float64 F-score, NaN for a class without any contour."""
-    matched, predicted, found, truth = np.asarray(counts, dtype=np.float64)
-    with np.errstate(invalid="ignore"):
-        precision = np.where(predicted > 0, matched / predicted, 0.0)
-        recall = np.where(truth > 0, found / truth, 0.0)
-        total = precision + recall
-        score = np.where(total > 0, 2 * precision * recall / total, 0.0)
-    return np.where(predicted + truth > 0, score, np.nan)
-
-
 def _label_maps(predictions: Tensor, labels: Tensor, ignore_index: int) -> tuple[Tensor, Tensor]:
     """(H, W) uint8 truth and prediction, without the ignored pixels."""
-    ignored = (labels == ignore_index) | (labels == UNLABELLED)
+    ignored = (labels == ignore_index) | (labels == UNLABELED)
     truth = labels.masked_fill(ignored, _NOTHING).to(torch.uint8)
     return truth, predictions.masked_fill(ignored, _NOTHING).to(torch.uint8)
 

@@ -1,24 +1,19 @@
-"""Confusion counts with torch, on whatever device the tensors are, and the scores they give.
+"""Confusion counts with torch, on the device of the tensors, and the scores they give.
 
 Everything a segmentation metric needs is in the (K, K) matrix of counts, rows truth and columns
 prediction; the sum of two matrices is the matrix of both sets. So nothing else is kept or
 gathered: no pixels, whatever the number of images.
 """
 
-from __future__ import annotations
+from typing import Any
 
-from typing import TYPE_CHECKING
-
+import numpy as np
 import torch
+from torch import Tensor
 
 from hfseg.errors import UserError
-from hfseg.labels import IGNORE_INDEX
-from hfseg.metrics.mean_iou.mean_iou import UNLABELLED, scores
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-__all__ = ["confusion_matrix", "confusion_matrix_per_image", "scores"]
+from hfseg.labels import IGNORE_INDEX, UNLABELED
+from hfseg.metrics.table import region_counts, score
 
 
 def confusion_matrix(
@@ -64,7 +59,7 @@ def confusion_matrix_per_image(
     truth = labels.flatten(1).long()  # not uint8, which has no -100 to compare with
     predicted = predictions.flatten(1).long()
 
-    counts = (truth != ignore_index) & (truth != UNLABELLED)
+    counts = (truth != ignore_index) & (truth != UNLABELED)
     for name, ids in (("label", truth), ("prediction", predicted)):
         outside = counts & ((ids < 0) | (ids >= num_labels))
         if outside.any():
@@ -80,3 +75,21 @@ def confusion_matrix_per_image(
     cell += torch.arange(num_images, device=cell.device)[:, None] * (cells + 1)
     matrix = torch.bincount(cell.flatten(), minlength=num_images * (cells + 1))
     return matrix.view(num_images, cells + 1)[:, :cells].reshape(num_images, num_labels, num_labels)
+
+
+def scores(confusion: np.ndarray | Tensor) -> dict[str, Any]:
+    """Everything that a confusion matrix says: `hfseg.metrics.table.score` of its counts.
+
+    Args:
+        confusion: (K, K) counts, rows are the truth and columns the prediction; or (K, K + 1), the
+            last column for predictions of other classes, hence wrong.
+
+    Raises:
+        ValueError: another shape, or negative counts.
+    """
+    matrix = confusion.cpu().numpy() if isinstance(confusion, Tensor) else np.asarray(confusion)
+    if matrix.ndim != 2 or matrix.shape[1] - matrix.shape[0] not in (0, 1):
+        raise ValueError(f"a confusion matrix is (K, K) or (K, K + 1), not {matrix.shape}")
+    if (matrix < 0).any():
+        raise ValueError(f"a confusion matrix holds counts, but {matrix.min()} is in this one")
+    return score({None: region_counts(matrix)})

@@ -15,7 +15,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hfseg.metrics.intervals import mean_iou_difference, mean_iou_interval, mean_iou_of
+from hfseg.metrics.intervals import mean_iou_difference, mean_iou_interval
+from hfseg.metrics.table import iou, mean_over_classes
 
 NUM_CLASSES = 12
 SIZES = (20, 50, 100)
@@ -82,7 +83,7 @@ def sample(
 def true_mean_iou(scenario: Scenario, images: int, rng: np.random.Generator) -> float:
     """Of very many samples of this size together."""
     total = sum(sample(scenario, images, rng)[0].sum(0) for _ in range(2000))
-    return float(mean_iou_of(*np.asarray(total)[:, None])[0])
+    return float(mean_over_classes(iou(np.asarray(total))))
 
 
 def percentile_bootstrap(counts: np.ndarray, rng: np.random.Generator) -> tuple[float, float]:
@@ -90,7 +91,7 @@ def percentile_bootstrap(counts: np.ndarray, rng: np.random.Generator) -> tuple[
     number = len(counts)
     times = rng.multinomial(number, np.full(number, 1 / number), 500)
     drawn = (times @ counts.reshape(number, -1)).reshape(-1, *counts.shape[1:])
-    low, high = np.quantile(mean_iou_of(*np.moveaxis(drawn, 1, 0)), [0.025, 0.975])
+    low, high = np.quantile(mean_over_classes(iou(np.moveaxis(drawn, 1, 0))), [0.025, 0.975])
     return float(low), float(high)
 
 

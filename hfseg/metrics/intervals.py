@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from hfseg.data.units import IMAGES, Units
+from hfseg.metrics.table import iou, mean_over_classes
 
 LEVEL = 0.95
 
@@ -59,7 +60,7 @@ def mean_iou_interval(
     """95 % interval of the mean IoU over the classes that occur.
 
     Args:
-        per_image: sample index -> (3, K) int64 from `image_counts`.
+        per_image: sample index -> (3, K) int64 from `region_counts`.
         names: of the K classes, for the note.
         units: what is independent.
 
@@ -141,14 +142,12 @@ def _linearized(counts: np.ndarray) -> _Linearized:
     union = unions.sum(0)
     occurs = union > 0
     divisor = np.where(occurs, union, 1)
-    iou = hits.sum(0) / divisor
+    ious = iou(counts.sum(0))
     leverages = unions / divisor
     in_one_unit = occurs & ((unions > 0).sum(0) == 1)
     room = np.where(in_one_unit, 1, np.sqrt(1 - leverages))
-    terms = (hits - iou * unions) / (divisor * room * max(occurs.sum(), 1))
-    return _Linearized(
-        float(mean_iou_of(*counts.sum(0)[:, None])[0]), terms, leverages, in_one_unit
-    )
+    terms = (hits - np.nan_to_num(ious) * unions) / (divisor * room * max(occurs.sum(), 1))
+    return _Linearized(float(mean_over_classes(ious)), terms, leverages, in_one_unit)
 
 
 def _degrees_of_freedom(terms: np.ndarray, leverages: np.ndarray) -> float:
@@ -178,24 +177,3 @@ def _satterthwaite(variances: np.ndarray, leverages: np.ndarray) -> float:
     gram = scaled.T @ scaled
     off_diagonal = (gram**2).sum() - ((scaled**2).sum(1) ** 2).sum()
     return variances.sum() ** 2 / ((diagonal**2).sum() + off_diagonal)
-
-
-def image_counts(confusion: np.ndarray) -> np.ndarray:
-    """(3, K) pixels that are right, true, predicted, of a (K, K) or (K, K + 1) confusion matrix.
-
-    24 bytes per class, so that it can be kept for every image.
-    """
-    number = len(confusion)
-    return np.stack([np.diagonal(confusion), confusion.sum(1), confusion.sum(0)[:number]])
-
-
-def mean_iou_of(hits: np.ndarray, truth: np.ndarray, predicted: np.ndarray) -> np.ndarray:
-    """(N, K) right, true and predicted pixels -> (N,) mean IoU over the classes that occur."""
-    hits, truth, predicted = (
-        np.asarray(part, dtype=np.float64) for part in (hits, truth, predicted)
-    )
-    union = truth + predicted - hits
-    occurs = union > 0
-    iou = np.divide(hits, union, out=np.zeros_like(hits), where=occurs)
-    number = occurs.sum(1)
-    return np.divide(iou.sum(1), number, out=np.full(len(iou), np.nan), where=number > 0)

@@ -1,5 +1,6 @@
-"""`SplitScores`: a whole split, image by image, in memory that hardly grows with it."""
+"""`SplitScores`: all metrics of a split, image by image, in memory that hardly grows with it."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -8,40 +9,41 @@ import torch
 from hfseg.data.units import IMAGES, Units
 from hfseg.errors import UserError
 from hfseg.labels import LabelSet
-from hfseg.metrics.boundary import (
-    boundary_f_counts,
-    boundary_f_score,
-    boundary_iou,
-    boundary_iou_counts,
-)
 from hfseg.metrics.confusion import confusion_matrix
-from hfseg.metrics.intervals import Interval, image_counts, mean_iou_interval, mean_iou_of
-from hfseg.metrics.region import region_scores
+from hfseg.metrics.intervals import Interval, mean_iou_interval
+from hfseg.metrics.table import (
+    METRICS,
+    Count,
+    Metric,
+    iou,
+    mean_over_classes,
+    region_counts,
+    score,
+)
 
 
 class SplitScores:
     """Adds up the counts of images; what several processes added can be merged.
 
     Of each image only its true positives, true and predicted pixels per class are kept (24 bytes
-    a class), for the ranking and for the confidence interval.
+    per class), for the ranking and for the confidence interval.
 
     Args:
-        labels: the classes that are scored. A prediction may also be `len(labels)`, which stands
-            for a class that is none of them and is always wrong.
-        boundaries: also measure Boundary IoU and the boundary F-score.
+        labels: the classes that are scored. A prediction may also be `len(labels)`, for a class
+            that is not one of them and is always wrong.
+        metrics: what is measured.
 
     Attributes:
         confusion: (K, K + 1) int64, rows truth; the last column is for the other classes.
-        per_image: sample index -> (3, K) int64: pixels that are right, true, predicted.
+        mask_counts: sums of what the metrics' `count` functions return.
+        per_image: sample index -> (3, K) int64 `region_counts`.
     """
 
-    def __init__(self, labels: LabelSet, boundaries: bool = True) -> None:
+    def __init__(self, labels: LabelSet, metrics: Sequence[Metric] = METRICS) -> None:
         self.labels = labels
-        self.boundaries = boundaries
-        count = len(labels)
-        self.confusion = np.zeros((count, count + 1), dtype=np.int64)
-        self.boundary_iou_counts = np.zeros((3, count), dtype=np.int64)
-        self.boundary_f_counts = np.zeros((4, count), dtype=np.int64)
+        self.metrics = tuple(metrics)
+        self.confusion = np.zeros((len(labels), len(labels) + 1), dtype=np.int64)
+        self.mask_counts: dict[Count, np.ndarray] = {}
         self.per_image: dict[int, np.ndarray] = {}
 
     def __len__(self) -> int:
@@ -59,40 +61,38 @@ class SplitScores:
         # K + 1 classes, so that a prediction may be "another one"
         confusion = confusion_matrix(prediction, label, count + 1, ignored).cpu().numpy()[:count]
         self.confusion += confusion
-        self.per_image[index] = image_counts(confusion)
-        if self.boundaries:
-            ids = (prediction, label, count, ignored)
-            self.boundary_iou_counts += boundary_iou_counts(*ids).cpu().numpy()
-            self.boundary_f_counts += boundary_f_counts(*ids).cpu().numpy()
+        self.per_image[index] = region_counts(confusion)
+        for function in {metric.count for metric in self.metrics} - {None}:
+            self._add_mask_counts(
+                function, function(prediction, label, count, ignored).cpu().numpy()
+            )
+
+    def _add_mask_counts(self, function: Count, counts: np.ndarray) -> None:
+        known = self.mask_counts.get(function)
+        self.mask_counts[function] = counts if known is None else known + counts
 
     def merge(self, other: "SplitScores") -> None:
-        """Take in what another process counted; an image that both have counts once."""
+        """Take in what another process counted.
+
+        Raises:
+            ValueError: both counted the same image.
+        """
         repeated = self.per_image.keys() & other.per_image.keys()
         if repeated:
             raise ValueError(f"sample {min(repeated)} was counted by two processes")
         self.confusion += other.confusion
-        self.boundary_iou_counts += other.boundary_iou_counts
-        self.boundary_f_counts += other.boundary_f_counts
+        for function, counts in other.mask_counts.items():
+            self._add_mask_counts(function, counts)
         self.per_image |= other.per_image
 
     def compute(self) -> dict[str, Any]:
-        """`region_scores`, and with boundaries `mean_boundary_iou`, `mean_boundary_f` and
-        `per_category_boundary_iou`, `per_category_boundary_f`."""
-        result = region_scores(self.confusion)
-        if self.boundaries:
-            for name, values in (
-                ("boundary_iou", boundary_iou(self.boundary_iou_counts)),
-                ("boundary_f", boundary_f_score(self.boundary_f_counts)),
-            ):
-                known = values[~np.isnan(values)]
-                result[f"mean_{name}"] = float(known.mean()) if len(known) else float("nan")
-                result[f"per_category_{name}"] = values
-        return result
+        """`hfseg.metrics.table.score` of all images, for the metrics that were asked for."""
+        return score({None: region_counts(self.confusion), **self.mask_counts}, self.metrics)
 
     def image_scores(self) -> dict[int, float]:
-        """Sample index -> mIoU of that image alone (NaN without a labelled pixel), by index."""
+        """Sample index -> mIoU of that image alone (NaN without a labeled pixel), by index."""
         return {
-            index: float(mean_iou_of(*self.per_image[index][:, None])[0])
+            index: float(mean_over_classes(iou(self.per_image[index])))
             for index in sorted(self.per_image)
         }
 

@@ -6,12 +6,13 @@ import numpy as np
 
 from hfseg.data.units import IMAGES, Units
 from hfseg.labels import LabelSet
-from hfseg.metrics.intervals import Interval, image_counts, mean_iou_interval
-from hfseg.metrics.mean_iou.mean_iou import scores
+from hfseg.metrics.confusion import scores
+from hfseg.metrics.intervals import Interval, mean_iou_interval
+from hfseg.metrics.table import TRAINING_METRICS, iou, mean_over_classes, region_counts
 
 
 class StreamingScores:
-    """Adds up confusion matrices, one an image, and turns the sum into scores.
+    """Adds up confusion matrices, one per image, and turns the sum into scores.
 
     For `Trainer` with `batch_eval_metrics=True`: called after every batch with
     `predictions = ((B, K, K) int64 counts, (B, 2, 2) float64 sums and counts of the loss)` and
@@ -21,7 +22,7 @@ class StreamingScores:
     Attributes:
         confusion: (K, K) int64, rows truth and columns prediction, of the last evaluation.
         per_image: sample index -> mIoU of that image, to find the worst ones.
-        image_counts: sample index -> (3, K) int64, for `interval`.
+        image_counts: sample index -> (3, K) int64 `region_counts`, for `interval`.
     """
 
     def __init__(self, labels: LabelSet) -> None:
@@ -35,30 +36,28 @@ class StreamingScores:
         self.image_counts: dict[int, np.ndarray] = {}
 
     def __call__(self, batch: Any, compute_result: bool = True) -> dict[str, float]:
-        counts, losses = (values.cpu().numpy() for values in batch.predictions)
+        matrices, losses = (values.cpu().numpy() for values in batch.predictions)
         indices = batch.label_ids.cpu().numpy()
-        for index, count, loss in zip(indices, counts, losses, strict=True):
-            self.confusion += count
+        for index, matrix, loss in zip(indices, matrices, losses, strict=True):
+            self.confusion += matrix
             self.loss_parts += loss
-            self.per_image[int(index)] = float(scores(count)["mean_iou"])
-            self.image_counts[int(index)] = image_counts(count)
+            counts = region_counts(matrix)
+            self.image_counts[int(index)] = counts
+            self.per_image[int(index)] = float(mean_over_classes(iou(counts)))
         return self.compute() if compute_result else {}
 
     def compute(self) -> dict[str, float]:
-        """`mean_iou`, `mean_accuracy`, `overall_accuracy`, `loss` (over the whole split), and
-        `iou_<label>` and `accuracy_<label>` for each class; NaN for a class that is absent."""
+        """`TRAINING_METRICS` by name, `loss` (over the whole split), and `CLASS_NAME_LABEL`, such
+        as `iou_road`, for each class; NaN for a class that is absent."""
         result = scores(self.confusion)
-        summary = {
-            name: float(result[name]) for name in ("mean_iou", "mean_accuracy", "overall_accuracy")
-        }
+        summary = {metric.name: result[metric.name] for metric in TRAINING_METRICS}
         sums, parts = self.loss_parts
         summary["loss"] = float((sums / np.where(parts > 0, parts, 1)).sum())
-        for part in ("iou", "accuracy"):
-            values = result[f"per_category_{part}"]
-            summary |= {
-                f"{part}_{name}": float(value)
-                for name, value in zip(self.labels.metric_names, values, strict=True)
-            }
+        for metric in TRAINING_METRICS:
+            if metric.class_name:
+                values = result[f"per_category_{metric.class_name}"].tolist()
+                names = (f"{metric.class_name}_{label}" for label in self.labels.metric_names)
+                summary |= dict(zip(names, values, strict=True))
         return summary
 
     def interval(self, units: Units = IMAGES) -> Interval:
@@ -74,7 +73,10 @@ class StreamingScores:
 
 def metric_names(labels: LabelSet) -> list[str]:
     """What `StreamingScores` measures, the summary first."""
-    summary = ["mean_iou", "loss", "mean_accuracy", "overall_accuracy"]
+    summary = [*(metric.name for metric in TRAINING_METRICS), "loss"]
     return summary + [
-        f"{part}_{key}" for part in ("iou", "accuracy") for key in labels.metric_names
+        f"{metric.class_name}_{label}"
+        for metric in TRAINING_METRICS
+        if metric.class_name
+        for label in labels.metric_names
     ]

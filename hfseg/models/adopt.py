@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 from hfseg.errors import UserError
 from hfseg.labels import LabelSet
+from hfseg.models.universal import act_as_semantic
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -31,4 +32,5 @@ def adopt_model(model: "PreTrainedModel", labels: LabelSet) -> "PreTrainedModel"
             "give the name or folder of the model instead, and its head is replaced"
         )
     write_labels(model.config, labels)
+    act_as_semantic(model)
     return model

@@ -5,6 +5,7 @@ from typing import Any
 from transformers import PreTrainedModel
 
 from hfseg.models.modeling_smp import AuxiliarySegmenterOutput
+from hfseg.models.universal import UniversalSegmenterOutput
 
 
 def expose_auxiliary_logits(model: PreTrainedModel) -> None:
@@ -30,6 +31,20 @@ def expose_auxiliary_logits(model: PreTrainedModel) -> None:
 
     head.register_forward_hook(catch)
     model.register_forward_hook(add)
+
+
+def supervised(output: Any, auxiliary_weight: float) -> list[tuple[Any, float]]:
+    """What of a model's output is trained, each part with the weight of its loss.
+
+    The logits, and those of an auxiliary head at `auxiliary_weight`; of a universal model the
+    prediction of every layer, all alike.
+    """
+    if isinstance(output, UniversalSegmenterOutput):
+        return [(prediction, 1.0) for prediction in output.layers]
+    parts = [(output.logits, 1.0)]
+    if output.get("auxiliary_logits") is not None:
+        parts.append((output.auxiliary_logits, auxiliary_weight))
+    return parts
 
 
 def auxiliary_loss_weight(model: PreTrainedModel) -> float:

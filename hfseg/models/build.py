@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hfseg.errors import UserError
+from hfseg.hub_connection import work_offline_without_network
 from hfseg.labels import LabelSet
 from hfseg.models.adopt import write_labels
 from hfseg.models.catalog import (
@@ -26,9 +27,18 @@ from hfseg.models.encoder_weights import (
 )
 from hfseg.models.loading import first_line, load_checkpoint, quiet_transformers, unreachable
 from hfseg.models.small_images import accept_small_images
+from hfseg.models.universal import UNIVERSAL, act_as_semantic, is_universal
+from hfseg.models.universal_eomt import (
+    ENCODERS,
+    EOMT,
+    encoder_options,
+    resize_positions,
+    side_of,
+)
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedConfig, PreTrainedModel, SegformerImageProcessor
+    from transformers import PreTrainedConfig, PreTrainedModel
+    from transformers.image_processing_utils import BaseImageProcessor
 
 
 def load_model(
@@ -39,7 +49,7 @@ def load_model(
     encoder_weights: str | None = None,
     trust_remote_code: bool = False,
     **model_config: Any,
-) -> "tuple[PreTrainedModel, SegformerImageProcessor]":
+) -> "tuple[PreTrainedModel, BaseImageProcessor]":
     """A semantic segmentation model for these labels, and the image processor that feeds it.
 
     Args:
@@ -56,7 +66,8 @@ def load_model(
 
     Returns:
         The model, whose config carries `id2label`, `label2id`, `palette` and `loss_ignore_index`,
-        and a `SegformerImageProcessor` with the encoder's mean and std.
+        and an image processor with the encoder's mean and std: a `SegformerImageProcessor`, or
+        the own one of Mask2Former and EoMT.
 
     Raises:
         UserError: an unknown name or option, or weights that can't be had.
@@ -71,6 +82,8 @@ def load_model(
     from transformers.modeling_layers import GradientCheckpointingLayer
 
     source, hub = str(source), {"trust_remote_code": trust_remote_code}
+    if pretrained and not Path(source).exists():
+        work_offline_without_network()
 
     if not pretrained:
         config = _new_config(named, name, labels, model_config, hub)
@@ -87,17 +100,26 @@ def load_model(
     else:
         stored = _stored_config(name if named is None else source, hub)
         config = stored if named is None else _as_architecture(stored, named, name, source)
+        side = side_of(config) if config.model_type in EOMT else None
         _set_options(config, {**(named.options if named else {}), **model_config}, labels)
-        if config is stored:
+        if config is stored and side is not None and side != config.image_size:
+            # at the size of the weights first: their position embeddings are interpolated
+            wanted, config.image_size = config.image_size, side
+            model = load_checkpoint(_model_class(config, name), source, config, **hub)
+            resize_positions(model, wanted)
+        elif config is stored:
             model = load_checkpoint(_model_class(config, name), source, config, **hub)
         else:
             model = _build(config, name)
             load_backbone(model, source, **hub)
     if model.config.model_type in ("segformer", "upernet"):
         accept_small_images(model)
-    if any(isinstance(module, GradientCheckpointingLayer) for module in model.modules()):
+    act_as_semantic(model)
+    if is_universal(model):
+        model.supports_gradient_checkpointing = False  # their decoders don't honor it
+    elif any(isinstance(module, GradientCheckpointingLayer) for module in model.modules()):
         model.supports_gradient_checkpointing = True  # UperNet does not say so itself
-    return model, _image_processor(named, source, hub)
+    return model, _image_processor(model.config, named, source, hub)
 
 
 def _looks_like_checkpoint(name: str) -> bool:
@@ -143,17 +165,21 @@ def _stored_config(source: str, hub: dict[str, Any]) -> "PreTrainedConfig":
 def _as_architecture(
     stored: "PreTrainedConfig", named: NamedModel, name: str, source: str
 ) -> "PreTrainedConfig":
-    """The stored config itself, or UperNet's around that of a bare backbone."""
+    """The stored config itself, or the architecture's around that of a bare encoder."""
     from transformers import AutoConfig
 
     if stored.model_type == named.model_type:
         return stored
+    if ENCODERS.get(stored.model_type) == named.model_type:
+        sizes = {**named.sizes, **encoder_options(stored)}
+        return AutoConfig.for_model(named.model_type, **sizes)
     backbone = named.sizes.get("backbone_config", {}).get("model_type")
     if stored.model_type == backbone:
         values = stored.to_dict()
         values |= {"out_features": STAGES, "out_indices": None, "id2label": None, "label2id": None}
         return AutoConfig.for_model(named.model_type, backbone_config=values)
-    fitting = " or ".join(repr(each) for each in (named.model_type, backbone) if each)
+    encoders = [encoder for encoder, model in ENCODERS.items() if model == named.model_type]
+    fitting = " or ".join(repr(each) for each in (named.model_type, backbone, *encoders) if each)
     raise UserError(
         f"{source} holds a {stored.model_type!r} model, but {name} needs {fitting}; "
         "give weights of that architecture"
@@ -190,9 +216,11 @@ def _build(config: "PreTrainedConfig", name: str) -> "PreTrainedModel":
 
 
 def _model_class(config: "PreTrainedConfig", name: str) -> "type[PreTrainedModel]":
-    from transformers import AutoModelForSemanticSegmentation
+    from transformers import AutoModelForSemanticSegmentation, AutoModelForUniversalSegmentation
 
-    mapping = AutoModelForSemanticSegmentation._model_mapping
+    universal = config.model_type in UNIVERSAL
+    auto = AutoModelForUniversalSegmentation if universal else AutoModelForSemanticSegmentation
+    mapping = auto._model_mapping
     if type(config) not in mapping:
         wrapped = [
             short
@@ -209,9 +237,15 @@ def _model_class(config: "PreTrainedConfig", name: str) -> "type[PreTrainedModel
 
 
 def _image_processor(
-    named: NamedModel | None, source: str, hub: dict[str, Any]
-) -> "SegformerImageProcessor":
-    from transformers import AutoImageProcessor, SegformerImageProcessor
+    config: "PreTrainedConfig", named: NamedModel | None, source: str, hub: dict[str, Any]
+) -> "BaseImageProcessor":
+    """SegFormer's, or for a universal model its own, which knows what queries are."""
+    from transformers import (
+        AutoImageProcessor,
+        EomtImageProcessor,
+        Mask2FormerImageProcessor,
+        SegformerImageProcessor,
+    )
 
     mean, std = (named.image_mean, named.image_std) if named else (IMAGENET_MEAN, IMAGENET_STD)
     if named is None:
@@ -221,6 +255,14 @@ def _image_processor(
             mean, std = theirs.image_mean, theirs.image_std
         except (OSError, ValueError, AttributeError):
             pass  # a checkpoint without a processor: ImageNet's statistics are the field's habit
-    return SegformerImageProcessor(
-        do_resize=False, image_mean=list(mean), image_std=list(std), do_reduce_labels=False
-    )
+    statistics = {"image_mean": list(mean), "image_std": list(std)}
+    if config.model_type in EOMT:
+        return EomtImageProcessor(
+            size={"shortest_edge": side_of(config), "longest_edge": None},
+            do_split_image=True,
+            **statistics,
+        )
+    statistics |= {"do_resize": False, "do_reduce_labels": False}
+    if config.model_type == "mask2former":
+        return Mask2FormerImageProcessor(size_divisor=0, ignore_index=255, **statistics)
+    return SegformerImageProcessor(**statistics)

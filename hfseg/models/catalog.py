@@ -54,6 +54,29 @@ def _upernet(backbone: str, weights: str, **sizes: Any) -> NamedModel:
     )
 
 
+def _mask2former(size: str, side: int, queries: int, **swin: Any) -> NamedModel:
+    """Mask2Former (Cheng et al. 2022, https://arxiv.org/abs/2112.01527), trained on COCO."""
+    backbone = {"model_type": "swin", "out_features": STAGES, "image_size": side, **swin}
+    weights = f"facebook/mask2former-swin-{size}-coco-panoptic"
+    sizes = {"backbone_config": backbone, "num_queries": queries}
+    return NamedModel("mask2former", weights, "other", sizes)
+
+
+def _eomt(
+    weights: str, license: str, size: str, blocks: int, queries: int = 100, side: int = 512
+) -> NamedModel:
+    """EoMT (Kerssies et al. 2025, https://arxiv.org/abs/2503.19108) on DINOv2 or DINOv3."""
+    width, layers, heads = _VITS[size]
+    sizes = {"hidden_size": width, "num_hidden_layers": layers, "num_attention_heads": heads}
+    sizes |= {"num_blocks": blocks, "num_queries": queries, "image_size": side}
+    if "dinov3" in weights:
+        sizes["intermediate_size"] = 4 * width
+        return NamedModel("eomt_dinov3", weights, license, sizes)
+    return NamedModel("eomt", weights, license, sizes)
+
+
+# hidden size, layers, attention heads
+_VITS = {"small": (384, 12, 6), "base": (768, 12, 12), "large": (1024, 24, 16)}
 STAGES = ["stage1", "stage2", "stage3", "stage4"]
 _WIDE = [64, 128, 320, 512]
 
@@ -125,6 +148,33 @@ NAMED_MODELS: dict[str, NamedModel] = {
             (101, [256, 512, 1024, 2048], [3, 4, 23, 3], "bottleneck"),
             (152, [256, 512, 1024, 2048], [3, 8, 36, 3], "bottleneck"),
         )
+    },
+    "mask2former-swin-tiny": _mask2former("tiny", 224, 100, depths=[2, 2, 6, 2]),
+    "mask2former-swin-small": _mask2former("small", 224, 100),
+    "mask2former-swin-base": _mask2former(
+        "base", 384, 100, embed_dim=128, num_heads=[4, 8, 16, 32], window_size=12
+    ),
+    "mask2former-swin-large": _mask2former(
+        "large", 384, 200, embed_dim=192, num_heads=[6, 12, 24, 48], window_size=12
+    ),
+    # trained on COCO or Cityscapes; their sizes are those of the weights
+    "eomt-vit-small": _eomt("tue-mps/coco_panoptic_eomt_small_640_2x", "mit", "small", 3, 200, 640),
+    "eomt-vit-base": _eomt("tue-mps/coco_panoptic_eomt_base_640_2x", "mit", "base", 3, 200, 640),
+    "eomt-vit-large": _eomt(
+        "tue-mps/cityscapes_semantic_eomt_large_1024", "mit", "large", 4, 100, 1024
+    ),
+    # from the bare encoder
+    **{
+        f"eomt-dinov2-vit{size[0]}": _eomt(
+            f"facebook/dinov2-with-registers-{size}", "apache-2.0", size, blocks
+        )
+        for size, blocks in (("small", 3), ("base", 3), ("large", 4))
+    },
+    **{
+        f"eomt-dinov3-vit{size[0]}": _eomt(
+            f"facebook/dinov3-vit{size[0]}16-pretrain-lvd1689m", "dinov3-license", size, blocks
+        )
+        for size, blocks in (("small", 3), ("base", 3), ("large", 4))
     },
 }
 

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hfseg.errors import UserError
-from hfseg.models.loading import backbone_name, first_line, quiet_transformers, unreachable
+from hfseg.models.loading import encoder_parts, first_line, quiet_transformers, unreachable
+from hfseg.models.universal_eomt import load_dino
 
 if TYPE_CHECKING:
     import torch
@@ -88,7 +89,13 @@ def load_encoder_weights(
     """
     import torch
 
-    encoder = getattr(model, backbone_name(model))
+    parts = list(encoder_parts(model).values())
+    if len(parts) > 1:
+        raise UserError(
+            f"--encoder_weights {source}: {_kind(model)} takes its encoder from a folder or Hub id "
+            "with a config.json, not from a file of weights"
+        )
+    encoder = parts[0]
     wanted = encoder.state_dict()
     fitted: dict[str, torch.Tensor] = {}
     for rename in (str, torchvision_to_transformers):
@@ -208,16 +215,23 @@ def smp_repository(encoder_name: str, weights: str) -> tuple[str, str | None]:
 
 
 def load_backbone(model: "PreTrainedModel", source: str, **hub: Any) -> None:
-    """Fill a transformers backbone: a config alone would leave it random, without a word.
+    """Fill the encoder of a model of transformers: a config alone would leave it random.
 
     Raises:
         UserError: weights that can't be had, or that lack tensors of the backbone.
     """
+    parts = list(encoder_parts(model).values())
+    one = parts[0] if len(parts) == 1 else None
     try:
         with quiet_transformers():
-            backbone, info = type(model.backbone).from_pretrained(
-                source, config=model.backbone.config, output_loading_info=True, **hub
-            )
+            if one is None:  # EoMT, which is a DINO encoder with parts of its own
+                from transformers import AutoModel
+
+                backbone, info = AutoModel.from_pretrained(source, output_loading_info=True, **hub)
+            else:
+                backbone, info = type(one).from_pretrained(
+                    source, config=one.config, output_loading_info=True, **hub
+                )
     except (OSError, ValueError, RuntimeError) as error:
         raise unreachable(source, error, _REMEDY) from error
     lost = sorted(key for key in info["missing_keys"] if not _ADDED.search(key))
@@ -227,4 +241,7 @@ def load_backbone(model: "PreTrainedModel", source: str, **hub: Any) -> None:
             f"{type(backbone).__name__} (the first is {lost[0] if lost else 'of another shape'}); "
             "they belong to another model"
         )
-    model.backbone.load_state_dict(backbone.state_dict(), strict=True)
+    if one is None:
+        load_dino(model, backbone)
+    else:
+        one.load_state_dict(backbone.state_dict(), strict=True)

@@ -7,14 +7,15 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel
 
-from hfseg.models.loading import backbone_name
+from hfseg.models.loading import encoder_parts
 
 
 def freeze_encoder(model: PreTrainedModel) -> None:
     """Train the head only: the encoder gets no gradient and stays in evaluation mode."""
-    encoder = getattr(model, backbone_name(model))
-    encoder.requires_grad_(False)
-    _keep_in_evaluation(model, [encoder])
+    parts = list(encoder_parts(model).values())
+    for part in parts:
+        part.requires_grad_(False)
+    _keep_in_evaluation(model, parts)
 
 
 def freeze_batch_norm(model: PreTrainedModel) -> int:

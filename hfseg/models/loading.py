@@ -3,7 +3,7 @@
 import contextlib
 import logging
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,9 +11,13 @@ from hfseg.errors import UserError
 from hfseg.hub_errors import explain_hub_error
 
 if TYPE_CHECKING:
+    import torch
     from transformers import PreTrainedConfig, PreTrainedModel
 
 logger = logging.getLogger("hfseg")
+
+# Buffers that follow from the config or start at zero: nothing to learn.
+_CONSTANTS = ("num_batches_tracked", "criterion.empty_weight", "attn_mask_probs")
 
 
 @contextlib.contextmanager
@@ -59,6 +63,26 @@ def backbone_name(model: "PreTrainedModel") -> str:
     raise UserError(f"{type(model).__name__}: its encoder can't be told from its head")
 
 
+# Encoders that are not one attribute of the model.
+_ENCODER_PARTS = {
+    "eomt": ("embeddings", "layers", "layernorm"),
+    "eomt_dinov3": ("embeddings", "layers", "layernorm"),
+    "mask2former": ("model.pixel_level_module.encoder",),
+}
+
+
+def encoder_parts(model: "PreTrainedModel") -> dict[str, "torch.nn.Module"]:
+    """The modules of a segmentation model's encoder, by their dotted names."""
+    names = _ENCODER_PARTS.get(model.config.model_type) or (backbone_name(model),)
+    return {name: model.get_submodule(name) for name in names}
+
+
+def in_encoder(model: "PreTrainedModel") -> Callable[[str], bool]:
+    """Whether the parameter of a name belongs to the encoder; all else is the head."""
+    prefixes = tuple(f"{name}." for name in encoder_parts(model))
+    return lambda name: name.startswith(prefixes)
+
+
 def load_checkpoint(
     model_class: type["PreTrainedModel"], source: str, config: "PreTrainedConfig", **hub: Any
 ) -> "PreTrainedModel":
@@ -84,9 +108,8 @@ def load_checkpoint(
             "or train from random weights with --from_scratch",
         ) from error
     fresh = set(info["missing_keys"]) | {_key(entry) for entry in info["mismatched_keys"]}
-    fresh = {key for key in fresh if not key.endswith("num_batches_tracked")}
-    prefix = backbone_name(model) + "."
-    lost = sorted(key for key in fresh if key.startswith(prefix))
+    fresh = {key for key in fresh if not key.endswith(_CONSTANTS)}
+    lost = sorted(filter(in_encoder(model), fresh))
     if lost:
         raise UserError(
             f"the weights in {source} lack {len(lost)} tensors of the encoder of "

@@ -18,6 +18,9 @@ _TYPES = {
     "data2vec-vision": "Data2Vec",
     "mobilevit": "MobileViT",
     "mobilevitv2": "MobileViTV2",
+    "mask2former": "Mask2Former",
+    "eomt": "EoMT on DINOv2",
+    "eomt_dinov3": "EoMT on DINOv3",
 }
 _BACKBONES = {"convnext": "ConvNeXt", "swin": "Swin Transformer", "resnet": "ResNet"}
 _SMP = {

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from hfseg.errors import UserError
+from hfseg.hub_connection import work_offline_without_network
 from hfseg.hub_errors import explain_hub_error
 from hfseg.models.loading import first_line, quiet_transformers
 
@@ -40,6 +41,8 @@ def load_sam(
             f"the folder {folder} holds no model (no config.json): give the folder of a SAM saved "
             f"by transformers, or a Hub id such as {_EXAMPLE}"
         )
+    if not is_folder:
+        work_offline_without_network()
     options: dict[str, Any] = {"revision": revision or "main", "token": token}
     try:
         config, _ = transformers.PreTrainedConfig.get_config_dict(source, **options)

@@ -7,9 +7,12 @@ from typing import TYPE_CHECKING
 from hfseg.errors import UserError
 from hfseg.labels import LabelSet
 from hfseg.metrics.streaming import metric_names
+from hfseg.models.universal_eomt import EOMT, side_of
 
 if TYPE_CHECKING:
-    from transformers import TrainingArguments
+    from transformers import PreTrainedModel, TrainingArguments
+
+    from hfseg.data.transforms import Size
 
 
 def check_device(training: "TrainingArguments", sync_batch_norm: bool) -> None:
@@ -32,13 +35,26 @@ def check_device(training: "TrainingArguments", sync_batch_norm: bool) -> None:
         )
 
 
+def check_crop_size(model: "PreTrainedModel", crop_size: "Size | None") -> None:
+    """EoMT trains on squares of its own size only."""
+    if model.config.model_type not in EOMT:
+        return
+    side = side_of(model.config)
+    if crop_size != (side, side):
+        raise UserError(
+            f"{type(model).__name__} trains on squares of {side} pixels: give --crop_size {side}, "
+            "or another size with --model_config image_size"
+        )
+
+
 def check_metric(training: "TrainingArguments", labels: LabelSet, patience: int | None) -> None:
     """A metric that isn't there would end the run after its first epoch."""
     metric = str(training.metric_for_best_model or "").removeprefix("eval_")
     known = metric_names(labels)
     if (training.load_best_model_at_end or patience) and metric not in known:
         close = difflib.get_close_matches(metric, known, n=1)
-        hint = f"did you mean {close[0]}?" if close else f"choose from {', '.join(known[:4])}"
+        summary = ", ".join(known[: known.index("loss") + 1])
+        hint = f"did you mean {close[0]}?" if close else f"choose from {summary}"
         raise UserError(f"--metric_for_best_model {metric!r} is not measured; {hint}")
     if patience and training.eval_strategy == "no":
         raise UserError("--early_stopping_patience needs --eval_strategy epoch or steps")

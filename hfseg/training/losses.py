@@ -44,6 +44,9 @@ class SegmentationLoss:
         class_weights: one a class, for `ce`, `focal` and `ohem`; the others weigh the classes of
             an image alike by themselves.
 
+    Attributes:
+        evaluation: the loss that evaluation reports: this one.
+
     Raises:
         UserError: an unknown term.
     """
@@ -57,6 +60,7 @@ class SegmentationLoss:
         class_weights: Sequence[float] | None = None,
     ) -> None:
         self.terms = parse_terms(terms)
+        self.evaluation = self
         self.ignore_index = ignore_index
         self.label_smoothing = label_smoothing
         self.class_weights = (

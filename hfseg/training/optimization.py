@@ -2,9 +2,13 @@
 learning-rate schedules that change by the epoch."""
 
 from collections.abc import Callable
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
-from hfseg.models.loading import backbone_name
+from torch.optim.lr_scheduler import LambdaLR
+
+from hfseg.models.loading import in_encoder
+from hfseg.training.layer_decay import layer_numbers
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -23,25 +27,51 @@ def parameter_groups(
     weight_decay: float,
     backbone_lr_multiplier: float = 1.0,
     head_lr_multiplier: float = 1.0,
+    layer_decay: float = 1.0,
 ) -> list[dict[str, Any]]:
-    """Up to four groups: backbone and head, each with and without weight decay.
+    """Groups of one learning rate: encoder and head, or with `layer_decay` every layer of the
+    encoder; each with and without weight decay.
 
     A parameter with one dimension is a bias or the scale of a norm, and is never decayed.
+
+    Raises:
+        UserError: `layer_decay` for an encoder without numbered blocks.
     """
-    prefix = backbone_name(model) + "."
-    groups: dict[tuple[bool, bool], list[Any]] = {}
+    encoder = in_encoder(model)
+    numbers = layer_numbers(model) if layer_decay != 1.0 else {}
+    last = max(numbers.values(), default=0)
+    groups: dict[tuple[bool, int, bool], list[Any]] = {}
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
-            key = (name.startswith(prefix), parameter.ndim > 1)
+            key = (encoder(name), numbers.get(name, last), parameter.ndim > 1)
             groups.setdefault(key, []).append(parameter)
     return [
         {
             "params": parameters,
-            "lr": learning_rate * (backbone_lr_multiplier if in_backbone else head_lr_multiplier),
+            "lr": learning_rate
+            * (backbone_lr_multiplier if in_backbone else head_lr_multiplier)
+            * layer_decay ** (last - number),
             "weight_decay": weight_decay if decayed else 0.0,
+            "in_encoder": in_backbone,
         }
-        for (in_backbone, decayed), parameters in sorted(groups.items(), key=lambda item: item[0])
+        for (in_backbone, number, decayed), parameters in sorted(groups.items(), key=itemgetter(0))
     ]
+
+
+def start_encoder_later(scheduler: LambdaLR, late: Callable[[int], float], delay: int) -> LambdaLR:
+    """The same schedule for the head; the encoder rests for `delay` steps and then follows `late`.
+
+    As in the two-stage warm-up of EoMT (Kerssies et al. 2025, https://arxiv.org/abs/2503.19108).
+    """
+
+    def delayed(step: int) -> float:
+        return late(step - delay) if step >= delay else 0.0
+
+    groups = scheduler.optimizer.param_groups
+    usual = scheduler.lr_lambdas[0]
+    return LambdaLR(
+        scheduler.optimizer, [delayed if group["in_encoder"] else usual for group in groups]
+    )
 
 
 def epoch_schedule(

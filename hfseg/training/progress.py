@@ -1,27 +1,64 @@
-"""What a run shows while it goes: a bar, and of each evaluation the figures that matter."""
+"""What a run shows while it trains: a bar where there is a terminal, aligned lines elsewhere."""
 
+import time
 from typing import Any
 
 from transformers.trainer_callback import PrinterCallback, ProgressCallback
 
-_SHOWN = (
-    "loss", "grad_norm", "learning_rate", "epoch", "train_runtime", "train_loss",
-    "eval_loss", "eval_mean_iou", "eval_mean_accuracy", "eval_overall_accuracy",
-    "test_loss", "test_mean_iou", "test_mean_accuracy", "test_overall_accuracy",
-)  # fmt: skip
-
-
-def shown(logs: dict[str, Any]) -> dict[str, Any]:
-    """Without the two lines a class, which stand in the table at the end."""
-    return {key: logs[key] for key in _SHOWN if key in logs}
+_SHOWN = ("loss", "learning_rate", "epoch", "eval_loss", "eval_mean_iou", "eval_overall_accuracy")
 
 
 class ConciseProgress(ProgressCallback):
+    """`Trainer`'s bar; of an evaluation only the figures that matter are written above it."""
+
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
-        super().on_log(args, state, control, logs=shown(logs or {}), **kwargs)
+        few = {key: logs[key] for key in _SHOWN if key in (logs or {})}
+        super().on_log(args, state, control, logs=few, **kwargs)
 
 
 class ConcisePrinter(PrinterCallback):
+    """One aligned line per log step, and one per evaluation with the change since the last."""
+
+    def __init__(self) -> None:
+        self._started = 0.0
+        self._first_step = 0
+        self._best: float | None = None
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self._started, self._first_step = time.monotonic(), state.global_step
+        self._best = None
+
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
-        if state.is_local_process_zero:
-            print(shown(logs or {}), flush=True)
+        logs = logs or {}
+        if not state.is_local_process_zero:
+            return
+        if "loss" in logs:
+            print(self._training_line(args, state, logs), flush=True)
+        elif "eval_mean_iou" in logs and state.global_step:
+            print(self._evaluation_line(state, logs), flush=True)
+
+    def _training_line(self, args: Any, state: Any, logs: dict[str, Any]) -> str:
+        seconds = max(time.monotonic() - self._started, 1e-9)
+        rate = (state.global_step - self._first_step) / seconds
+        batch = args.train_batch_size * args.gradient_accumulation_steps * args.world_size
+        left = (state.max_steps - state.global_step) / max(rate, 1e-9)
+        return (
+            f"step {state.global_step:>6}/{state.max_steps}  epoch {logs.get('epoch', 0):6.2f}  "
+            f"loss {logs['loss']:8.4f}  lr {logs.get('learning_rate', 0):.2e}  "
+            f"{rate * batch:7.1f} images/s  {_clock(left)} left"
+        )
+
+    def _evaluation_line(self, state: Any, logs: dict[str, Any]) -> str:
+        score = logs["eval_mean_iou"]
+        change = "" if self._best is None else f" ({score - self._best:+.4f} to the best so far)"
+        self._best = score if self._best is None else max(self._best, score)
+        return (
+            f"evaluation at step {state.global_step}: mean IoU {score:.4f}{change}, "
+            f"overall accuracy {logs['eval_overall_accuracy']:.4f}, loss {logs['eval_loss']:.4f}"
+        )
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}"

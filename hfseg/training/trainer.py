@@ -12,23 +12,31 @@ from typing import Any
 
 import torch
 from torch.utils.data import DataLoader, IterableDataset
-from transformers import Trainer, TrainerCallback
+from transformers import Trainer, TrainerCallback, get_scheduler
 from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_utils import rotate_checkpoints
 
 from hfseg.data.samples import Collator, EpochSampler
 from hfseg.metrics.confusion import confusion_matrix_per_image
 from hfseg.metrics.streaming import StreamingScores
-from hfseg.models.auxiliary import auxiliary_loss_weight, expose_auxiliary_logits
+from hfseg.models.auxiliary import (
+    auxiliary_loss_weight,
+    expose_auxiliary_logits,
+    supervised,
+)
 from hfseg.models.logits import resize_logits
+from hfseg.models.universal_eomt import EOMT
 from hfseg.training.checkpoints import STAGING, publish, restore_weights
 from hfseg.training.losses import SegmentationLoss
+from hfseg.training.mask_annealing import MaskAnnealing
 from hfseg.training.optimization import (
     ADAM,
     EPOCH_SCHEDULES,
     epoch_schedule,
     parameter_groups,
+    start_encoder_later,
 )
+from hfseg.training.universal_loss import loss_for
 
 
 class _TellEpoch(TrainerCallback):
@@ -51,6 +59,9 @@ class SegmentationTrainer(Trainer):
         scores: collects the evaluation; has the labels.
         loss: cross-entropy with the smoothing of `args`, if None.
         backbone_lr_multiplier, head_lr_multiplier: factors on the learning rate.
+        layer_decay: factor on the learning rate from one layer of the encoder to the one before.
+        backbone_warmup_steps: the encoder starts after the warm-up of the head, with one of so
+            many steps; 0: both start together.
     """
 
     def __init__(
@@ -61,6 +72,8 @@ class SegmentationTrainer(Trainer):
         loss: SegmentationLoss | None = None,
         backbone_lr_multiplier: float = 1.0,
         head_lr_multiplier: float = 1.0,
+        layer_decay: float = 1.0,
+        backbone_warmup_steps: int = 0,
         **kwargs: Any,
     ) -> None:
         self._staging = False
@@ -68,14 +81,20 @@ class SegmentationTrainer(Trainer):
         self.ignore_index = scores.labels.ignore_index
         self.backbone_lr_multiplier = backbone_lr_multiplier
         self.head_lr_multiplier = head_lr_multiplier
+        self.layer_decay = layer_decay
+        self.backbone_warmup_steps = backbone_warmup_steps
         super().__init__(
             processing_class=image_processor,
             data_collator=Collator(image_processor, resize=False),
             compute_metrics=scores,
             **kwargs,
         )
-        self.loss = loss or SegmentationLoss(
-            ignore_index=self.ignore_index, label_smoothing=self.args.label_smoothing_factor
+        self.loss = loss_for(
+            self.model,
+            loss
+            or SegmentationLoss(
+                ignore_index=self.ignore_index, label_smoothing=self.args.label_smoothing_factor
+            ),
         )
         expose_auxiliary_logits(self.model)
         self.auxiliary_loss_weight = auxiliary_loss_weight(self.model)
@@ -88,6 +107,8 @@ class SegmentationTrainer(Trainer):
             seed = self.args.data_seed if self.args.data_seed is not None else self.args.seed
             self._sampler = EpochSampler(len(self.train_dataset), seed)
             self.add_callback(_TellEpoch(self._sampler))
+        if self.model.config.model_type in EOMT:
+            self.add_callback(MaskAnnealing(self.model))
 
     # ---- data ----
 
@@ -147,11 +168,10 @@ class SegmentationTrainer(Trainer):
         """This batch's part of the loss of the whole optimiser step."""
         outputs = model(pixel_values=inputs["pixel_values"])
         counts = num_items_in_batch
-        loss = self.loss(outputs.logits, inputs["labels"], counts)
-        auxiliary = outputs.get("auxiliary_logits")
-        if auxiliary is not None:
-            weight = self.auxiliary_loss_weight
-            loss = loss + weight * self.loss(auxiliary, inputs["labels"], counts)
+        loss = sum(
+            weight * self.loss(prediction, inputs["labels"], counts)
+            for prediction, weight in supervised(outputs, self.auxiliary_loss_weight)
+        )
         # DDP averages the gradients over processes; the sum is already divided by the count of all
         loss = loss * self.accelerator.num_processes
         return (loss, outputs) if return_outputs else loss
@@ -172,6 +192,7 @@ class SegmentationTrainer(Trainer):
                 args.weight_decay,
                 self.backbone_lr_multiplier,
                 self.head_lr_multiplier,
+                self.layer_decay,
             )
             self.optimizer = factory(groups, **options)
         return self.optimizer
@@ -185,10 +206,21 @@ class SegmentationTrainer(Trainer):
         self, num_training_steps: int, optimizer: torch.optim.Optimizer | None = None
     ) -> torch.optim.lr_scheduler.LRScheduler:
         name = self.args.lr_scheduler_type
-        if self.lr_scheduler is not None or name not in EPOCH_SCHEDULES:
-            return super().create_scheduler(num_training_steps, optimizer)
         warmup = self.args.get_warmup_steps(num_training_steps)
         options = self.args.lr_scheduler_kwargs or {}
+        if self.lr_scheduler is None and self.backbone_warmup_steps:
+            usual = super().create_scheduler(num_training_steps, optimizer)
+            late = get_scheduler(
+                name,
+                optimizer=usual.optimizer,
+                num_warmup_steps=self.backbone_warmup_steps,
+                num_training_steps=num_training_steps - warmup,
+                scheduler_specific_kwargs=options,
+            )
+            self.lr_scheduler = start_encoder_later(usual, late.lr_lambdas[0], delay=warmup)
+            return self.lr_scheduler
+        if self.lr_scheduler is not None or name not in EPOCH_SCHEDULES:
+            return super().create_scheduler(num_training_steps, optimizer)
         factor = epoch_schedule(name, self._steps_per_epoch, warmup, **options)
         self.lr_scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer or self.optimizer, factor)
         self._created_lr_scheduler = True
@@ -293,7 +325,10 @@ class SegmentationTrainer(Trainer):
                     label = labels[row][None]
                     resized = resize_logits(image_logits[None].float(), label.shape[-2:])
                     losses[row] = torch.stack(
-                        [self.loss.sums(resized, label), self.loss.counts(label)]
+                        [
+                            self.loss.evaluation.sums(resized, label),
+                            self.loss.evaluation.counts(label),
+                        ]
                     )
                     counts[row] = confusion_matrix_per_image(
                         resized.argmax(1), label, resized.shape[1], self.ignore_index

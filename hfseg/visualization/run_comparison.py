@@ -1,7 +1,7 @@
 """Several runs side by side: one table and one figure."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -40,15 +40,17 @@ class RunResult:
     milliseconds: float
 
 
-def comparison_table(results: Sequence[RunResult], labels: LabelSet) -> str:
-    """Markdown: a column a run; quality, cost, and the IoU of every class in percent."""
+def comparison_table(
+    results: Sequence[RunResult], labels: LabelSet, titles: Mapping[str, str]
+) -> str:
+    """Markdown: one column per run; quality, cost, and the IoU of every class in percent.
+
+    Args:
+        titles: metric -> what it is called.
+    """
     rows: list[tuple[str, list[str]]] = [
-        (title, [_percent(result.scores.get(f"eval_{key}")) for result in results])
-        for title, key in (
-            ("mean IoU (%)", "mean_iou"),
-            ("mean accuracy (%)", "mean_accuracy"),
-            ("pixel accuracy (%)", "overall_accuracy"),
-        )
+        (f"{title} (%)", [_percent(result.scores.get(f"eval_{name}")) for result in results])
+        for name, title in titles.items()
     ]
     rows += [
         ("parameters (million)", [f"{r.million_parameters:.2f}" for r in results]),

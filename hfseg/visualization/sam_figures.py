@@ -1,6 +1,6 @@
 """A semantic model beside SAM: the table, the page, and a figure for an image."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,12 +38,6 @@ CLASS_AWARENESS = (
     "(2), SAM's answers (3), and the regions that the votes leave (4)."
 )
 _PANEL, _DPI = 3.1, 130  # inches, dots an inch
-_SCORES = {
-    "mean_iou": "mean IoU",
-    "mean_boundary_iou": "Boundary IoU",
-    "mean_boundary_f": "boundary F",
-    "mask_recall": "mask recall",
-}
 
 
 @dataclass(frozen=True)
@@ -53,7 +47,7 @@ class Row:
     Attributes:
         name: what it is.
         classes_from: `model` or `truth`.
-        scores: `mean_iou mean_boundary_iou mean_boundary_f mask_recall`, 0-1, None: not defined.
+        scores: metric -> 0-1, or None: not defined; the same metrics in every row.
         seconds: an image, mean, everything that the way needs.
         peak_gib: memory at its highest while it ran, the weights of both models included; None
             where it can't be measured.
@@ -68,20 +62,20 @@ class Row:
     million_parameters: float
 
 
-def table(rows: Sequence[Row]) -> list[list[str]]:
-    """Heading and rows, as text."""
-    heading = ["way", "classes from", *_SCORES.values(), "s/image", "peak GiB", "M parameters"]
+def table(rows: Sequence[Row], titles: Mapping[str, str]) -> list[list[str]]:
+    """Heading and rows, as text; `titles` says which metrics are in it and what they are called."""
+    heading = ["way", "classes from", *titles.values(), "s/image", "peak GiB", "M parameters"]
     lines = [heading]
     for number, row in enumerate(rows, start=1):
-        scores = [_cell(row.scores[key]) for key in _SCORES]
+        scores = [_cell(row.scores[key]) for key in titles]
         peak = "unknown" if row.peak_gib is None else f"{row.peak_gib:.2f}"
         cost = [f"{row.seconds:.3f}", peak, f"{row.million_parameters:.2f}"]
         lines.append([f"{number} {row.name}", row.classes_from, *scores, *cost])
     return lines
 
 
-def terminal_table(rows: Sequence[Row]) -> str:
-    lines = table(rows)
+def terminal_table(rows: Sequence[Row], titles: Mapping[str, str]) -> str:
+    lines = table(rows, titles)
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     texts = [
         "  ".join(
@@ -93,8 +87,8 @@ def terminal_table(rows: Sequence[Row]) -> str:
     return "\n".join([texts[0], "-" * len(texts[0]), *texts[1:]])
 
 
-def markdown_table(rows: Sequence[Row]) -> str:
-    heading, *lines = table(rows)
+def markdown_table(rows: Sequence[Row], titles: Mapping[str, str]) -> str:
+    heading, *lines = table(rows, titles)
     texts = ["| " + " | ".join(line) + " |" for line in lines]
     rule = "|---|---|" + "---:|" * (len(heading) - 2)
     return "\n".join(["| " + " | ".join(heading) + " |", rule, *texts])

@@ -11,6 +11,7 @@ from hfseg.labels import LabelSet
 from hfseg.models import load_model
 from hfseg.models.adopt import adopt_model
 from hfseg.models.freezing import freeze_batch_norm, freeze_encoder
+from hfseg.models.universal_eomt import EOMT
 from hfseg.training.precision import Precision, memory_format
 
 if TYPE_CHECKING:
@@ -81,6 +82,11 @@ def make_model(
         freeze_batch_norm(model)
     size = arguments.data.image_size
     changes: dict[str, Any] = {}
+    if size is not None and model.config.model_type in EOMT:
+        raise UserError(
+            "--image_size: EoMT resizes images itself; give --model_config image_size=512 and "
+            "--crop_size 512 for squares of 512 pixels"
+        )
     if size is not None:
         changes |= {"do_resize": True, "size": {"height": size[0], "width": size[1]}}
     if arguments.data.normalize == "none":
@@ -119,7 +125,7 @@ def make_trainer(
     from transformers.trainer_callback import PrinterCallback, ProgressCallback
 
     from hfseg.metrics.streaming import StreamingScores
-    from hfseg.training.checks import check_metric
+    from hfseg.training.checks import check_crop_size, check_metric
     from hfseg.training.fitting import fit_training_to_model
     from hfseg.training.pictures import TRACKERS, PredictionPictures
     from hfseg.training.preemption import SaveOnSigterm
@@ -128,6 +134,7 @@ def make_trainer(
 
     training, crop_size = arguments.training, arguments.data.crop_size
     seed = training.data_seed if training.data_seed is not None else training.seed
+    check_crop_size(model, crop_size)
     transform = TrainingTransform(arguments.data.augmentation, crop_size, seed)
     samples = _training_samples(arguments, data["train"], transform, processor)
     check_metric(training, labels, training.early_stopping_patience)
@@ -145,6 +152,8 @@ def make_trainer(
         loss=loss,
         backbone_lr_multiplier=training.backbone_lr_multiplier,
         head_lr_multiplier=training.head_lr_multiplier,
+        layer_decay=training.layer_decay,
+        backbone_warmup_steps=training.backbone_warmup_steps,
     )
     if training.early_stopping_patience:
         trainer.add_callback(EarlyStoppingCallback(training.early_stopping_patience))
@@ -170,7 +179,8 @@ def _training_samples(
     from hfseg.data.streaming import StreamedTrainingSamples
 
     training, wanted = arguments.training, arguments.data
-    resize = processor if processor.do_resize else None
+    # a processor that resizes by the shorter side (EoMT's) does so in evaluation only
+    resize = processor if processor.do_resize and "height" in dict(processor.size) else None
     if not wanted.streaming:
         if wanted.crop_size is None and resize is None and training.train_batch_size > 1:
             _check_one_size(rows)

@@ -18,6 +18,7 @@ from hfseg.inference import Segmenter
 from hfseg.inference.result import Options
 from hfseg.labels import LabelSet
 from hfseg.metrics.intervals import mean_iou_difference
+from hfseg.metrics.table import TRAINING_METRICS
 from hfseg.workflows.evaluate import load_split
 
 if TYPE_CHECKING:
@@ -69,7 +70,8 @@ def compare(names: Sequence[str], options: Mapping[str, Any], output: Path, imag
     counts = [_image_counts(segmenter, samples, labels, data) for segmenter in segmenters]
     units = units_of(samples, data.dataset_name, data.split_by)
     differences = _differences([folder.name for folder in folders], counts, labels, units)
-    table = f"{comparison_table(results, labels)}\n{differences}"
+    titles = {metric.name: metric.title for metric in TRAINING_METRICS}
+    table = f"{comparison_table(results, labels, titles)}\n{differences}"
     (output / "comparison.md").write_text(table, encoding="utf-8")
     plot_comparison(results, labels, pictures, output / "comparison.png")
     return table
@@ -150,7 +152,7 @@ def _image_counts(
     table = prediction_table(segmenter.labels, labels)
     size = data.image_size if data.eval_at_image_size else None
     return score_split(
-        segmenter, samples, labels, table, Options(), label_size=size, boundaries=False
+        segmenter, samples, labels, table, Options(), label_size=size, metrics=TRAINING_METRICS
     ).per_image
 
 

@@ -1,6 +1,5 @@
 """The job of `scripts/compare_sam.py`: a semantic model beside SAM on a labelled split."""
 
-import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -18,6 +17,7 @@ from hfseg.inference.result import Options
 from hfseg.inference.segmenter import Segmenter
 from hfseg.labels import LabelSet
 from hfseg.metrics.split_scores import SplitScores
+from hfseg.progress import Progress
 from hfseg.sam.load_sam import is_untrained
 from hfseg.sam.measuring import Meter
 from hfseg.sam.predictor import SamPredictor
@@ -32,6 +32,7 @@ from hfseg.visualization.sam_figures import (
 )
 from hfseg.workflows.evaluate import load_split, results_folder, set_image_size
 from hfseg.workflows.sam_results import (
+    SCORES,
     WAYS,
     Comparison,
     Seen,
@@ -78,7 +79,7 @@ def compare_sam(wanted: SamArguments, data: DataArguments) -> dict[str, Any]:
         draw_image(seen, labels, path, PLUMBING if untrained else "")
         figures.append(f"figures/{path.name}")
 
-    with _progress(len(rows)) as bar:
+    with Progress(len(rows), "comparing") as bar:
         found = compare(
             segmenter,
             predictor,
@@ -94,7 +95,7 @@ def compare_sam(wanted: SamArguments, data: DataArguments) -> dict[str, Any]:
     write_results(folder, results, found)
     if untrained:
         print(PLUMBING)
-    print(terminal_table(found.rows))
+    print(terminal_table(found.rows, SCORES))
     for sentence in boundary_changes(found.rows):
         print(sentence)
     print(CLASS_AWARENESS)
@@ -178,10 +179,7 @@ def compare(
     parameters = {"model": _parameters(segmenter.model), "sam": _parameters(predictor.model)}
     for way in WAYS:
         values = scores[way.name].compute()
-        numbers = {
-            key: number_or_none(values[key])
-            for key in ("mean_iou", "mean_boundary_iou", "mean_boundary_f")
-        }
+        numbers = {key: number_or_none(values[key]) for key in SCORES if key in values}
         hit, expected = recall[way.name].tolist()
         found.rows.append(
             Row(
@@ -202,9 +200,3 @@ def _region_masks(prediction: np.ndarray, labels: LabelSet) -> Any:
 
 def _parameters(model: Any) -> int:
     return sum(parameter.numel() for parameter in model.parameters())
-
-
-def _progress(total: int) -> Any:
-    from tqdm import tqdm
-
-    return tqdm(total=total, unit="image", disable=not sys.stderr.isatty())

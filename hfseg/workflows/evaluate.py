@@ -1,6 +1,5 @@
 """The job of `scripts/evaluate_model.py`: model, data, options -> a folder of results."""
 
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +26,7 @@ from hfseg.evaluation.scoring import gathered, predict_sample, score_split
 from hfseg.inference.result import Options
 from hfseg.inference.segmenter import Segmenter
 from hfseg.labels import LabelSet
+from hfseg.progress import Progress
 from hfseg.workflows.run import picture, score_table
 
 _PICTURES = 6
@@ -109,7 +109,7 @@ def evaluate_model(
     table = prediction_table(segmenter.labels, labels, wanted.class_map)
 
     share = range(state.process_index, len(rows), state.num_processes)
-    with _progress(len(share), state.is_main_process) as bar:
+    with Progress(len(share), "scoring", shown=state.is_main_process) as bar:
         scores = gathered(
             score_split(
                 segmenter,
@@ -228,7 +228,7 @@ def _protocol(
     if getattr(processor, "do_resize", False) and options.window is None:
         sides = dict(processor.size)
         size = str(data.image_size or "x".join(str(each) for each in sides.values() if each))
-    said = protocol(size, data.eval_at_image_size)
+    said = protocol(segmenter.model.config, size, data.eval_at_image_size)
     if options.window is not None:
         said += " Sliding window of {} x {}, stride {} x {}, blended.".format(
             *options.window, *options.stride
@@ -265,13 +265,6 @@ def _pictures(
             }
         )
     return found
-
-
-def _progress(total: int, shown: bool) -> Any:
-    from tqdm import tqdm
-
-    quiet = not (shown and sys.stderr.isatty())
-    return tqdm(total=total, unit="image", disable=quiet)
 
 
 def _compare(claim: float, measured: float | None, shown: bool) -> None:

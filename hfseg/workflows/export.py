@@ -7,6 +7,7 @@ from hfseg.data.image_io import image_files, to_rgb
 from hfseg.errors import UserError
 from hfseg.inference.load_checkpoint import load_trained
 from hfseg.inference.onnx_export import example_images, export_onnx, usage
+from hfseg.models.universal import is_universal
 
 _IMAGES = 8
 
@@ -42,6 +43,11 @@ def export(
     if path.exists() and not overwrite:
         raise UserError(f"{path} exists; replace it (--overwrite) or give --output_dir")
     model, processor = load_trained(model_name_or_path, trust_remote_code=trust_remote_code)
+    if is_universal(model):
+        raise UserError(
+            f"{type(model).__name__} can't be exported to ONNX: its class scores are computed "
+            "from queries and masks outside the model"
+        )
     size = image_size or _size_of(processor)
     if images is None:
         compared = example_images(_IMAGES)

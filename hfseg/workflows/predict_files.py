@@ -29,10 +29,13 @@ from hfseg.errors import UserError
 from hfseg.inference.result import Options
 from hfseg.inference.segmenter import Segmenter
 from hfseg.labels import LabelSet
+from hfseg.progress import Progress
 from hfseg.visualization.overlay import index_png, legend_image, overlay
 from hfseg.workflows.predict_video import overlay_path, predict_video
 
 SETTINGS = "predictions.json"
+_LARGE = 4_000_000
+"""Pixels over which an image is better predicted in tiles."""
 
 
 def predict(
@@ -94,12 +97,13 @@ def predict_files(
     segmenter = load()
     labels = segmenter.labels
     bad: list[str] = []
+    warned = False
     try:
         _write(folder / SETTINGS, json.dumps(settings, indent=1).encode() + b"\n")
         _write(folder / "labels.json", json.dumps(labels.to_dict(), indent=1).encode() + b"\n")
         key = legend_image(dict.fromkeys(range(len(labels))), labels, width=960)
         _write(folder / "legend.png", _encoded(key, "PNG"))
-        with _progress(len(waiting)) as bar:
+        with Progress(len(images), "segmenting") as bar:
             for path, read in read_ahead(images, to_rgb):
                 try:
                     image = read()
@@ -108,6 +112,13 @@ def predict_files(
                     continue
                 finally:
                     bar.update()
+                if options.window is None and image.width * image.height > _LARGE and not warned:
+                    warned = True
+                    print(
+                        f"{path} has {image.width} x {image.height} pixels, which the model sees "
+                        "all at once: --sliding_window 1024 needs less memory and time",
+                        file=sys.stderr, flush=True,
+                    )  # fmt: skip
                 mask = segmenter.segment(image, options).mask
                 name = images[path]
                 shown = overlay(image, mask, labels)
@@ -116,7 +127,7 @@ def predict_files(
                 finished += 1
         for path in (path for path in waiting if path not in images):
             try:
-                with _progress(None, "frame") as bar:
+                with Progress(None, f"segmenting {path.name}", "frames") as bar:
                     predict_video(
                         segmenter, path, folder, waiting[path], options, _write_mask, bar.update
                     )
@@ -234,9 +245,3 @@ def _write(path: Path, data: bytes) -> None:
     except OSError:
         part.unlink(missing_ok=True)
         raise
-
-
-def _progress(total: int | None, unit: str = "image") -> Any:
-    from tqdm import tqdm
-
-    return tqdm(total=total, unit=unit, disable=not sys.stderr.isatty())

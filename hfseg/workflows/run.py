@@ -9,6 +9,7 @@ from typing import Any
 
 from hfseg.inference import Segmenter
 from hfseg.labels import LabelSet
+from hfseg.metrics.table import TRAINING_METRICS
 
 
 @dataclass(eq=False)
@@ -67,8 +68,8 @@ def without_prefix(scores: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def score_table(labels: LabelSet, columns: Mapping[str, Mapping[str, Any]]) -> str:
-    """An HTML table of the mean IoU and the IoU per class."""
-    keys = {"mean IoU": "mean_iou", "overall accuracy": "overall_accuracy"}
+    """An HTML table of the summary metrics and the IoU per class."""
+    keys = {metric.title: metric.name for metric in TRAINING_METRICS}
     keys |= {
         name: f"iou_{key}" for name, key in zip(labels.names, labels.metric_names, strict=True)
     }

@@ -15,6 +15,7 @@ from hfseg.cards.redaction import redacted_values
 from hfseg.config.resolve import Arguments
 from hfseg.labels import LabelSet
 from hfseg.metrics.intervals import interval_text
+from hfseg.metrics.table import TITLES, TRAINING_METRICS
 
 if TYPE_CHECKING:
     import datasets
@@ -117,18 +118,17 @@ def recipe_yaml(arguments: Arguments) -> str:
 def class_table(labels: LabelSet, evaluations: dict[str, Evaluation]) -> str:
     """IoU of each class and split, for the terminal."""
     prefixes = {split: ("eval" if split == "validation" else split) for split in evaluations}
-    width = max(len(name) for name in (*labels.names, "overall accuracy"))
+    width = max(len(name) for name in (*labels.names, *TITLES.values()))
     lines = ["class".ljust(width) + "".join(f"{split:>13}" for split in evaluations)]
     rows = [
         (name, f"iou_{key}") for name, key in zip(labels.names, labels.metric_names, strict=True)
     ]
-    rows += [("mean IoU", "mean_iou"), ("mean accuracy", "mean_accuracy")]
-    rows += [("overall accuracy", "overall_accuracy")]
+    rows += [(metric.title, metric.name) for metric in TRAINING_METRICS]
     for name, key in rows:
         values = [evaluations[s].scores[f"{prefix}_{key}"] for s, prefix in prefixes.items()]
         cells = ["absent" if math.isnan(value) else f"{value:.4f}" for value in values]
         lines.append(name.ljust(width) + "".join(f"{cell:>13}" for cell in cells))
-    lines.insert(-3, "-" * len(lines[0]))
+    lines.insert(-len(TRAINING_METRICS), "-" * len(lines[0]))
     lines.insert(1, "-" * len(lines[0]))
     return "\n".join(lines)
 

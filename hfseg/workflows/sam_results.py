@@ -16,6 +16,7 @@ from hfseg.config.evaluation import SamArguments
 from hfseg.evaluation.report import RESULTS
 from hfseg.labels import LabelSet
 from hfseg.metrics.split_scores import SplitScores
+from hfseg.metrics.table import TITLES, TRAINING_METRICS
 from hfseg.sam.masks import SamMasks
 from hfseg.visualization.sam_figures import (
     CLASS_AWARENESS,
@@ -26,6 +27,12 @@ from hfseg.visualization.sam_figures import (
     picture_of_masks,
     plot_sam_image,
 )
+
+SCORES = {
+    **{key: TITLES[key] for key in ("mean_iou", "mean_boundary_iou", "mean_boundary_f")},
+    "mask_recall": "mask recall",
+}
+"""What is measured of every way, and what it is called."""
 
 
 @dataclass(frozen=True)
@@ -175,7 +182,7 @@ def _markdown(results: dict[str, Any], found: Comparison) -> str:
     if results["sam_is_untrained"]:
         lines += [f"**{PLUMBING}**", ""]
     lines += [
-        markdown_table(found.rows),
+        markdown_table(found.rows, SCORES),
         "",
         *(f"{sentence}.  " for sentence in boundary_changes(found.rows)),
         "",
@@ -197,7 +204,7 @@ def draw_image(seen: Seen, labels: LabelSet, path: Path, note: str) -> None:
     """The figure of one image, with the score of each way on it."""
     shown = []
     for way in WAYS:
-        scores = SplitScores(labels, boundaries=False)
+        scores = SplitScores(labels, TRAINING_METRICS)
         prediction = torch.from_numpy(seen.predictions[way.name].astype(np.int64))
         scores.add(0, prediction, torch.from_numpy(seen.truth.astype(np.int64)))
         value = scores.image_scores()[0]

@@ -35,6 +35,7 @@ from hfseg.data.readers.hub_rows import (
 )
 from hfseg.data.splits import SPLIT_ALIASES, WHOLE
 from hfseg.errors import UserError
+from hfseg.hub_connection import work_offline_without_network
 from hfseg.hub_errors import explain_hub_error
 from hfseg.labels import IGNORE_INDEX, LabelSet
 
@@ -117,6 +118,8 @@ def open_hub_dataset(
     """
     import datasets
 
+    if not Path(source.id).exists():
+        work_offline_without_network()
     with _one_sentence(source):
         raw = datasets.load_dataset(
             source.id,

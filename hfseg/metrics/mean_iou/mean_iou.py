@@ -9,7 +9,8 @@ every id is a class. It differs in four ways:
 - labels of -100 are ignored as `ignore_index` is; the Hub's takes any prediction there as wrong;
 - the `confusion_matrix` is returned too.
 
-`evaluate.load` copies this one file away, so it imports nothing of hfseg, and one module a line.
+`evaluate.load` copies this one file away, so it imports nothing of hfseg and has formulas of its
+own (a test keeps them equal to those of `hfseg.metrics.table`), and it imports one module per line.
 """
 
 from collections import Counter
@@ -78,7 +79,7 @@ _CITATION = """
 """
 
 
-def scores(confusion, names=None) -> dict:
+def _scores(confusion) -> dict:
     """The segmentation scores of a confusion matrix, in float64.
 
     With intersection = the diagonal, label area = row sums and prediction area = column sums:
@@ -88,7 +89,6 @@ def scores(confusion, names=None) -> dict:
 
     Args:
         confusion: (K, K) counts, array or tensor; rows are the truth, columns the prediction.
-        names: K class names as they shall stand in keys; with them `iou_<name>` is added.
 
     Returns:
         `mean_iou`, `mean_accuracy`, `overall_accuracy` (float64) and `per_category_iou`,
@@ -97,15 +97,13 @@ def scores(confusion, names=None) -> dict:
         where nothing is left.
 
     Raises:
-        ValueError: a matrix that is not square or has negative counts, or K names that are not K.
+        ValueError: a matrix that is not square or has negative counts.
     """
     confusion = _array(confusion)
     if confusion.ndim != 2 or confusion.shape[0] != confusion.shape[1]:
         raise ValueError(f"a confusion matrix is square, but this one is {confusion.shape}")
     if (confusion < 0).any():
         raise ValueError(f"a confusion matrix holds counts, but {confusion.min()} is in this one")
-    if names is not None and len(names) != len(confusion):
-        raise ValueError(f"{len(names)} names for {len(confusion)} classes")
 
     intersection = np.diagonal(confusion).astype(np.float64)
     label_area = confusion.sum(1).astype(np.float64)
@@ -115,16 +113,13 @@ def scores(confusion, names=None) -> dict:
         accuracy = intersection / label_area
         overall_accuracy = intersection.sum() / label_area.sum()
 
-    result = {
+    return {
         "mean_iou": _mean(iou),
         "mean_accuracy": _mean(accuracy),
         "overall_accuracy": overall_accuracy,
         "per_category_iou": iou,
         "per_category_accuracy": accuracy,
     }
-    for name, value in zip(names or (), iou, strict=False):
-        result[f"iou_{name}"] = value
-    return result
 
 
 def _array(values) -> np.ndarray:
@@ -313,7 +308,7 @@ class MeanIoU(evaluate.Metric):
             confusion = _confusion_from_pairs(
                 pairs, num_labels, ignore_index, label_map, reduce_labels
             )
-        result = scores(confusion)
+        result = _scores(confusion)
         if nan_to_num is not None:
             result = {key: np.nan_to_num(value, nan=nan_to_num) for key, value in result.items()}
         self._reset()
