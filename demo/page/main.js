@@ -88,7 +88,7 @@ class Page {
     const row = this.find("opacity-row");
     const home = row.nextSibling;
     document.addEventListener("fullscreenchange", () => { // the one control goes where it acts
-      if (document.fullscreenElement) document.fullscreenElement.prepend(row);
+      if (document.fullscreenElement) document.fullscreenElement.querySelector(".main").prepend(row);
       else home.before(row);
     });
     const opacity = this.find("opacity");
