@@ -4,18 +4,21 @@ import io
 import os
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 
+from hfseg.data.decode_limits import check_scans
 from hfseg.errors import UserError
 
 ImageLike = Image.Image | np.ndarray | str | Path
-SUFFIXES = frozenset((".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"))
+SUFFIXES = frozenset(
+    (".avif", ".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")
+)
 """What counts as an image in a folder."""
 
 # Every other mode is read wrongly or not at all by Pillow's `convert("RGB")`.
@@ -57,8 +60,35 @@ def to_rgb(image: ImageLike) -> Image.Image:
     )
 
 
-def image_files(folder: str | Path) -> list[Path]:
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""What undoes an EXIF orientation (CIPA DC-008, 4.6.5)."""
+
+
+def turned(image: Image.Image) -> Image.Image:
+    """The image turned as its EXIF orientation says; as it is if that can't be read.
+
+    `ImageOps.exif_transpose` also rewrites the rest of the block, and fails where that is broken.
+    """
+    try:
+        turn = _TURNS.get(image.getexif().get(ExifTags.Base.Orientation))
+    except Exception:  # a broken block raises whatever its parser stumbles on
+        turn = None
+    return image if turn is None else image.transpose(turn)
+
+
+def image_files(folder: str | Path, others: Collection[str] = ()) -> list[Path]:
     """The images in a folder and the folders in it, by name; hidden ones are left out.
+
+    Args:
+        others: suffixes of files that count too, such as `hfseg.data.video.SUFFIXES`.
 
     Raises:
         UserError: there is no image.
@@ -69,7 +99,8 @@ def image_files(folder: str | Path) -> list[Path]:
         found += [
             Path(root, name)
             for name in files
-            if Path(name).suffix.lower() in SUFFIXES and not name.startswith(".")
+            if (Path(name).suffix.lower() in SUFFIXES or Path(name).suffix.lower() in others)
+            and not name.startswith(".")
         ]
     if not found:
         raise UserError(f"the folder {folder} holds no image ({', '.join(sorted(SUFFIXES))})")
@@ -110,6 +141,7 @@ def _download(url: str) -> bytes:
 def _opened(file: Path | io.BytesIO, name: str) -> Image.Image:
     try:
         with Image.open(file) as image:
+            check_scans(image, name)
             return _convert(image, name)
     except FileNotFoundError:
         raise UserError(f"there is no image file {name}") from None
@@ -166,7 +198,7 @@ def upright(image: Image.Image, what: str) -> Image.Image:
         UserError: a mode without a defined conversion to 8 bits, such as floating point.
     """
     if has_eight_bits(image):
-        return ImageOps.exif_transpose(image)
+        return turned(image)
     if not image.mode.startswith("I"):
         raise UserError(
             f"{what} has {'floating-point' if image.mode == 'F' else image.mode} pixels without a "
@@ -174,7 +206,7 @@ def upright(image: Image.Image, what: str) -> Image.Image:
         )
     largest = grey_range(image)
     # convert("RGB") would clip at 255 and show nearly everything white
-    values = np.asarray(ImageOps.exif_transpose(image)).astype(np.float64).clip(0, largest)
+    values = np.asarray(turned(image)).astype(np.float64).clip(0, largest)
     return Image.fromarray(np.rint(values * (255 / largest)).astype(np.uint8))
 
 

@@ -20,7 +20,8 @@ MODEL_FILES = (
 )
 """What `from_pretrained` reads."""
 
-RUN_FILES = (*MODEL_FILES, "README.md", "recipe.yaml", "*_results.json", "report/*.png")
+RUN_FILES = (*MODEL_FILES, "README.md", "recipe.yaml", "*_results.json", "report/*.png",
+             "examples/*")  # fmt: skip
 """What a run's repository holds. Optimiser state, checkpoints, `training_args.bin` and logs stay
 here."""
 

@@ -31,12 +31,9 @@ Segments your own images with [{model}](https://huggingface.co/{model}). The cod
 
 _APP = '''"""Starts the demo of hfseg with the model of this Space."""
 
-import runpy
-import sys
+from demo.app import main
 
-sys.path.insert(0, "demo")
-sys.argv = ["demo/app.py", "--models", "{model}", "--host", "0.0.0.0"]
-runpy.run_path("demo/app.py", run_name="__main__")
+main(["--models", "{model}", "--host", "0.0.0.0"])
 '''
 
 _SOURCES = (".py", ".md", ".yaml", ".css", ".js", ".html", ".png", ".jpg")
