@@ -193,7 +193,10 @@ def _as_architecture(
     backbone = named.sizes.get("backbone_config", {}).get("model_type")
     if stored.model_type == backbone:
         values = stored.to_dict()
-        values |= {"out_features": STAGES, "out_indices": None, "id2label": None, "label2id": None}
+        indices = named.sizes["backbone_config"].get("out_indices")
+        features = None if indices else STAGES
+        values |= {"out_features": features, "out_indices": indices}
+        values |= {"id2label": None, "label2id": None}
         return AutoConfig.for_model(named.model_type, backbone_config=values)
     encoders = [encoder for encoder, model in ENCODERS.items() if model == named.model_type]
     fitting = " or ".join(repr(each) for each in (named.model_type, backbone, *encoders) if each)
