@@ -194,6 +194,18 @@ def test_learning_rates_go_on_where_they_were(data, tmp_path, schedule) -> None:
     assert ends[0] == ends[1]
 
 
+def test_a_run_on_cached_pixels_ends_with_the_same_weights(data, tmp_path) -> None:
+    flags = ("--image_size", "40x36", "--augmentation", "standard", "--max_steps", "4")
+    states = []
+    cached = "--cache_resized"  # the first such run fills the cache, the second one reads it
+    for name, more in (("plain", ()), ("first", (cached,)), ("second", (cached,))):
+        trainer = trainer_of(data, tmp_path / name, *flags, *more)
+        trainer.train()
+        states.append(trainer.model.state_dict())
+    for other in states[1:]:
+        assert [k for k, v in states[0].items() if not torch.equal(v, other[k])] == []
+
+
 # ---- the optimizer ----
 
 

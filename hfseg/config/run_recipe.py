@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 RECIPE_FILE = "recipe.yaml"
 _WHERE = (
     "output_dir", "resume_from_checkpoint", "overwrite_output_dir", "push_to_hub", "hub_model_id",
-    "hub_private_repo", "hub_strategy", "hub_revision", "hub_always_push", "hub_token",
+    "hub_private_repo", "hub_strategy", "hub_revision", "hub_always_push",
 )  # fmt: skip
 """Where a run is and where it goes: not in its recipe."""
 
@@ -36,7 +36,8 @@ _PATHS = (
 
 def recipe_of(arguments: "Arguments") -> dict[str, Any]:
     """Flag -> value: what repeats the run on this machine."""
-    chosen = {key: value for key, value in arguments.recipe.items() if key not in _WHERE}
+    left_out = {key for key in arguments.recipe if key in _WHERE or key.endswith("_token")}
+    chosen = {k: value for k, value in arguments.recipe.items() if k not in left_out}
     return {key: _absolute(key, value) for key, value in sorted(chosen.items())}
 
 
@@ -102,7 +103,8 @@ def continued(
 def _is_free(key: str, stored: Mapping[str, Any]) -> bool:
     """Data that was moved since is named anew."""
     moved = key in _PATHS and Path(str(stored.get(key, ""))).is_absolute()
-    return key in _MAY_DIFFER or (moved and not Path(stored[key]).exists())
+    free = key in _MAY_DIFFER or key.endswith("_token")
+    return free or (moved and not Path(stored[key]).exists())
 
 
 def _absolute(key: str, value: Any) -> Any:
