@@ -220,9 +220,9 @@ def test_secrets_of_the_environment_are_found_in_pictures_and_weights_too(
 def test_a_token_or_a_home_directory_is_never_pushed(
     pusher: Pusher, folder: Path, secret: str
 ) -> None:
-    (folder / "recipe.yaml").write_text(f"note: {secret}\n")
+    (folder / "eval_results.json").write_text(json.dumps({"note": secret}))
     error = str(pusher.push(folder))
-    assert "recipe.yaml holds" in error and secret not in error
+    assert "eval_results.json holds" in error and secret not in error
     assert not pusher.repo.files
 
 

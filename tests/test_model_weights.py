@@ -267,8 +267,7 @@ def test_last_batch_of_one_image_is_dropped_with_a_notice(
         values = {"output_dir": str(tmp_path), "per_device_train_batch_size": batch}
         training = SegmentationTrainingArguments(**values, mixed_precision="no")
         model, _ = load_model(name, LABELS, pretrained=False)
-        fit_training_to_model(training, model, samples)
-        return training.dataloader_drop_last
+        return fit_training_to_model(training, model, samples)
 
     caplog.set_level(logging.INFO, logger="hfseg")
     assert not fitted("unet-resnet18", samples=13)

@@ -144,6 +144,7 @@ def photo(height: int, width: int) -> Image.Image:
 
 @torch.no_grad()
 def test_mask2former_answers_as_transformers_does_at_its_size_of_384() -> None:
+    torch.manual_seed(0)
     model, processor = load_model("mask2former-swin-tiny", LABELS, pretrained=False, **MASK2FORMER)
     transformer = model.model.transformer_module
     for queries in (transformer.queries_features, transformer.queries_embedder):

@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 
+from hfseg.data.image_io import turned
 from hfseg.data.orientation import has_orientation
 from hfseg.errors import UserError
 from hfseg.labels import IGNORE_INDEX, Color, LabelSet
@@ -117,7 +118,7 @@ class MaskDecoder:
             return self._from_values(image.astype(np.int64), name)
         lossy = image.format in _LOSSY_FORMATS
         if has_orientation(image):
-            image = ImageOps.exif_transpose(image)
+            image = turned(image)
         if image.mode == "P" and self.palette_holds_colors:
             ids = self._ids_by_index(image)
             if ids is not None:

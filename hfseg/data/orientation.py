@@ -28,7 +28,10 @@ _SIDEWAYS = (5, 6, 7, 8)
 
 def exif_orientation(image: Image.Image) -> int:
     """1 (upright) to 8, as in the EXIF standard; 1 where there is none."""
-    orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
+    try:
+        orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
+    except Exception:  # a broken block raises whatever its parser stumbles on
+        return 1
     return orientation if orientation in range(1, 9) else 1
 
 
