@@ -1,4 +1,4 @@
-# Two commands do everything on a fresh machine: `make quickstart` and `make test`.
+# On a fresh machine, `make quickstart` and `make test` do everything.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -13,10 +13,10 @@ export GRADIO_ANALYTICS_ENABLED := False
 
 help:
 	@echo "make quickstart   train the built-in example and write runs/quickstart"
-	@echo "make demo         open the demo page on it"
-	@echo "make test         the tests (make test-slow: the long ones)"
-	@echo "make lint         style and layers; make format fixes what it can"
-	@echo "make docs         the documentation, as a site in build/site"
+	@echo "make demo         open the demo with that model"
+	@echo "make test         run the fast tests (make test-slow: the long ones)"
+	@echo "make lint         check style and layers (make format: fix style)"
+	@echo "make docs         build the documentation in build/site"
 
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "hfseg needs Python 3.11 or newer: make PYTHON=python3.11 ...")'

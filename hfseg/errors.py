@@ -1,9 +1,8 @@
-"""The one exception a user is meant to read."""
+"""The exception for errors that a user can fix."""
 
 
 class UserError(ValueError):
-    """Something the user gave is wrong; the message is one sentence: what, where, and the remedy.
+    """Invalid input. The message is one sentence: what is wrong, where, and what to do.
 
-    Scripts print it as `error: ...` and exit with 2, without a traceback
-    (see `hfseg.cli.run`).
+    Commands print it as `error: ...` without a traceback and exit with code 2 (`hfseg.cli.run`).
     """

@@ -1,4 +1,4 @@
-"""What can go wrong between here and the Hub, each as one sentence that says what to do."""
+"""Errors of the Hub, each reported in one sentence that says what to do."""
 
 import json
 from collections.abc import Iterator
@@ -11,22 +11,22 @@ _PREFIX = {"model": "", "dataset": "datasets/", "space": "spaces/"}
 def explain_hub_error(
     error: BaseException, repo_id: str, repo_type: str = "model", writing: bool = False
 ) -> str | None:
-    """The reason and the remedy, without a full stop, or None where the Hub is not the cause.
+    """The reason and the remedy, without a full stop, or None if the Hub is not the cause.
 
-    Libraries wrap the Hub's errors in their own, so the causes of `error` are looked at too.
+    Libraries wrap the Hub's errors in their own, so the causes of `error` are examined too.
 
     Args:
-        error: what was caught.
-        repo_id: the repository that was meant.
+        error: the exception.
+        repo_id: the repository that was accessed.
         repo_type: model, dataset or space.
-        writing: it was to be changed, not read.
+        writing: the access was a write, not a read.
     """
     from huggingface_hub import constants
     from huggingface_hub.errors import OfflineModeIsEnabled
 
     for cause in _causes(error):
         # transformers and datasets drop the cause when they are offline by choice
-        if constants.HF_HUB_OFFLINE and ("connect to" in str(cause) or _is_no_connection(cause)):
+        if constants.HF_HUB_OFFLINE and ("connect to" in str(cause) or _is_connection_error(cause)):
             cause = OfflineModeIsEnabled()
         sentence = _sentence(cause, repo_id, repo_type, writing)
         if sentence:
@@ -35,7 +35,7 @@ def explain_hub_error(
 
 
 def seconds_to_wait(error: BaseException) -> float | None:
-    """How long to wait before the same may succeed (0: the Hub names no time), None for never."""
+    """Seconds until a retry may succeed (0: the Hub gives no time), None if it never will."""
     from huggingface_hub.errors import HfHubHTTPError
 
     for cause in _causes(error):
@@ -45,7 +45,7 @@ def seconds_to_wait(error: BaseException) -> float | None:
                 return None
             named = cause.response.headers.get("Retry-After", "")
             return float(named) if named.isdigit() else 0.0
-        if _is_no_connection(cause) or isinstance(cause, json.JSONDecodeError):
+        if _is_connection_error(cause) or isinstance(cause, json.JSONDecodeError):
             return 0.0
     return None
 
@@ -72,7 +72,7 @@ def _sentence(error: BaseException, repo_id: str, repo_type: str, writing: bool)
 
     page = f"{constants.ENDPOINT}/{_PREFIX[repo_type]}{repo_id}"
     if isinstance(error, HFValidationError):
-        return f"{repo_id!r} is no name of a repository; write OWNER/NAME"
+        return f"{repo_id!r} is not a valid repository id; write OWNER/NAME"
     if isinstance(error, OfflineModeIsEnabled) and found_no_network():
         return (
             f"{constants.ENDPOINT} can't be reached, and {repo_id} is not in the local cache; "
@@ -82,27 +82,27 @@ def _sentence(error: BaseException, repo_id: str, repo_type: str, writing: bool)
         return "you are not logged in; run `hf auth login`, or set HF_TOKEN"
     if isinstance(error, OfflineModeIsEnabled):
         if writing:
-            return "HF_HUB_OFFLINE forbids to send anything; unset it"
+            return "HF_HUB_OFFLINE is set, so uploads are disabled; unset it"
         return (
-            f"{repo_id} is not (wholly) in this machine's cache, and HF_HUB_OFFLINE forbids to "
-            "fetch it; unset HF_HUB_OFFLINE, or give a local folder"
+            f"{repo_id} is not completely in the local cache, and HF_HUB_OFFLINE is set, so "
+            "downloads are disabled; unset it, or give a local folder"
         )
-    # `datasets` has an error of its own for both, and drops the Hub's
-    lost = type(error).__name__ == "DatasetNotFoundError"
-    if isinstance(error, GatedRepoError) or (lost and "gated" in str(error)):
+    # `datasets` has its own error for both, and drops the Hub's
+    not_found = type(error).__name__ == "DatasetNotFoundError"
+    if isinstance(error, GatedRepoError) or (not_found and "gated" in str(error)):
         return (
-            f"{repo_id} is gated; ask for access on {page}, then log in with `hf auth login` or "
+            f"{repo_id} is gated; request access at {page}, then log in with `hf auth login` or "
             "HF_TOKEN"
         )
     if _is_wrong_token(error):
         return (
-            "the Hub does not accept the token, which is wrong or expired; make one at "
+            "the Hub does not accept the token, which is invalid or expired; create one at "
             f"{constants.ENDPOINT}/settings/tokens and log in with `hf auth login` or HF_TOKEN"
         )
-    if isinstance(error, RepositoryNotFoundError) or lost:
+    if isinstance(error, RepositoryNotFoundError) or not_found:
         return (
-            f"the Hub shows no {repo_type} {repo_id!r} to you; check the spelling, and if it is "
-            "private, log in with `hf auth login` or HF_TOKEN"
+            f"the {repo_type} {repo_id!r} does not exist on the Hub or is private; check the "
+            "spelling, or log in with `hf auth login` or HF_TOKEN"
         )
     if isinstance(error, RevisionNotFoundError):
         return f"{repo_id} has no such branch, tag or commit; {page}/tree/main lists them"
@@ -110,32 +110,32 @@ def _sentence(error: BaseException, repo_id: str, repo_type: str, writing: bool)
         status = error.response.status_code
         if status == 403:
             return (
-                f"your token may not {'write to' if writing else 'read'} {repo_id}; use one that "
-                "may, and check the owner in the name"
+                f"your token may not {'write to' if writing else 'read'} {repo_id}; use one with "
+                "that permission, and check the owner in the id"
             )
         if status == 429:
-            return "the Hub asks to slow down (429); wait some minutes and try again"
+            return "the Hub is limiting requests (429); wait a few minutes and try again"
         if status >= 500:
-            return f"the Hub has a fault of its own ({status}); try again later"
+            return f"the Hub has an internal error ({status}); try again later"
         if status == 412:
-            return f"somebody else changed {repo_id} at the same time; try again"
-        return f"the Hub refuses ({' '.join(str(error).split())[:200]})"
+            return f"{repo_id} was changed by someone else at the same time; try again"
+        return f"the Hub refused the request ({' '.join(str(error).split())[:200]})"
     if writing and isinstance(error, ValueError) and "Invalid metadata" in str(error):
-        said = " ".join(str(error).partition("\n")[2].split())[:300].removeprefix("- ")
-        return f"the Hub does not accept the metadata at the top of README.md ({said}); mend them"
+        reason = " ".join(str(error).partition("\n")[2].split())[:300].removeprefix("- ")
+        return f"the Hub does not accept the metadata at the top of README.md ({reason}); fix them"
     if writing and isinstance(error, json.JSONDecodeError):
         # a gateway's page instead of the Hub's answer
-        return f"what {constants.ENDPOINT} answers makes no sense; try again later"
-    if _is_no_connection(error):
+        return f"{constants.ENDPOINT} sent an invalid answer; try again later"
+    if _is_connection_error(error):
         return (
-            f"the Hub at {constants.ENDPOINT} can't be reached or the connection broke; check the "
-            "network and try again"
+            f"the Hub at {constants.ENDPOINT} can't be reached or the connection was lost; check "
+            "the network and try again"
         )
     return None
 
 
 def _is_wrong_token(error: BaseException) -> bool:
-    """401 with a token; without one it means that the repository is private or missing."""
+    """A 401 with a token; without a token it means that the repository is private or missing."""
     from huggingface_hub import get_token
     from huggingface_hub.errors import HfHubHTTPError
 
@@ -145,8 +145,8 @@ def _is_wrong_token(error: BaseException) -> bool:
     return code not in ("RepoNotFound", "GatedRepo") or get_token() is not None
 
 
-def _is_no_connection(error: BaseException) -> bool:
-    """By module, since each version of huggingface_hub brings another HTTP library."""
+def _is_connection_error(error: BaseException) -> bool:
+    """By module name, since the HTTP library differs between versions of huggingface_hub."""
     from huggingface_hub.errors import OfflineModeIsEnabled
 
     library = type(error).__module__.split(".")[0]

@@ -1,4 +1,4 @@
-"""`LabelSet`: what the ids in a mask mean. One object, made once, read by everything else."""
+"""`LabelSet`: the meaning of the ids in a mask, shared by all of hfseg."""
 
 import colorsys
 import json
@@ -13,14 +13,14 @@ import numpy as np
 from hfseg.errors import UserError
 
 IGNORE_INDEX = 255
-"""The id of a pixel that counts for nothing: not in the loss, not in a metric, not in a picture."""
+"""The id of pixels that losses, metrics and figures ignore."""
 
 UNLABELED = -100
 """Ignored too: what PyTorch's losses ignore by default, and what `Trainer` pads labels with."""
 
 Color = tuple[int, int, int]
 
-# Okabe & Ito (2008), "Color Universal Design": eight colours told apart with any colour vision.
+# Okabe & Ito (2008), "Color Universal Design": eight colors distinct in any color vision.
 _OKABE_ITO: tuple[Color, ...] = (
     (0, 114, 178),
     (230, 159, 0),
@@ -34,10 +34,10 @@ _OKABE_ITO: tuple[Color, ...] = (
 
 
 def default_palette(num_labels: int) -> tuple[Color, ...]:
-    """Distinct RGB colours for a data set that has none, the same ones every time.
+    """Distinct RGB colors for a dataset without its own; deterministic.
 
-    The first eight are colour-blind safe; further ones step through the hues by the golden
-    ratio at three brightnesses, so that neighbours in id stay far apart in colour.
+    The first eight are safe for color blindness. The others step through the hues by the golden
+    ratio at three brightness levels, so that consecutive ids have very different colors.
     """
     colors = list(_OKABE_ITO[:num_labels])
     step = 0
@@ -60,15 +60,15 @@ def plain_name(name: object) -> str:
 
 @dataclass(frozen=True)
 class LabelSet:
-    """Names and colours of the classes, in id order, and the id that is ignored.
+    """Names and colors of the classes in id order, and the ignored id.
 
     Args:
         names: class names; the position is the id.
-        palette: RGB triples (0-255) in id order; left empty, `default_palette` is used.
+        palette: RGB triples (0-255) in id order; empty: `default_palette`.
         ignore_index: the id of pixels without a class, 255.
 
     Raises:
-        UserError: names that are empty or repeated, or a palette of another length.
+        UserError: no names, repeated names, or a palette that does not fit the names.
     """
 
     names: tuple[str, ...]
@@ -82,16 +82,17 @@ class LabelSet:
             raise UserError("a label set needs at least one class name")
         repeated = sorted({name for name in names if names.count(name) > 1})
         if repeated:
-            raise UserError(f"class names must differ, but {repeated[0]!r} stands twice")
+            raise UserError(f"class names must be unique, but {repeated[0]!r} is repeated")
         if len(names) > self.ignore_index:
             raise UserError(
-                f"{len(names)} classes do not fit beside ignore_index {self.ignore_index} in 8 bits"
+                f"{len(names)} classes are too many for masks of 8 bits: use at most "
+                f"{self.ignore_index}"
             )
         palette = palette or default_palette(len(names))
         if len(palette) != len(names):
-            raise UserError(f"{len(names)} class names, but {len(palette)} colours")
+            raise UserError(f"{len(names)} class names, but {len(palette)} colors: give one each")
         if any(len(color) != 3 or min(color) < 0 or max(color) > 255 for color in palette):
-            raise UserError("every colour must be three numbers from 0 to 255")
+            raise UserError("a color must be three numbers from 0 to 255")
         object.__setattr__(self, "names", names)
         object.__setattr__(self, "palette", palette)
 
@@ -113,7 +114,7 @@ class LabelSet:
 
     @property
     def metric_names(self) -> tuple[str, ...]:
-        """Names as in metric keys: spaces become underscores, made unique if two collide."""
+        """Names for metric keys: spaces become underscores, collisions are numbered."""
         keys: list[str] = []
         for name in self.names:
             key = base = "_".join(name.split())
@@ -125,7 +126,7 @@ class LabelSet:
         return tuple(keys)
 
     def color_table(self) -> np.ndarray:
-        """(256, 3) uint8: RGB by id; ids without a class, 255 among them, are black."""
+        """(256, 3) uint8: RGB by id; ids without a class, including 255, are black."""
         table = np.zeros((256, 3), dtype=np.uint8)
         table[: len(self)] = self.palette
         return table
@@ -156,12 +157,12 @@ class LabelSet:
 
     @classmethod
     def from_config(cls, config: Any) -> "LabelSet":
-        """The labels of a model: `config.id2label`, and `config.palette` where it has one."""
+        """The labels of a model: `config.id2label`, and `config.palette` if it has one."""
         id2label: dict[Any, str] = config.id2label
         names = [id2label[key] for key in sorted(id2label, key=int)]
         unique: list[str] = []
         for index, name in enumerate(names):
-            # some checkpoints of the Hub name two classes alike; ids must stay what they are
+            # some Hub checkpoints repeat a class name; the ids must not change
             unique.append(f"{name} ({index})" if name in names[:index] else name)
         palette: Sequence[Sequence[int]] = getattr(config, "palette", None) or ()
         return cls(

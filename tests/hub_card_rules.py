@@ -1,7 +1,7 @@
 """What the Hub wants of the metadata of a card; the loopback Hub refuses what breaks a rule.
 
 Rules from the Hub's documentation: the specification of model cards (hub-docs, modelcard.md), the
-list of licences (repositories-licenses) and the reference of Spaces (spaces-config-reference).
+list of licenses (repositories-licenses) and the reference of Spaces (spaces-config-reference).
 """
 
 import re

@@ -90,7 +90,7 @@ def test_help_all_also_shows_every_flag_of_transformers(capsys) -> None:
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else None,
 )
-def test_wrong_flag_is_told_in_one_sentence(tmp_path: Path, run_here, flags, words) -> None:
+def test_an_invalid_flag_is_one_sentence(tmp_path: Path, run_here, flags, words) -> None:
     assert_one_sentence(run_here(*flags), *words)
     assert not (tmp_path / "runs").exists()
 
@@ -128,7 +128,7 @@ def break_pair(data: Path) -> list[str]:
 
 
 @pytest.mark.parametrize("damage", [break_color, break_size, break_id, break_split, break_pair])
-def test_bad_data_is_told_in_one_sentence_and_nothing_is_written(
+def test_bad_data_is_reported_in_one_sentence_and_nothing_is_written(
     tmp_path: Path, run_here, damage
 ) -> None:
     data = make_folder(tmp_path / "data", count=12)
@@ -141,7 +141,7 @@ def test_bad_data_is_told_in_one_sentence_and_nothing_is_written(
     assert not (tmp_path / "runs").exists()
 
 
-def test_wrong_model_name_is_told_in_one_sentence(tmp_path: Path, run_here) -> None:
+def test_an_unknown_model_is_reported_in_one_sentence(tmp_path: Path, run_here) -> None:
     data = make_folder(tmp_path / "data", count=12)
     source = ["--dataset_name", "folder", "--dataset_path", str(data)]
     done = run_here(*source, "--model_name_or_path", "segformr-b0")

@@ -1,16 +1,18 @@
-"""`scripts/compare.py`: recipes are run, finished runs are read, one table and one figure."""
+"""`hfseg compare`: recipes are run, finished runs are read; one table and one figure."""
 
 import json
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from conftest import make_folder
 from launch import REPOSITORY, environment, on_cpu
+from PIL import Image
 
 from hfseg.labels import LabelSet
-from hfseg.visualization.run_comparison import RunResult, comparison_table
+from hfseg.visualization.run_comparison import RunResult, comparison_table, plot_comparison
 
 RECIPE = """\
 dataset_name: folder
@@ -31,7 +33,7 @@ def run_compare(*words: str) -> subprocess.CompletedProcess:
     return subprocess.run(command, env=env, capture_output=True, text=True)
 
 
-def test_table_has_a_column_a_run_and_names_absent_classes() -> None:
+def test_table_has_one_column_per_run_and_names_absent_classes() -> None:
     scores = {"eval_mean_iou": 0.5, "eval_mean_accuracy": 0.6, "eval_overall_accuracy": 0.7}
     scores |= {"eval_iou_sky": 0.25, "eval_iou_tall_tree": None}
     results = [RunResult(name, scores, 1.5, 60, 2.25, 12.3) for name in ("first", "second")]
@@ -41,6 +43,18 @@ def test_table_has_a_column_a_run_and_names_absent_classes() -> None:
     assert "| parameters (million) | 1.50 | 1.50 |" in table
     assert "| peak memory (GiB) | 2.25 | 2.25 |" in table
     assert "| IoU tall tree (%) | absent | absent |" in table
+
+
+def test_figure_has_a_legend_of_the_classes_that_occur(tmp_path: Path) -> None:
+    results = [RunResult(name, {"eval_mean_iou": 0.5}, 1.5, 60, None, 12.3) for name in "ab"]
+    truth, road = np.zeros((20, 30), np.uint8), np.ones((20, 30), np.uint8)
+    truth[:5] = 255
+    picture = {"image": Image.new("RGB", (30, 20)), "truth": truth, "predictions": [road, road]}
+    labels = LabelSet(("sky", "road", "tree"))
+    figure = plot_comparison(results, labels, [picture], tmp_path / "comparison.png")
+    legends = [part.legends[0] for part in figure.subfigs if part.legends]
+    names = [[text.get_text() for text in legend.get_texts()] for legend in legends]
+    assert names[-1] == ["sky", "road", "ignored"]
 
 
 @pytest.mark.slow
@@ -64,7 +78,7 @@ def test_recipes_and_finished_runs_are_compared(tmp_path: Path) -> None:
     assert "train_runtime" not in again.stdout  # finished runs are not run again
 
 
-def test_one_run_is_no_comparison(tmp_path: Path) -> None:
+def test_a_single_run_is_rejected(tmp_path: Path) -> None:
     done = run_compare("quickstart")
     assert done.returncode == 2
     assert done.stderr.startswith("error: give at least two recipes")

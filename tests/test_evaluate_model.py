@@ -53,7 +53,7 @@ def evaluate(model, data, output: Path, **options):
     return evaluate_model(wanted, DataArguments(dataset_name="folder", dataset_path=str(data)))
 
 
-def test_scores_are_those_of_the_segmenters_masks(tmp_path, model, segmentation_folder, capsys):
+def test_scores_equal_those_of_the_segmenters_masks(tmp_path, model, segmentation_folder, capsys):
     results = evaluate(model, segmentation_folder, tmp_path / "out", split="train")
     data, _ = load_dataset("folder", str(segmentation_folder), split="train")
     segmenter = Segmenter.from_pretrained(model, device="cpu")
@@ -74,7 +74,7 @@ def test_scores_are_those_of_the_segmenters_masks(tmp_path, model, segmentation_
     assert f"mean_iou {results['mean_iou']:.4f}" in capsys.readouterr().out.splitlines()[-1]
 
 
-def test_it_leaves_results_a_table_a_ranking_and_figures(tmp_path, model, segmentation_folder):
+def test_evaluate_writes_results_table_ranking_and_figures(tmp_path, model, segmentation_folder):
     out = tmp_path / "out"
     results = evaluate(
         model, segmentation_folder, out, split="train", sliding_window=32, tta="flip"
@@ -90,7 +90,7 @@ def test_it_leaves_results_a_table_a_ranking_and_figures(tmp_path, model, segmen
         evaluate(model, segmentation_folder, out, split="train")
 
 
-def test_two_processes_score_as_one(tmp_path, model, segmentation_folder):
+def test_two_processes_give_the_same_scores_as_one(tmp_path, model, segmentation_folder):
     flags = [
         str(REPOSITORY / "scripts" / "evaluate_model.py"), "--model_name_or_path", str(model),
         "--dataset_name", "folder", "--dataset_path", str(segmentation_folder),
@@ -136,13 +136,13 @@ def test_a_class_map_joins_classes_and_drops_others(tmp_path):
     ("text", "words"),
     [
         ("lorry: car", "the model has no class 'lorry'"),
-        ("car: auto", "the data set has no class 'auto'"),
+        ("car: auto", "the dataset has no class 'auto'"),
         ("- car", "expected lines of"),
         ("{", "not readable as JSON or YAML"),
-        ("car: null\nroad: null", "no class of the model is one of the data set's"),
+        ("car: null\nroad: null", "maps no model class to a class of the dataset"),
     ],
 )
-def test_a_wrong_class_map_is_told_in_one_sentence(tmp_path, text, words):
+def test_an_invalid_class_map_is_reported_in_one_sentence(tmp_path, text, words):
     (tmp_path / "map.yaml").write_text(text)
     labels = LabelSet(("car", "road"))
     with pytest.raises(UserError, match=words) as caught:
@@ -150,12 +150,12 @@ def test_a_wrong_class_map_is_told_in_one_sentence(tmp_path, text, words):
     assert "\n" not in str(caught.value)
 
 
-def test_classes_that_the_model_lacks_are_told_with_the_remedy():
-    with pytest.raises(UserError, match=r"no class named 'roof'.*give --class_map FILE"):
+def test_classes_without_a_match_are_reported_with_the_remedy():
+    with pytest.raises(UserError, match=r"'roof' has no match.*give --class_map FILE"):
         prediction_table(LabelSet(("ground", "wall")), LabelSet(NAMES))
 
 
-def test_a_missing_class_map_is_told(tmp_path):
+def test_a_missing_class_map_is_reported(tmp_path):
     with pytest.raises(UserError, match=r"none\.json: no such file"):
         prediction_table(LabelSet(NAMES), LabelSet(NAMES), tmp_path / "none.json")
 
@@ -171,7 +171,7 @@ def write_card(folder: Path, value: float) -> None:
     )
 
 
-def test_a_card_that_claims_what_is_measured_agrees(tmp_path, segmentation_folder, capsys):
+def test_a_claim_equal_to_the_measured_score_is_confirmed(tmp_path, segmentation_folder, capsys):
     model = save_model(tmp_path / "model")
     results = evaluate(model, segmentation_folder, tmp_path / "first", split="train")
     write_card(model, round(results["mean_iou"], 4))
@@ -184,7 +184,7 @@ def test_a_card_that_claims_what_is_measured_agrees(tmp_path, segmentation_folde
     assert "card 0.9900" in capsys.readouterr().out and (tmp_path / "third/results.json").exists()
 
 
-def test_a_model_without_a_card_or_claim_is_told(tmp_path):
+def test_a_missing_card_or_claim_is_reported(tmp_path):
     with pytest.raises(UserError, match="has no model card"):
         claimed_mean_iou(str(tmp_path), "validation")
     (tmp_path / "README.md").write_text("# a model\n")
@@ -195,13 +195,13 @@ def test_a_model_without_a_card_or_claim_is_told(tmp_path):
 # bad input: one sentence, nothing written
 
 
-def test_a_split_that_is_not_there_is_told(tmp_path, model, segmentation_folder):
+def test_an_unknown_split_is_reported(tmp_path, model, segmentation_folder):
     with pytest.raises(UserError, match="no split 'holdout'; it has train, validation, test"):
         evaluate(model, segmentation_folder, tmp_path / "out", split="holdout")
     assert not (tmp_path / "out").exists()
 
 
-def test_the_script_prints_one_sentence_and_no_traceback(tmp_path, segmentation_folder):
+def test_the_command_prints_one_sentence_without_a_traceback(tmp_path, segmentation_folder):
     from transformers import SegformerForImageClassification
 
     SegformerForImageClassification(SegformerConfig(depths=[1] * 4)).save_pretrained(tmp_path / "m")

@@ -63,7 +63,7 @@ def test_a_nan_score_is_not_the_best(tmp_path):
     assert texts(score) == ["best 0.2000 at step 2"]
 
 
-def test_what_was_not_logged_is_said(tmp_path):
+def test_a_curve_that_was_not_logged_is_marked(tmp_path):
     for axes in plot_curves([], tmp_path / "curves.png").axes:
         assert texts(axes) == ["not logged"]
 
@@ -80,14 +80,14 @@ def test_bars_are_sorted_and_carry_value_and_color(tmp_path):
     assert "0.5000" in axes.get_title(loc="left")
 
 
-def test_an_absent_class_is_written_as_absent_and_put_last(tmp_path):
+def test_an_absent_class_is_labeled_and_comes_last(tmp_path):
     ious = [float("nan"), 0.0, 0.5]
     axes = plot_per_class_iou(LABELS.names, ious, LABELS.palette, tmp_path / "iou.png").axes[0]
     assert [label.get_text() for label in axes.get_yticklabels()] == ["car", "road", "sky"]
     assert texts(axes) == ["0.50", "0.00", "absent"]
 
 
-def test_150_classes_stand_in_columns_each_class_once(tmp_path):
+def test_150_classes_fill_columns_with_each_class_once(tmp_path):
     figure = plot_per_class_iou(
         MANY.names, np.linspace(0, 1, 150), MANY.palette, tmp_path / "iou.png"
     )
@@ -96,7 +96,7 @@ def test_150_classes_stand_in_columns_each_class_once(tmp_path):
     assert shown == list(MANY.names)[::-1]
 
 
-def test_per_class_values_of_another_length_are_refused(tmp_path):
+def test_per_class_values_of_a_wrong_length_are_rejected(tmp_path):
     with pytest.raises(UserError, match="3 class names, 2 IoU values"):
         plot_per_class_iou(LABELS.names, [0.1, 0.2], LABELS.palette, tmp_path / "iou.png")
 
@@ -109,11 +109,11 @@ def test_confusion_rows_are_percent_of_the_true_class(tmp_path):
     np.testing.assert_allclose(shown[2], [25, 0, 75])
     assert shown.mask[1].all()
     assert texts(axes) == ["90", "10", "25", "75"]
-    assert axes.get_ylabel() == "true"
-    assert axes.get_title(loc="left") == "grey: no true pixels"
+    assert axes.get_ylabel() == "ground truth"
+    assert axes.get_title(loc="left") == "gray: not in the ground truth"
 
 
-def test_of_many_classes_the_confusion_matrix_shows_those_that_occur(tmp_path):
+def test_with_many_classes_the_confusion_matrix_shows_those_that_occur(tmp_path):
     confusion = np.zeros((150, 150), dtype=np.int64)
     confusion[3, 3], confusion[3, 70], confusion[9, 3] = 6, 2, 5
     axes = plot_confusion(confusion, MANY.names, tmp_path / "confusion.png").axes[0]
@@ -123,7 +123,7 @@ def test_of_many_classes_the_confusion_matrix_shows_those_that_occur(tmp_path):
     assert axes.get_title(loc="left").startswith("3 of 150 classes occur")
 
 
-def test_a_confusion_matrix_of_another_size_is_refused(tmp_path):
+def test_a_confusion_matrix_of_a_wrong_size_is_rejected(tmp_path):
     with pytest.raises(UserError, match=r"\(2, 2\)"):
         plot_confusion(np.eye(2), LABELS.names, tmp_path / "confusion.png")
 
@@ -137,7 +137,7 @@ def row(truth, prediction, size=(24, 32), caption="worst: mIoU 0.31"):
     }
 
 
-def test_prediction_rows_show_image_truth_and_prediction_in_class_colors(tmp_path):
+def test_prediction_rows_show_image_ground_truth_and_prediction_in_class_colors(tmp_path):
     figure = plot_predictions([row(0, 2)], LABELS, tmp_path / "predictions.png")
     middles = [axes.images[0].get_array()[150, 200].tolist() for axes in figure.axes]
     assert middles == [[120, 200, 120], [10, 20, 200], [200, 30, 40]]
@@ -156,7 +156,7 @@ def test_the_legend_of_predictions_names_the_classes_shown_and_ignored(tmp_path)
     assert legend_names(figure) == ["sky", "car", "ignored"]
 
 
-def test_without_ignored_pixels_the_legend_does_not_speak_of_them(tmp_path):
+def test_without_ignored_pixels_the_legend_does_not_list_them(tmp_path):
     figure = plot_predictions([row(1, 1)], LABELS, tmp_path / "predictions.png")
     assert legend_names(figure) == ["road"]
 
@@ -175,12 +175,12 @@ def test_legend_and_panels_do_not_overlap_and_stay_inside(tmp_path, size):
     assert legend.y1 <= min(axes.get_window_extent().y0 for axes in figure.axes)
 
 
-def test_no_rows_are_refused(tmp_path):
+def test_an_empty_list_of_rows_is_rejected(tmp_path):
     with pytest.raises(UserError, match="at least one row"):
         plot_predictions([], LABELS, tmp_path / "predictions.png")
 
 
-def test_pictures_need_no_pyplot_and_overlays_no_matplotlib():
+def test_figures_do_not_import_pyplot_nor_overlays_matplotlib():
     code = (
         "import sys, hfseg.visualization.overlay; assert 'matplotlib' not in sys.modules;"
         "import hfseg.visualization.figures; assert 'matplotlib.pyplot' not in sys.modules"
@@ -203,4 +203,4 @@ def test_an_error_sheet_is_red_where_the_prediction_is_wrong(tmp_path):
     assert tuple(drawn[height // 2, width // 4]) == (70, 70, 70)
     assert tuple(drawn[height // 2, 3 * width // 4]) == (235, 40, 50)
     legend = [text.get_text() for text in figure.legends[0].get_texts()]
-    assert legend[-2:] == ["right", "wrong"]
+    assert legend[-2:] == ["correct", "wrong"]

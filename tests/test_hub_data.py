@@ -1,4 +1,4 @@
-"""Data sets of the Hub: pushed by `push_dataset.py`, or in whatever form others store them."""
+"""Datasets of the Hub: pushed by `hfseg push dataset`, and in other common forms."""
 
 import io
 import json
@@ -85,13 +85,13 @@ def test_official_layout_pushed_and_loaded_by_id_has_the_same_pixels(
     assert copies == [official] * 3
 
 
-def test_a_push_of_data_that_breaks_off_is_one_sentence(hub: Hub, tmp_path: Path) -> None:
+def test_an_interrupted_push_of_data_is_reported_in_one_sentence(hub: Hub, tmp_path: Path) -> None:
     source = make_folder(tmp_path / "data", count=6)
     hub.server.fail("POST", "/commit/", cut="upload", times=100)
     flags = ("--dataset_name", "folder", "--dataset_path", source, "--repo_id", "me/data")
     failed = hub.run(PUSH, *flags, check=False)
     assert failed.returncode == 2 and "Traceback" not in failed.stderr
-    assert "me/data" in failed.stderr and "the connection broke" in failed.stderr
+    assert "me/data" in failed.stderr and "connection was lost" in failed.stderr
     assert not any(
         path.endswith(".parquet") for path in hub.server.repos["dataset", "me/data"].files
     )
@@ -174,7 +174,7 @@ def test_every_encoding_of_the_same_masks_gives_the_same_ids(encodings: list[dic
             assert answer["splits"][split][1::2] == answer["expected"]
 
 
-def test_wrong_names_are_one_sentence(hub: Hub) -> None:
+def test_an_unknown_dataset_is_reported_in_one_sentence(hub: Hub) -> None:
     done = hub.run(PUSH, "--dataset_name", "me/none", "--output_dir", "x", check=False)
     assert done.returncode == 2
     assert "Traceback" not in done.stderr and "me/none" in done.stderr

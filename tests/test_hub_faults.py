@@ -51,7 +51,7 @@ class Pusher:
         self.slept: list[float] = []
 
     def push(self, folder: Path, token: str = TOKEN) -> str | None:
-        """The error's sentence, or None where the push came to its end."""
+        """The error message, or None if the push succeeded."""
         assert self.process.stdin is not None and self.process.stdout is not None
         print(json.dumps([str(folder), "me/run", token]), file=self.process.stdin, flush=True)
         error, self.slept = json.loads(self.process.stdout.readline())
@@ -122,7 +122,7 @@ def content(folder: Path) -> dict[str, bytes]:
     ],
     ids=lambda fault: "-".join(str(value).strip("/") for value in fault.values()),
 )
-def test_a_passing_fault_ends_in_one_whole_commit(
+def test_a_temporary_error_ends_in_one_complete_commit(
     pusher: Pusher, folder: Path, fault: dict
 ) -> None:
     planned = pusher.server.fail(**fault)
@@ -132,7 +132,7 @@ def test_a_passing_fault_ends_in_one_whole_commit(
     assert len(pusher.repo.commits) == 2  # the initial one and ours
 
 
-def test_when_the_hub_asks_to_wait_it_is_given_that_time(pusher: Pusher, folder: Path) -> None:
+def test_retries_wait_as_long_as_the_hub_asks(pusher: Pusher, folder: Path) -> None:
     pusher.server.fail("POST", "/commit/", status=429, headers={"Retry-After": "7"})
     assert pusher.push(folder) is None
     assert pusher.repo.files == content(folder)
@@ -140,23 +140,23 @@ def test_when_the_hub_asks_to_wait_it_is_given_that_time(pusher: Pusher, folder:
 
 
 @pytest.mark.parametrize(
-    ("fault", "said"),
+    ("fault", "message"),
     [
-        ({"method": "POST", "path": "/commit/", "status": 500}, "fault of its own (500)"),
-        ({"method": "POST", "path": "/commit/", "status": 429}, "slow down (429)"),
-        ({"method": "PUT", "path": "/lfs/", "cut": "upload"}, "the connection broke"),
+        ({"method": "POST", "path": "/commit/", "status": 500}, "internal error (500)"),
+        ({"method": "POST", "path": "/commit/", "status": 429}, "limiting requests (429)"),
+        ({"method": "PUT", "path": "/lfs/", "cut": "upload"}, "connection was lost"),
         ({"method": "POST", "path": "/commit/", "status": 403}, "may not write to me/run"),
-        ({"method": "POST", "path": "/validate-yaml", "status": 504}, "makes no sense"),
+        ({"method": "POST", "path": "/validate-yaml", "status": 504}, "an invalid answer"),
     ],
     ids=["500", "429", "cut", "403", "gateway"],
 )
-def test_a_lasting_fault_is_one_sentence_and_the_push_can_be_repeated(
-    pusher: Pusher, folder: Path, fault: dict, said: str
+def test_a_permanent_error_is_reported_in_one_sentence_and_the_push_can_be_repeated(
+    pusher: Pusher, folder: Path, fault: dict, message: str
 ) -> None:
     before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     lasting = pusher.server.fail(**fault, times=100)
     error = pusher.push(folder)
-    assert error is not None and said in error and "\n" not in error
+    assert error is not None and message in error and "\n" not in error
     assert not pusher.repo.files, "half a push can be seen"
     assert before == {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
@@ -165,7 +165,7 @@ def test_a_lasting_fault_is_one_sentence_and_the_push_can_be_repeated(
     assert pusher.repo.files == content(folder)
 
 
-def test_what_an_earlier_push_left_goes_in_the_same_commit(pusher: Pusher, folder: Path) -> None:
+def test_old_files_are_deleted_in_the_same_commit(pusher: Pusher, folder: Path) -> None:
     old = ("pytorch_model.bin", "modeling_smp.py", "report/old.png", "training_args.bin", "LICENSE")
     repo = pusher.server.add("model", "me/run", {path: b"old" for path in old})
     before = len(repo.commits)
@@ -174,7 +174,7 @@ def test_what_an_earlier_push_left_goes_in_the_same_commit(pusher: Pusher, folde
     assert len(repo.commits) == before + 1
 
 
-def test_pushing_the_same_again_makes_no_commit(pusher: Pusher, folder: Path) -> None:
+def test_pushing_unchanged_files_makes_no_commit(pusher: Pusher, folder: Path) -> None:
     assert pusher.push(folder) is None
     before = len(pusher.repo.commits)
     assert pusher.push(folder) is None
@@ -188,10 +188,10 @@ def test_damaged_weights_are_not_pushed(pusher: Pusher, folder: Path) -> None:
     assert not pusher.repo.files
 
 
-def test_a_card_that_the_hub_refuses_is_one_sentence(pusher: Pusher, folder: Path) -> None:
+def test_a_card_the_hub_rejects_is_reported_in_one_sentence(pusher: Pusher, folder: Path) -> None:
     (folder / "README.md").write_text("---\nlicense: mine\n---\n# a card\n")
     error = str(pusher.push(folder))
-    assert "top of README.md (\"license\" 'mine' is not in the list); mend" in error
+    assert "top of README.md (\"license\" 'mine' is not in the list); fix" in error
     assert "\n" not in error
     assert not pusher.repo.files
 
@@ -200,7 +200,7 @@ SECRETS = {"A_PASSWORD": "swordfish-9", "WANDB_API_KEY": "0123456789abcdef0123"}
 
 
 @pytest.mark.parametrize("where", ["report/curves.png", "model.safetensors", "eval_results.json"])
-def test_secrets_of_the_environment_are_found_in_pictures_and_weights_too(
+def test_secrets_from_the_environment_are_found_in_images_and_weights_too(
     pusher: Pusher, folder: Path, where: str
 ) -> None:
     secret = SECRETS["A_PASSWORD"]
@@ -212,7 +212,7 @@ def test_secrets_of_the_environment_are_found_in_pictures_and_weights_too(
         save_file({"a": np.zeros(3)}, folder / where, metadata={"by": secret})
     else:
         (folder / where).write_text(f'{{"key": "{SECRETS["WANDB_API_KEY"]}"}}')
-    assert f"{where} holds" in str(pusher.push(folder))
+    assert f"{where} contains" in str(pusher.push(folder))
     assert not pusher.repo.files
 
 
@@ -227,33 +227,33 @@ def test_a_token_or_a_home_directory_is_never_pushed(
 
 
 @pytest.mark.parametrize(
-    ("token", "said"),
+    ("token", "message"),
     [("hf_expired", "does not accept the token"), (STRANGER, "may not write to")],
 )
-def test_a_token_that_will_not_do_is_one_sentence(
-    pusher: Pusher, folder: Path, token: str, said: str
+def test_a_rejected_token_is_reported_in_one_sentence(
+    pusher: Pusher, folder: Path, token: str, message: str
 ) -> None:
-    assert said in str(pusher.push(folder, token))
+    assert message in str(pusher.push(folder, token))
     assert not pusher.server.repos
 
 
-def test_a_checkpoint_is_not_pushed_in_place_of_its_run(pusher: Pusher, folder: Path) -> None:
+def test_a_checkpoint_is_not_pushed_instead_of_its_run(pusher: Pusher, folder: Path) -> None:
     assert "is a checkpoint" in str(pusher.push(folder / "checkpoint-3"))
 
 
 @pytest.mark.parametrize(
-    ("environment", "said"),
+    ("environment", "message"),
     [
-        ({"HF_HUB_OFFLINE": "1"}, "HF_HUB_OFFLINE forbids to send"),
+        ({"HF_HUB_OFFLINE": "1"}, "HF_HUB_OFFLINE is set, so uploads"),
         ({"HF_ENDPOINT": "http://127.0.0.1:9"}, "can't be reached"),
     ],
     ids=["offline", "no network"],
 )
-def test_without_the_hub_the_script_says_so(
-    hub: Hub, folder: Path, environment: dict[str, str], said: str
+def test_an_unreachable_hub_is_reported(
+    hub: Hub, folder: Path, environment: dict[str, str], message: str
 ) -> None:
     script = REPOSITORY / "scripts" / "push_model.py"
     failed = hub.run(script, folder, "--repo_id", "me/run", check=False, **environment)
     assert failed.returncode == 2
     (sentence,) = failed.stderr.splitlines()
-    assert sentence.startswith("error: ") and said in sentence
+    assert sentence.startswith("error: ") and message in sentence

@@ -96,7 +96,7 @@ def loader(process: Loader, versions: dict[float, dict[str, bytes]], tmp_path: P
     return process
 
 
-def test_a_revision_is_what_it_was(loader: Loader) -> None:
+def test_a_revision_loads_that_version(loader: Loader) -> None:
     assert loader.load("me/open") == 2.0
     assert loader.load("me/open", revision="v1") == 1.0
     oid = loader.server.repos["model", "me/open"].tags["v1"]
@@ -105,7 +105,7 @@ def test_a_revision_is_what_it_was(loader: Loader) -> None:
 
 
 @pytest.mark.parametrize("name", ["me/private", "me/gated"])
-def test_a_token_opens_what_is_closed(loader: Loader, name: str) -> None:
+def test_a_token_gives_access_to_private_and_gated_models(loader: Loader, name: str) -> None:
     assert isinstance(loader.load(name), str)
     assert loader.load(name, token=TOKEN) == 2.0
     assert loader.load(name, token=TOKEN, revision="v1") == 1.0
@@ -115,16 +115,16 @@ def test_a_token_opens_what_is_closed(loader: Loader, name: str) -> None:
     ("name", "token", "said"),
     [
         ("me/private", None, "log in"),
-        ("me/private", STRANGER, "check the spelling"),
-        ("me/gated", None, "ask for access"),
-        ("me/gated", STRANGER, "ask for access"),
-        ("me/opne", TOKEN, "check the spelling"),
-        ("me/opne", None, "check the spelling"),
+        ("me/private", STRANGER, "does not exist on the Hub"),
+        ("me/gated", None, "request access"),
+        ("me/gated", STRANGER, "request access"),
+        ("me/opne", TOKEN, "does not exist on the Hub"),
+        ("me/opne", None, "does not exist on the Hub"),
         ("me/open model", TOKEN, "write OWNER/NAME"),
         ("me/open", "hf_expired", "does not accept the token"),
     ],
 )
-def test_what_cannot_be_loaded_is_one_sentence(
+def test_a_model_that_cannot_be_loaded_is_reported_in_one_sentence(
     loader: Loader, name: str, token: str | None, said: str
 ) -> None:
     sentence = str(loader.load(name, **({"token": token} if token else {})))
@@ -132,7 +132,7 @@ def test_what_cannot_be_loaded_is_one_sentence(
     assert name in sentence
 
 
-def test_a_model_without_its_processor_is_told_apart_from_a_hub_that_fails(loader: Loader) -> None:
+def test_a_missing_processor_is_not_reported_as_a_hub_error(loader: Loader) -> None:
     files = loader.server.repos["model", "me/open"].files
     del files["preprocessor_config.json"]
     loader.server.add("model", "me/bare", files)
@@ -151,7 +151,7 @@ FAULTS = [
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: "-".join(map(str, fault.values())))
-def test_a_fault_gives_the_right_weights_or_one_sentence_and_the_next_try_gives_them(
+def test_an_error_gives_the_right_weights_or_one_sentence_and_a_retry_succeeds(
     loader: Loader, fault: dict
 ) -> None:
     planned = loader.server.fail(**fault)
@@ -163,7 +163,7 @@ def test_a_fault_gives_the_right_weights_or_one_sentence_and_the_next_try_gives_
 
 @pytest.mark.slow
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: "-".join(map(str, fault.values())))
-def test_a_lasting_fault_is_one_sentence_and_leaves_nothing_wrong_in_the_cache(
+def test_a_permanent_error_is_reported_in_one_sentence_and_leaves_the_cache_intact(
     loader: Loader, fault: dict
 ) -> None:
     lasting = loader.server.fail(**{**fault, "times": 1000})

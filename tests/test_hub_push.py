@@ -161,7 +161,7 @@ def readable(path: str, content: bytes) -> bytes:
     return content  # the metadata of safetensors are plain JSON at its start
 
 
-def test_the_pushed_files_tell_nothing_of_the_machine(pushed: Pushed) -> None:
+def test_the_pushed_files_reveal_nothing_about_the_machine(pushed: Pushed) -> None:
     folder = str(pushed.run.parent)
     forbidden = {folder, str(Path.home()) + "/", str(REPOSITORY), TOKEN, *SECRETS.values()}
     forbidden |= {f"/{getpass.getuser()}/", "private-folder", "jane-doe", platform.node()}
@@ -191,7 +191,7 @@ print(json.dumps({
 """
 
 
-def test_the_card_reads_back_as_the_numbers_of_the_run(pushed: Pushed) -> None:
+def test_the_card_reads_back_with_the_numbers_of_the_run(pushed: Pushed) -> None:
     card = last_json(pushed.hub.run("-c", READ_CARD))
     assert ("POST", "/api/validate-yaml") in pushed.hub.server.requests
     scores = json.loads(pushed.repo.files["eval_results.json"])
@@ -301,7 +301,7 @@ def test_a_wrong_token_stops_the_run_before_it_starts(hub: Hub, tmp_path: Path) 
     assert not folder.exists()
 
 
-def test_wrong_data_leave_no_repository_behind(hub: Hub, tmp_path: Path) -> None:
+def test_invalid_data_leaves_no_repository_behind(hub: Hub, tmp_path: Path) -> None:
     stopped = train(
         hub, *FLAGS, "--dataset_name", "folder", "--dataset_path", str(tmp_path / "none"),
         "--output_dir", str(tmp_path / "run"), "--push_to_hub", "--hub_model_id", "me/x",
@@ -313,7 +313,7 @@ def test_wrong_data_leave_no_repository_behind(hub: Hub, tmp_path: Path) -> None
 
 
 @pytest.mark.slow
-def test_a_repository_of_somebody_else_stops_the_run_before_it_trains(
+def test_a_repository_without_write_access_stops_the_run_before_training(
     hub: Hub, tmp_path: Path
 ) -> None:
     data, folder = make_folder(tmp_path / "data", count=12), tmp_path / "run"
@@ -339,11 +339,10 @@ def test_a_push_that_fails_loses_nothing_and_says_how_to_repeat_it(
     )  # fmt: skip
     assert failed.returncode == 2 and "Traceback" not in failed.stderr
     assert failed.stdout.splitlines()[-1].startswith("eval_mean_iou ")
-    command = re.search(r"python (scripts/push_model.py .+)$", failed.stderr, flags=re.MULTILINE)
+    command = re.search(r"hfseg (push model .+)$", failed.stderr, flags=re.MULTILINE)
     assert command is not None
     hub.server.faults.clear()
-    script, *arguments = command[1].split()
-    hub.run(REPOSITORY / script, *arguments)
+    hub.run("-m", "hfseg", *command[1].split())
     repo = hub.server.repos["model", "me/late"]
     assert repo.files["model.safetensors"] == (run / "model.safetensors").read_bytes()
 

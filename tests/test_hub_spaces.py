@@ -40,7 +40,7 @@ def test_anyone_can_load_the_pushed_metric(hub: Hub) -> None:
     assert hub.run("-c", USE_METRIC, PYTHONPATH="").stdout.strip() == "done"
 
 
-def test_the_demo_becomes_a_space_that_shows_the_model(hub: Hub, tmp_path: Path) -> None:
+def test_the_demo_becomes_a_space_that_runs_the_model(hub: Hub, tmp_path: Path) -> None:
     hub.server.add("model", "me/roofs", {"config.json": b"{}"})
     script = SCRIPTS / "push_space.py"
     hub.run(script, "--repo_id", "me/roof-demo", "--model", "me/roofs")
@@ -108,7 +108,7 @@ def test_a_space_for_a_model_that_is_not_on_the_hub_is_one_sentence(hub: Hub) ->
     flags = ("--repo_id", "me/demo", "--model", "me/rofs")
     failed = hub.run(SCRIPTS / "push_space.py", *flags, check=False)
     assert failed.returncode == 2
-    assert failed.stderr.count("\n") == 1 and "check the spelling" in failed.stderr
+    assert failed.stderr.count("\n") == 1 and "does not exist on the Hub" in failed.stderr
     assert not hub.server.repos
 
 
@@ -136,14 +136,17 @@ print(json.dumps(said))
 @pytest.mark.parametrize(
     ("environment", "said"),
     [
-        ({"HF_TOKEN": STRANGER}, {"private": "check the spelling", "gated": "ask for access"}),
+        (
+            {"HF_TOKEN": STRANGER},
+            {"private": "does not exist", "gated": "request access"},
+        ),
         ({"HF_TOKEN": "hf_expired"}, {"gated": "does not accept the token"}),
         ({"HF_TOKEN": "", "HF_HUB_OFFLINE": "1"}, {"missing": "HF_HUB_OFFLINE"}),
         ({"HF_ENDPOINT": "http://127.0.0.1:9"}, {"missing": "can't be reached"}),
     ],
     ids=["no access", "expired token", "offline", "no network"],
 )
-def test_what_cannot_be_read_is_one_sentence_that_says_what_to_do(
+def test_a_read_error_is_reported_in_one_sentence_that_says_what_to_do(
     hub: Hub, environment: dict[str, str], said: dict[str, str]
 ) -> None:
     config = {"config.json": b'{"model_type": "segformer"}'}

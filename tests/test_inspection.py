@@ -18,6 +18,7 @@ from hfseg.data.resized import resized_rows
 from hfseg.data.samples import TrainingSamples
 from hfseg.data.transforms import TrainingTransform
 from hfseg.errors import UserError
+from hfseg.workflows.dataset_report import write_inspection
 
 
 def test_inspection_counts_pixels_images_and_sizes(tmp_path: Path) -> None:
@@ -34,7 +35,7 @@ def test_inspection_counts_pixels_images_and_sizes(tmp_path: Path) -> None:
     np.testing.assert_allclose(np.array(found.weights) * train, train.sum() / 3, rtol=1e-3)
 
 
-def test_inspection_warns_of_shared_pictures_and_absent_classes(tmp_path: Path) -> None:
+def test_inspection_warns_of_shared_images_and_absent_classes(tmp_path: Path) -> None:
     source = tmp_path / "data"
     for split in ("train", "val"):
         make_folder(source / split, count=2)
@@ -61,6 +62,15 @@ def test_inspect_leaves_a_page_with_every_problem(tmp_path: Path, capsys) -> Non
     assert "003.png" in (folder / "report.html").read_text()
     for sheet in ("contact_sheet.png", "preview.png"):
         assert Image.open(folder / sheet).width > 600
+
+
+def test_the_page_escapes_names_of_classes(tmp_path: Path) -> None:
+    source = make_folder(tmp_path / "data", count=6)
+    (source / "classes.txt").write_text("ground\n<script>\nroof\n")
+    data, labels = load_dataset("folder", str(source))
+    write_inspection(tmp_path / "report", "a & b", inspect(data, labels), {})
+    page = (tmp_path / "report" / "report.html").read_text()
+    assert "&lt;script&gt;" in page and "<script>" not in page and "a &amp; b" in page
 
 
 def test_cached_pixels_are_those_that_training_resizes_to(tmp_path: Path, caplog) -> None:

@@ -7,7 +7,7 @@ from hfseg.labels import LabelSet, default_palette
 
 
 @given(st.integers(1, 254))
-def test_default_palette_has_a_different_colour_for_each_class(count: int) -> None:
+def test_default_palette_has_a_different_color_for_each_class(count: int) -> None:
     palette = default_palette(count)
     assert len(set(palette)) == count
     assert palette == default_palette(254)[:count]
@@ -39,12 +39,12 @@ def test_colliding_metric_names_are_numbered() -> None:
     ("names", "palette", "words"),
     [
         ((), (), "at least one"),
-        (("a", "a"), (), "'a' stands twice"),
-        (("a", "b"), ((0, 0, 0),), "2 class names, but 1 colours"),
+        (("a", "a"), (), "'a' is repeated"),
+        (("a", "b"), ((0, 0, 0),), "2 class names, but 1 colors"),
         (("a",), ((0, 0, 300),), "0 to 255"),
         (tuple(map(str, range(256))), (), "256 classes"),
     ],
 )
-def test_wrong_label_sets_are_refused(names, palette, words: str) -> None:
+def test_invalid_label_sets_are_rejected(names, palette, words: str) -> None:
     with pytest.raises(UserError, match=words):
         LabelSet(names, palette)

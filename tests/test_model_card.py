@@ -10,7 +10,7 @@ from PIL import Image
 
 from hfseg.cards.card_facts import CardInputs
 from hfseg.cards.citations import citations
-from hfseg.cards.licenses import Licence, licence_of_model
+from hfseg.cards.licenses import License, license_of_model
 from hfseg.cards.model_card import for_repository, write_model_card
 from hfseg.cards.redaction import public_recipe, redacted, redacted_values
 from hfseg.labels import LabelSet
@@ -95,7 +95,7 @@ def test_a_pushed_recipe_has_no_paths_of_this_machine():
 def test_an_unknown_license_is_not_invented(tmp_path):
     path = write_model_card(tmp_path, RUN)
     assert ModelCard.load(path).data.license is None
-    assert "licence of these weights is not known" in path.read_text()
+    assert "license of these weights is unknown" in path.read_text()
 
 
 def test_a_license_that_the_hub_does_not_list_is_declared_as_other(tmp_path):
@@ -103,12 +103,12 @@ def test_a_license_that_the_hub_does_not_list_is_declared_as_other(tmp_path):
     assert (data.license, data.license_name) == ("other", "nvidia-license")
 
 
-def test_a_license_that_the_hub_lists_is_declared_as_it_is(tmp_path):
+def test_a_license_that_the_hub_lists_is_declared_unchanged(tmp_path):
     data = ModelCard.load(write_model_card(tmp_path, replace(RUN, license="Apache-2.0"))).data
     assert (data.license, data.license_name) == ("apache-2.0", None)
 
 
-OPEN, NO_SALE, OTHER = Licence("apache-2.0"), Licence("cc-by-nc-4.0"), Licence("other", "http://x")
+OPEN, NO_SALE, OTHER = License("apache-2.0"), License("cc-by-nc-4.0"), License("other", "http://x")
 
 
 @pytest.mark.parametrize(
@@ -128,8 +128,8 @@ OPEN, NO_SALE, OTHER = Licence("apache-2.0"), Licence("cc-by-nc-4.0"), Licence("
 def test_the_license_never_allows_more_than_weights_and_data_do(
     weights, data, from_scratch, declared
 ):
-    licence = licence_of_model(weights, data, "streets", from_scratch)
-    assert (licence.name if licence else None) == declared
+    license = license_of_model(weights, data, "streets", from_scratch)
+    assert (license.name if license else None) == declared
 
 
 def test_the_license_that_the_hub_does_not_list_is_linked(tmp_path):
@@ -157,7 +157,7 @@ def test_the_hub_accepts_the_metadata(tmp_path, changes):
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "said"),
+    ("old", "new", "message"),
     [
         ("license: mit", "license: MIT", "is not in the list"),
         ("license: mit", "license: [", "no YAML"),
@@ -169,10 +169,10 @@ def test_the_hub_accepts_the_metadata(tmp_path, changes):
         ("- name: street-segformer", "- title: street-segformer", 'name" is required'),
     ],
 )
-def test_the_rules_of_the_hub_find_what_is_wrong(tmp_path, old, new, said):
+def test_the_rules_of_the_hub_find_each_mistake(tmp_path, old, new, message):
     text = card_text(tmp_path, license="mit", base_model="a/b")
     assert old in text
-    assert any(said in each for each in card_errors(text.replace(old, new, 1), "model"))
+    assert any(message in each for each in card_errors(text.replace(old, new, 1), "model"))
 
 
 def test_base_model_is_declared_only_if_it_is_a_hub_id(tmp_path):
@@ -181,7 +181,7 @@ def test_base_model_is_declared_only_if_it_is_a_hub_id(tmp_path):
         assert data.base_model == declared
 
 
-def test_neither_paths_nor_tokens_get_into_the_card(tmp_path):
+def test_the_card_contains_neither_local_paths_nor_tokens(tmp_path):
     text = card_text(
         tmp_path / "run",
         dataset_name="/mnt/disk/streets",
@@ -210,7 +210,7 @@ def test_the_recipe_in_the_card_is_the_resolved_arguments(tmp_path):
     assert yaml.safe_load(recipe) == {"learning_rate": 6e-5, "dataset_path": "streets"}
 
 
-def test_nothing_is_left_to_fill_in(tmp_path):
+def test_the_card_has_no_placeholder(tmp_path):
     bare = dict(metrics={}, recipe={}, versions={}, split_sizes={}, command="", protocol="")
     for changes in ({}, bare):
         text = card_text(tmp_path, **changes)
@@ -243,7 +243,7 @@ def test_the_first_sentence_states_the_numbers_and_the_number_of_images(tmp_path
     assert "4 classes" in summary
 
 
-def test_the_interval_stands_beside_the_mean_iou(tmp_path):
+def test_the_interval_is_given_next_to_the_mean_iou(tmp_path):
     interval = Interval(0.6123, (0.5912, 0.6387), "40 images taken as independent")
     metrics = {**RUN.metrics, **interval.as_results("eval_mean_iou")}
     text = card_text(tmp_path, metrics=metrics)
@@ -253,22 +253,22 @@ def test_the_interval_stands_beside_the_mean_iou(tmp_path):
     assert "95 %" not in card_text(tmp_path)
 
 
-def test_a_card_says_why_it_has_no_interval(tmp_path):
+def test_a_missing_interval_is_explained(tmp_path):
     interval = Interval(0.6123, None, "no interval: 'bus' in one image only")
     text = card_text(tmp_path, metrics={**RUN.metrics, **interval.as_results("eval_mean_iou")})
     assert "on `validation`: no interval: 'bus' in one image only." in text
     assert "0.6123** (95 %" not in text
 
 
-def test_the_scores_of_a_test_split_stand_beside_those_of_validation(tmp_path):
+def test_test_scores_are_listed_next_to_validation_scores(tmp_path):
     test = {"test_mean_iou": 0.5, "test_mean_accuracy": 0.6, "test_overall_accuracy": 0.8}
     text = card_text(tmp_path, test_metrics=test, chosen_by="mean_iou")
     assert "| mean IoU | 0.6123 | 0.5000 |" in text
-    assert "trust those of the test split more" in text
+    assert "those of the test split are not" in text
     assert "| mean IoU | 0.6123 |\n" in card_text(tmp_path)
 
 
-def test_a_checkpoint_chosen_by_validation_is_said_to_be(tmp_path):
+def test_selection_of_the_checkpoint_on_the_validation_split_is_stated(tmp_path):
     assert "best mean IoU on the validation split" in card_text(tmp_path, chosen_by="mean_iou")
     assert "The checkpoint is" not in card_text(tmp_path)
 
@@ -280,11 +280,11 @@ def test_a_pushed_card_names_the_repository_everywhere(tmp_path):
     assert for_repository(text, "me/streets") == text
 
 
-def test_absent_classes_are_named_and_not_given_a_number(tmp_path):
+def test_absent_classes_are_named_and_have_no_score(tmp_path):
     text = card_text(tmp_path)
     assert "| traffic sign | absent |" in text
     assert "| car | 0.1100 |" in text
-    assert "traffic sign occurs neither in the labels nor in the predictions" in text
+    assert "traffic sign occurs in neither the labels nor the predictions" in text
 
 
 @pytest.mark.parametrize("value", [None, float("nan")])
@@ -293,10 +293,10 @@ def test_a_missing_iou_in_json_is_absent_as_well(tmp_path, value):
     assert "| sky | absent |" in text
 
 
-def test_without_values_per_class_no_class_is_called_absent(tmp_path):
+def test_without_scores_per_class_no_class_is_called_absent(tmp_path):
     text = card_text(tmp_path, metrics={"eval_mean_iou": 0.5})
     assert "absent" not in text
-    assert "neither in the labels" not in text
+    assert "in neither the labels" not in text
 
 
 def test_limits_follow_from_the_facts(tmp_path):
@@ -311,13 +311,13 @@ def test_limits_follow_from_the_facts(tmp_path):
     assert "is small" not in large
 
 
-def test_only_pictures_that_exist_are_linked_relatively(tmp_path):
+def test_only_existing_figures_are_linked_by_relative_paths(tmp_path):
     (tmp_path / "report").mkdir()
     (tmp_path / "report" / "curves.png").touch()
     assert re.findall(r"!\[.*?\]\((.*?)\)", card_text(tmp_path)) == ["report/curves.png"]
 
 
-def test_examples_are_seen_first_and_once(tmp_path):
+def test_examples_come_first_and_once(tmp_path):
     (tmp_path / "report").mkdir()
     for name in ("curves.png", "predictions.png"):
         (tmp_path / "report" / name).touch()

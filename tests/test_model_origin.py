@@ -1,10 +1,10 @@
-"""What a card says of the model: its name in words, the weights it started from, their licence."""
+"""What a card states about the model: its name in words, its initial weights, their license."""
 
 from pathlib import Path
 
 import pytest
 
-from hfseg.cards.licenses import licence_of_data, licence_of_weights
+from hfseg.cards.licenses import license_of_data, license_of_weights
 from hfseg.models.origin import architecture_in_words, weights_repository
 
 
@@ -65,15 +65,15 @@ def test_every_architecture_of_ours_has_a_name() -> None:
 
 def test_nvidia_weights_are_not_for_sale() -> None:
     for repo_id in ("nvidia/mit-b3", "nvidia/segformer-b0-finetuned-ade-512-512"):
-        licence = licence_of_weights(repo_id)
-        assert licence is not None and "non-commercial" in str(licence.terms)
-    mit_of_others = licence_of_weights("facebook/convnext-tiny-224")
+        license = license_of_weights(repo_id)
+        assert license is not None and "non-commercial" in str(license.terms)
+    mit_of_others = license_of_weights("facebook/convnext-tiny-224")
     assert mit_of_others is not None and mit_of_others.name == "apache-2.0"
 
 
-def test_what_is_not_known_and_cannot_be_asked_has_no_licence() -> None:
-    assert licence_of_weights("me/none") is None  # the tests are offline
-    assert licence_of_data("me/none", "me/none") is None
-    assert licence_of_data("folder", None) is None
-    toyscapes = licence_of_data("toyscapes", None)
+def test_an_unknown_license_is_none_offline() -> None:
+    assert license_of_weights("me/none") is None  # the tests are offline
+    assert license_of_data("me/none", "me/none") is None
+    assert license_of_data("folder", None) is None
+    toyscapes = license_of_data("toyscapes", None)
     assert toyscapes is not None and toyscapes.name == "apache-2.0"

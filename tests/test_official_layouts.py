@@ -32,7 +32,7 @@ def columns(*values: int) -> np.ndarray:
     return np.tile(np.repeat(np.array(values, np.uint8), 2), (SHAPE[0], 1))
 
 
-def test_every_built_in_data_set_states_its_licence_and_origin() -> None:
+def test_every_built_in_dataset_states_its_license_and_origin() -> None:
     for name in DATASETS:
         info = dataset_info(name)
         if name in ("coco", "folder"):

@@ -8,7 +8,7 @@ from PIL import Image
 from hfseg.errors import UserError
 from hfseg.labels import LabelSet
 from hfseg.visualization.overlay import (
-    RIGHT_COLOR,
+    CORRECT_COLOR,
     WRONG_COLOR,
     area_shares,
     color_mask,
@@ -73,7 +73,7 @@ def test_ignored_pixels_show_the_photo_darkened_and_hatched():
 
 
 @given(arrays(np.uint8, (6, 7), elements=st.integers(0, 3)))
-def test_a_pixel_is_a_contour_where_its_right_or_lower_neighbour_differs(mask):
+def test_a_pixel_is_a_contour_where_its_right_or_lower_neighbor_differs(mask):
     edges = contours(mask)
     for row, column in np.ndindex(mask.shape):
         neighbours = mask[row : row + 2, column], mask[row, column : column + 2]
@@ -106,7 +106,7 @@ def test_a_legend_of_150_classes_holds_a_swatch_of_every_class(width):
     assert set(MANY.palette) <= colors_in(picture)
 
 
-def test_a_name_too_long_for_the_picture_is_shortened_not_cut_off():
+def test_a_name_too_long_for_the_legend_is_shortened_not_cut_off():
     labels = LabelSet(("w" * 200,))
     picture = np.asarray(legend_image({0: 1.0}, labels, 320))
     assert (picture[:, -2:] == 255).all()
@@ -128,17 +128,17 @@ def test_large_images_keep_their_size_above_the_legend():
     assert picture.width == 960
 
 
-def test_error_map_tells_right_wrong_and_ignored_apart():
+def test_error_map_distinguishes_correct_wrong_and_ignored_pixels():
     truth = halves(1, 2)
     truth[:10] = 255
     picture = np.asarray(error_map(np.ones((20, 20), np.uint8), truth, LABELS))
-    assert (picture[10:, :10] == RIGHT_COLOR).all()
+    assert (picture[10:, :10] == CORRECT_COLOR).all()
     assert (picture[10:, 10:] == WRONG_COLOR).all()
     assert not (picture[:10] == WRONG_COLOR).all(-1).any()
     assert len(np.unique(picture[:10].reshape(-1, 3), axis=0)) == 2
 
 
-def test_hatching_leaves_the_rest_and_its_argument_alone():
+def test_hatching_changes_neither_other_pixels_nor_its_argument():
     picture = np.full((20, 20, 3), 200, np.uint8)
     hatched = hatch(picture, halves(0, 1).astype(bool))
     assert (picture == 200).all()
@@ -161,6 +161,6 @@ def test_gray_images_are_accepted():
         (lambda: color_mask(np.full((4, 4), -100), LABELS), "-100"),
     ],
 )
-def test_wrong_input_is_named(call, message):
+def test_invalid_input_is_reported(call, message):
     with pytest.raises(UserError, match=message):
         call()

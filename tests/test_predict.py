@@ -57,7 +57,7 @@ def test_a_folder_keeps_its_structure_and_gets_masks_overlays_and_a_legend(
     assert json.loads((tmp_path / "out/labels.json").read_text())["names"] == list(NAMES)
 
 
-def test_images_that_have_a_mask_are_not_done_again(tmp_path, photos, segmenter, capsys):
+def test_images_that_have_a_mask_are_skipped(tmp_path, photos, segmenter, capsys):
     out = tmp_path / "out"
     predict(segmenter, photos, to=out)
     (out / "masks/b.png").unlink()
@@ -76,10 +76,10 @@ def test_predictions_of_another_model_are_not_overwritten_silently(tmp_path, pho
     assert json.loads((out / "predictions.json").read_text())["model"] == "two"
 
 
-def test_a_folder_of_something_else_is_not_written_into(tmp_path, photos, segmenter):
+def test_a_folder_with_other_files_is_not_written_to(tmp_path, photos, segmenter):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "thesis.tex").write_text("mine")
-    with pytest.raises(UserError, match="not empty and holds no predictions of ours"):
+    with pytest.raises(UserError, match="not empty and contains no predictions of hfseg"):
         predict(segmenter, photos, to=tmp_path / "out")
     assert files(tmp_path / "out") == ["thesis.tex"]
 
@@ -98,7 +98,7 @@ def test_several_folders_keep_their_names_apart(tmp_path, photos):
     assert sorted(names.values()) == ["other/a", "photos/a", "photos/b", "photos/inner/a"]
 
 
-def test_two_images_of_one_name_are_told(tmp_path, photos):
+def test_two_images_with_the_same_name_are_reported(tmp_path, photos):
     with pytest.raises(UserError, match=r"would both be written as a.*two output folders"):
         name_outputs([str(photos / "a.png"), str(photos / "inner/a.png")], tmp_path / "out")
 
@@ -108,7 +108,7 @@ def test_an_output_folder_among_the_inputs_is_not_read(photos, segmenter):
     assert predict(segmenter, photos, to=photos / "out") == 3
 
 
-def test_an_image_that_cannot_be_read_is_told_when_all_others_are_done(tmp_path, photos, segmenter):
+def test_an_unreadable_image_is_reported_after_all_others_are_done(tmp_path, photos, segmenter):
     (photos / "aa.png").write_text("no image")
     with pytest.raises(UserError, match=r"1 of 4 files can't be read .*aa\.png.* other 3 are done"):
         predict(segmenter, photos, to=tmp_path / "out")
@@ -120,14 +120,14 @@ def test_a_full_disk_is_told_and_finished_masks_are_kept(tmp_path, photos, segme
     out = tmp_path / "out"
     (out / "masks").mkdir(parents=True)
     (out / "masks" / "b.png.part").symlink_to("/dev/full")  # writing b.png meets a full disk
-    with pytest.raises(UserError, match=r"the disk is full; the 1 of 3 .* run the same command"):
+    with pytest.raises(UserError, match=r"the disk is full; 1 of 3 .* run the same command"):
         predict(segmenter, photos, to=out, overwrite=True)
     assert (out / "masks/a.png").exists() and not (out / "masks/b.png").exists()
     assert not list(out.rglob("*.part"))
     assert predict(segmenter, photos, to=out) == 3
 
 
-def test_a_missing_input_is_one_sentence_on_the_command_line(tmp_path):
+def test_a_missing_input_is_reported_in_one_sentence(tmp_path):
     done = subprocess.run(
         [sys.executable, str(REPOSITORY / "scripts" / "predict.py"), "nowhere",
          "--model_name_or_path", "x", "--output_dir", str(tmp_path / "out")],

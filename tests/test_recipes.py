@@ -8,7 +8,7 @@ from hfseg.training.losses import parse_terms
 
 
 @pytest.mark.parametrize("name", recipe_names())
-def test_recipe_is_understood(name: str) -> None:
+def test_recipe_is_valid(name: str) -> None:
     arguments = parse(["--config", name, "--mixed_precision", "no"])
     assert arguments.name == name or name == "own-data"
     assert arguments.model.model_name_or_path
@@ -16,13 +16,13 @@ def test_recipe_is_understood(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", recipe_names())
-def test_recipe_says_what_it_is(name: str) -> None:
+def test_recipe_has_a_describing_comment(name: str) -> None:
     text = (RECIPES / f"{name}.yaml").read_text(encoding="utf-8")
     assert text.startswith("# ") and len(text.split("\n")[0]) > 20
 
 
 @pytest.mark.parametrize("name", recipe_names())
-def test_recipe_says_nothing_twice(name: str) -> None:
+def test_recipe_repeats_no_default(name: str) -> None:
     lines = (RECIPES / f"{name}.yaml").read_text(encoding="utf-8").splitlines()
     keys = [line.split(":")[0] for line in lines if line and line[0] not in "# "]
     assert len(keys) == len(set(keys)) == len(read_recipe(name))

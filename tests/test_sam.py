@@ -40,7 +40,7 @@ def pipeline_masks(model, processor, image: Image.Image, **options) -> list[np.n
 
 @pytest.mark.parametrize("nms", (0.7, 1.0))
 @pytest.mark.parametrize("size", SIZES)
-def test_everything_of_sam_is_what_the_pipeline_gives(size, nms):
+def test_segment_everything_equals_the_pipeline_for_sam(size, nms):
     model, processor = tiny_sam()
     theirs, scores = pipeline_masks(model, processor, photo(size), crops_nms_thresh=nms)
     ours = SamPredictor(model, processor).segment_everything(
@@ -53,7 +53,7 @@ def test_everything_of_sam_is_what_the_pipeline_gives(size, nms):
 
 
 @pytest.mark.parametrize("size", SIZES)
-def test_everything_of_sam_2_is_what_the_pipeline_gives_with_points_on_the_whole_image(
+def test_segment_everything_equals_the_pipeline_for_sam_2_with_points_on_the_complete_image(
     size, monkeypatch
 ):
     model, processor = tiny_sam2()
@@ -102,13 +102,13 @@ def test_batches_of_points_and_of_masks_change_nothing(monkeypatch):
     assert largest == 3
 
 
-def test_no_mask_good_enough_is_no_mask_at_all():
+def test_without_a_good_mask_the_result_is_empty():
     found = SamPredictor(*tiny_sam()).segment_everything(photo((30, 20)), pred_iou_thresh=99)
     assert found.masks.shape == (0, 20, 30) and found.masks.dtype == bool
     assert found.scores.shape == (0,)
 
 
-def test_an_image_that_another_thread_encodes_meanwhile_changes_no_answer():
+def test_an_image_encoded_by_another_thread_changes_no_answer():
     predictor = SamPredictor(*tiny_sam())
     others = predictor.embed(photo((50, 40), seed=1))
 
@@ -136,7 +136,7 @@ ASKED = {
 
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("asked", ASKED)
-def test_a_prompt_is_answered_as_by_processor_and_model_used_by_hand(family, asked, size):
+def test_a_prompt_gives_the_same_mask_as_processor_and_model(family, asked, size):
     model, processor = family
     points, labels, box = ASKED[asked]
     image = photo(size, seed=size[0])
@@ -163,7 +163,7 @@ def test_a_prompt_is_answered_as_by_processor_and_model_used_by_hand(family, ask
     assert 0.01 < found.masks.mean() < 0.99
 
 
-def test_many_prompts_are_answered_as_each_alone(monkeypatch):
+def test_prompts_in_a_batch_give_the_same_masks_as_one_by_one(monkeypatch):
     monkeypatch.setattr(predictor_module, "_PROMPTS_AT_ONCE", 3)
     monkeypatch.setattr(predictor_module, "_FULL_SIZE_VALUES_AT_ONCE", 2 * 120 * 80)
     predictor = SamPredictor(*tiny_sam2())
@@ -195,13 +195,13 @@ def test_an_image_is_encoded_once_for_all_prompts_until_another_comes(monkeypatc
 
 
 @pytest.mark.parametrize(
-    "asked, said",
+    "asked, message",
     [
         ({"points": [(60, 10)]}, "outside the image, which is 50 pixels wide and 40 high"),
         ({"points": [(10, 45)]}, "outside the image"),
         ({"points": [(-1, 5)]}, "outside the image"),
         ({"boxes": (10, 10, 51, 20)}, "outside the image"),
-        ({"boxes": (30, 10, 20, 20)}, "ends before it begins"),
+        ({"boxes": (30, 10, 20, 20)}, "corners of box"),
         ({"boxes": [(1, 1, 5, 5), (6, 6, 9, 9)]}, "prompt_each"),
         ({"points": [(5, 5)], "point_labels": [0]}, "a point on the object"),
         ({"points": [(5, 5)], "point_labels": [2]}, "1 \\(on the object\\) or 0"),
@@ -211,9 +211,9 @@ def test_an_image_is_encoded_once_for_all_prompts_until_another_comes(monkeypatc
         ({}, "needs a point"),
     ],
 )
-def test_a_prompt_that_makes_no_sense_is_told_in_a_sentence(asked, said):
+def test_an_invalid_prompt_is_reported_in_one_sentence(asked, message):
     predictor = SamPredictor(*tiny_sam())
-    with pytest.raises(UserError, match=said):
+    with pytest.raises(UserError, match=message):
         predictor.prompt(photo((50, 40)), **asked)
 
 
@@ -226,7 +226,7 @@ def save(folder: Path, model, processor) -> Path:
     return folder
 
 
-def test_every_family_is_loaded_by_its_config(family, tmp_path):
+def test_every_family_is_recognized_from_its_config(family, tmp_path):
     model, processor = family
     loaded = SamPredictor.from_pretrained(save(tmp_path / "sam", model, processor), device="cpu")
     assert type(loaded.model) is type(model) and type(loaded.processor) is type(processor)
@@ -237,7 +237,7 @@ def test_every_family_is_loaded_by_its_config(family, tmp_path):
     )
 
 
-def test_of_a_checkpoint_for_videos_the_image_model_is_taken(tmp_path):
+def test_a_video_checkpoint_gives_its_image_model(tmp_path):
     video, processor = tiny_sam2_video()
     loaded = SamPredictor.from_pretrained(save(tmp_path / "sam", video, processor), device="cpu")
     assert type(loaded.model) is Sam2Model
@@ -247,20 +247,20 @@ def test_of_a_checkpoint_for_videos_the_image_model_is_taken(tmp_path):
     assert len(loaded.prompt(photo((70, 50)), points=[(20, 30)])) == 1
 
 
-def test_what_is_no_sam_is_told_in_a_sentence(tmp_path):
-    with pytest.raises(UserError, match="no model of the SAM family but segformer"):
+def test_a_model_that_is_not_a_sam_is_reported_in_one_sentence(tmp_path):
+    with pytest.raises(UserError, match=r"not a model of the SAM family \(its type: segformer\)"):
         SegformerConfig().save_pretrained(tmp_path / "other")
         SamPredictor.from_pretrained(tmp_path / "other")
     (tmp_path / "empty").mkdir()
-    with pytest.raises(UserError, match="holds no model"):
+    with pytest.raises(UserError, match="contains no model"):
         SamPredictor.from_pretrained(tmp_path / "empty")
-    with pytest.raises(UserError, match=r"no folder facebook/sam2.*, and from the Hugging"):
+    with pytest.raises(UserError, match=r"facebook/sam2.* is not a local folder, and"):
         SamPredictor.from_pretrained("facebook/sam2.1-hiera-tiny")
     with pytest.raises(UserError, match="choose from fp32"):
         SamPredictor.from_pretrained("facebook/sam2.1-hiera-tiny", dtype="int3")
 
 
-def test_damaged_or_missing_weights_are_told_in_a_sentence(tmp_path):
+def test_damaged_or_missing_weights_are_reported_in_one_sentence(tmp_path):
     model, processor = tiny_sam()
     whole = save(tmp_path / "sam", model, processor)
     cut = Path(shutil.copytree(whole, tmp_path / "cut"))
@@ -275,7 +275,7 @@ def test_damaged_or_missing_weights_are_told_in_a_sentence(tmp_path):
         SamPredictor.from_pretrained(tmp_path / "torn")
 
 
-def test_random_weights_are_known_from_one_training_step_on(family):
+def test_untrained_weights_are_recognized_until_the_first_training_step(family):
     model, processor = family
     assert is_untrained(model)
     trained = type(model)(model.config)

@@ -24,7 +24,7 @@ from hfseg.data.toyscapes import LABELS, draw_scene
 from hfseg.errors import UserError
 from hfseg.sam import SamPredictor
 from hfseg.sam.measuring import Meter
-from hfseg.visualization.sam_figures import PLUMBING
+from hfseg.visualization.sam_figures import UNTRAINED
 from hfseg.workflows.compare_sam import compare, compare_sam
 
 SCENES = (0, 2)  # without three regions in one corner, of which the sums by hand say nothing
@@ -180,13 +180,13 @@ def mean_iou(predictions, truths) -> float:
 
 
 @pytest.mark.parametrize("prompts", ("boxes", "points", "both"))
-def test_a_model_that_is_right_and_a_sam_that_is_right_score_one(scenes, rows, prompts):
+def test_a_perfect_model_and_a_perfect_sam_score_one(scenes, rows, prompts):
     scores, _, _ = compared(scenes, rows, lambda truth: truth, 0, prompts)
     for name in ("model", "prompted", "voted"):
         assert scores[name] == dict.fromkeys(scores[name], 1.0), name
 
 
-def test_outlines_of_a_sam_that_is_right_mend_a_model_that_is_not(scenes, rows):
+def test_boundaries_of_a_perfect_sam_correct_a_model(scenes, rows):
     scores, seen, _ = compared(scenes, rows, shifted, 0)
     truths = [truth for _, truth in scenes]
     assert scores["model"]["mean_iou"] == pytest.approx(mean_iou(map(shifted, truths), truths))
@@ -198,7 +198,7 @@ def test_outlines_of_a_sam_that_is_right_mend_a_model_that_is_not(scenes, rows):
 
 
 @pytest.mark.parametrize("erosion, points_per_side", [(1, 10), (2, 4)])
-def test_every_way_has_the_score_that_the_erosion_gives_it(scenes, rows, erosion, points_per_side):
+def test_every_method_has_the_score_given_by_the_erosion(scenes, rows, erosion, points_per_side):
     scores, seen, _ = compared(scenes, rows, shifted, erosion, points_per_side=points_per_side)
     truths = [truth for _, truth in scenes]
     oracles, votes, prompted, found, expected = [], [], [], 0, 0
@@ -229,7 +229,7 @@ def test_every_way_has_the_score_that_the_erosion_gives_it(scenes, rows, erosion
     assert scores["prompted"]["mask_recall"] == 1.0
 
 
-def test_the_regions_of_the_model_are_recalled_by_their_overlap(scenes, rows):
+def test_mask_recall_of_the_model_follows_from_the_overlap_of_its_regions(scenes, rows):
     scores, _, found = compared(scenes, rows, lambda truth: np.zeros_like(truth), 0)
     truths = [truth for _, truth in scenes]
     regions = [region for truth in truths for _, region in components(truth)]
@@ -242,7 +242,7 @@ def test_the_regions_of_the_model_are_recalled_by_their_overlap(scenes, rows):
     assert found.rows[3].seconds > found.rows[0].seconds
 
 
-def test_ignored_pixels_count_for_no_way(scenes, rows):
+def test_ignored_pixels_are_not_scored_for_any_method(scenes, rows):
     ignored = []
     for image, truth in scenes:
         truth = truth.copy()
@@ -259,7 +259,7 @@ def test_ignored_pixels_count_for_no_way(scenes, rows):
         assert scores[name]["mean_iou"] == scores[name]["mean_boundary_iou"] == 1.0, name
 
 
-def test_the_meter_tells_a_step_that_takes_memory_from_one_that_does_not():
+def test_the_meter_distinguishes_steps_by_their_memory():
     meter = Meter(torch.device("cpu"))
     with meter.step("large"):
         np.ones(2**25).sum()
@@ -297,16 +297,16 @@ OPTIONS = {
 
 
 def run(models, data, output: Path, sam: str = "sam", **options):
-    wanted = SamArguments(
+    arguments = SamArguments(
         model_name_or_path=str(models / "model"),
         sam=str(models / sam),
         output_dir=str(output),
         **{**OPTIONS, **options},
     )
-    return compare_sam(wanted, DataArguments(dataset_name="folder", dataset_path=str(data)))
+    return compare_sam(arguments, DataArguments(dataset_name="folder", dataset_path=str(data)))
 
 
-def test_the_script_leaves_tables_and_figures(tmp_path, models, segmentation_folder):
+def test_the_command_writes_tables_and_figures(tmp_path, models, segmentation_folder):
     out = tmp_path / "out"
     command = [
         sys.executable, str(REPOSITORY / "scripts" / "compare_sam.py"),
@@ -321,20 +321,20 @@ def test_the_script_leaves_tables_and_figures(tmp_path, models, segmentation_fol
     results = json.loads((out / "results.json").read_text())
     assert results["num_images"] == 3 and results["prompts"] == "both"
     assert results["sam_is_untrained"] is True
-    assert list(results["ways"]) == ["model", "oracle", "prompted", "voted"]
+    assert list(results["methods"]) == ["model", "oracle", "prompted", "voted"]
     table = list(csv.DictReader((out / "comparison.csv").open()))
     for row in table:
-        way = results["ways"][row["way"]]
-        assert float(row["mean_iou"]) == way["mean_iou"]
-        assert row["classes_from"] == ("truth" if row["way"] == "oracle" else "model")
+        method = results["methods"][row["method"]]
+        assert float(row["mean_iou"]) == method["mean_iou"]
+        assert row["classes_from"] == ("ground truth" if row["method"] == "oracle" else "model")
         assert row["sam_is_untrained"] == "True"
-        assert way["seconds_per_image"] > 0 and 0 <= way["mask_recall"] <= 1
+        assert method["seconds_per_image"] > 0 and 0 <= method["mask_recall"] <= 1
     per_image = list(csv.DictReader((out / "images.csv").open()))
     assert len({row["image"] for row in per_image}) == 3
     assert all(row["image"].endswith(".png") for row in per_image)
     page = (out / "results.md").read_text()
     for text in (done.stdout, page):
-        assert PLUMBING in text and "SAM oracle (upper bound)" in text
+        assert UNTRAINED in text and "SAM oracle (upper bound)" in text
         assert "SAM's masks have no classes" in text
         assert "Boundary IoU of SAM prompted by the model:" in text
     assert results["figures"] == ["figures/image-00000.png", "figures/image-00002.png"]
@@ -343,7 +343,7 @@ def test_the_script_leaves_tables_and_figures(tmp_path, models, segmentation_fol
     assert done.stdout.splitlines()[-1].endswith(str(out))
 
 
-def test_its_first_row_is_what_evaluate_model_measures(tmp_path, models, segmentation_folder):
+def test_the_first_row_equals_the_scores_of_evaluate(tmp_path, models, segmentation_folder):
     from hfseg.workflows.evaluate import evaluate_model
 
     ours = run(models, segmentation_folder, tmp_path / "ours", num_figures=0)
@@ -354,26 +354,26 @@ def test_its_first_row_is_what_evaluate_model_measures(tmp_path, models, segment
         DataArguments(dataset_name="folder", dataset_path=str(segmentation_folder)),
     )
     for key in ("mean_iou", "mean_boundary_iou", "mean_boundary_f"):
-        assert ours["ways"]["model"][key] == theirs[key]
+        assert ours["methods"]["model"][key] == theirs[key]
     assert ours["figures"] == [] and not (tmp_path / "ours" / "figures").exists()
 
 
-def test_a_trained_sam_is_not_called_plumbing(tmp_path, models, segmentation_folder, capsys):
+def test_a_trained_sam_is_not_flagged_as_untrained(tmp_path, models, segmentation_folder, capsys):
     model, processor = tiny_sam()
     with torch.no_grad():
         model.vision_encoder.neck.layer_norm1.bias.add_(0.01)
     model.save_pretrained(tmp_path / "trained")
     processor.save_pretrained(tmp_path / "trained")
-    # an absolute path stays what it is behind another folder
+    # `models / <absolute path>` is that absolute path
     results = run(models, segmentation_folder, tmp_path / "out", sam=str(tmp_path / "trained"))
     assert results["sam_is_untrained"] is False
-    assert PLUMBING not in capsys.readouterr().out + (tmp_path / "out/results.md").read_text()
+    assert UNTRAINED not in capsys.readouterr().out + (tmp_path / "out/results.md").read_text()
 
 
 @pytest.mark.parametrize(
-    "options, said",
+    "options, message",
     [
-        ({"sam": "model"}, "no model of the SAM family"),
+        ({"sam": "model"}, "is not a model of the SAM family"),
         ({"sam": "nothing-there"}, "nothing-there"),
         ({"split": "dev"}, "dev"),
         ({"prompts": "lines"}, "choose from boxes, points, both"),
@@ -383,15 +383,15 @@ def test_a_trained_sam_is_not_called_plumbing(tmp_path, models, segmentation_fol
         ({"class_map": "absent.json"}, "no such file"),
     ],
 )
-def test_bad_input_is_told_and_nothing_is_written(
-    tmp_path, models, segmentation_folder, options, said
+def test_invalid_input_is_reported_and_nothing_is_written(
+    tmp_path, models, segmentation_folder, options, message
 ):
-    with pytest.raises(UserError, match=said):
+    with pytest.raises(UserError, match=message):
         run(models, segmentation_folder, tmp_path / "out", **options)
     assert not (tmp_path / "out").exists()
 
 
-def test_results_are_replaced_on_demand_only(tmp_path, models, segmentation_folder):
+def test_results_are_replaced_only_on_request(tmp_path, models, segmentation_folder):
     run(models, segmentation_folder, tmp_path / "out", num_figures=0)
     with pytest.raises(UserError, match="already holds results"):
         run(models, segmentation_folder, tmp_path / "out")

@@ -18,7 +18,7 @@ from hfseg.sam import (
     refine_by_prompts,
     refine_by_votes,
 )
-from hfseg.sam.refinement import outlined
+from hfseg.sam.refinement import with_sam_boundaries
 from hfseg.sam.regions import regions
 
 LABELS = LabelSet(("ground", "wall", "roof", "tree"))
@@ -59,7 +59,7 @@ label_maps = arrays(
 
 
 @given(label_maps)
-def test_a_point_lies_on_its_class_and_regions_part_the_image(mask):
+def test_a_point_lies_on_its_class_and_regions_partition_the_image(mask):
     covered = np.zeros(mask.shape, dtype=int)
     for region, prompt in zip(
         regions(mask, 4, 0), prompts_from_mask(mask, LABELS, "both", min_area=0), strict=True
@@ -99,7 +99,7 @@ def rectangles(*boxes: tuple[int, int, int, int], shape=(20, 30)) -> SamMasks:
     return SamMasks(masks, np.ones(len(boxes), dtype=np.float32))
 
 
-def test_a_mask_takes_the_class_that_most_of_it_is_predicted_as():
+def test_a_mask_gets_the_majority_class_of_the_prediction():
     mask = np.zeros((20, 30), dtype=np.uint8)
     mask[4:12, 4:14] = 1
     voted = refine_by_votes(rectangles((5, 3, 16, 12), (0, 13, 30, 20)), mask)
@@ -108,7 +108,7 @@ def test_a_mask_takes_the_class_that_most_of_it_is_predicted_as():
     np.testing.assert_array_equal(voted, expected)
 
 
-def test_of_overlapping_masks_the_smaller_lies_on_top():
+def test_of_overlapping_masks_the_smaller_is_on_top():
     mask = np.zeros((20, 30), dtype=np.uint8)
     mask[:, 15:] = 1
     mask[5:10, 20:25] = 2
@@ -118,7 +118,7 @@ def test_of_overlapping_masks_the_smaller_lies_on_top():
         assert (voted[5:10, 19:25] == 2).all() and (voted == 2).sum() == 30
 
 
-def test_an_answer_moves_the_outline_both_ways():
+def test_an_answer_moves_the_boundary_in_both_directions():
     mask = np.zeros((20, 30), dtype=np.uint8)
     mask[4:14, 4:14] = 1
     asked = regions(mask, 4)
@@ -126,21 +126,21 @@ def test_an_answer_moves_the_outline_both_ways():
     answers = rectangles((0, 0, 1, 1), (6, 4, 16, 14))  # the ground isn't found, the wall is
     expected = np.zeros_like(mask)
     expected[4:14, 6:16] = 1
-    np.testing.assert_array_equal(outlined(asked, answers, mask), expected)
+    np.testing.assert_array_equal(with_sam_boundaries(asked, answers, mask), expected)
 
 
 def test_an_answer_about_something_else_changes_nothing():
     mask = np.zeros((20, 30), dtype=np.uint8)
     mask[4:14, 4:14] = 1
     answers = rectangles((0, 0, 1, 1), (9, 4, 19, 14))  # a third in common
-    np.testing.assert_array_equal(outlined(regions(mask, 4), answers, mask), mask)
+    np.testing.assert_array_equal(with_sam_boundaries(regions(mask, 4), answers, mask), mask)
 
 
-def test_what_no_answer_claims_stays_with_the_model():
+def test_pixels_without_an_answer_keep_the_class_of_the_model():
     mask = np.zeros((20, 30), dtype=np.uint8)
     mask[:, 15:] = 1
     answers = rectangles((0, 0, 13, 20), (17, 0, 30, 20))  # a gap of four columns between them
-    np.testing.assert_array_equal(outlined(regions(mask, 4), answers, mask), mask)
+    np.testing.assert_array_equal(with_sam_boundaries(regions(mask, 4), answers, mask), mask)
 
 
 masks_of = st.integers(0, 5).flatmap(
@@ -191,7 +191,7 @@ def test_a_class_that_would_vanish_keeps_its_pixels():
     np.testing.assert_array_equal(voted, mask)
 
 
-def test_a_class_that_comes_back_takes_no_other_away():
+def test_a_restored_class_does_not_remove_another():
     mask = np.array([[0, 0, 1, 0, 0, 1, 0, 0, 1, 2, 2]], dtype=np.uint8)
     masks = np.zeros((4, 1, 11), dtype=bool)
     masks[0, 0, [2, 5, 8, 9, 10]] = True  # names the last two 1
@@ -201,7 +201,7 @@ def test_a_class_that_comes_back_takes_no_other_away():
     np.testing.assert_array_equal(voted, mask)
 
 
-def test_the_oracle_names_masks_by_the_truth_and_the_rest_as_one():
+def test_the_oracle_classifies_masks_by_the_ground_truth_and_the_rest_as_one():
     truth = np.zeros((20, 30), dtype=np.uint8)
     truth[:, 15:] = 1
     truth[5:15, 2:10] = 2
@@ -212,12 +212,12 @@ def test_the_oracle_names_masks_by_the_truth_and_the_rest_as_one():
     np.testing.assert_array_equal(found, expected)
 
 
-def test_of_a_truth_without_labels_the_oracle_knows_nothing():
+def test_without_labels_the_oracle_ignores_everything():
     truth = np.full((20, 30), 255, dtype=np.uint8)
     assert (oracle(rectangles((2, 5, 11, 15)), truth) == 255).all()
 
 
-def test_real_answers_of_a_sam_keep_the_classes():
+def test_real_masks_of_a_sam_keep_the_set_of_classes():
     mask = np.zeros((80, 120), dtype=np.uint8)
     mask[10:50, 20:60] = 1
     mask[40:70, 70:110] = 2

@@ -54,7 +54,7 @@ def test_images_and_masks_have_the_promised_shape_and_type(scenes):
         assert mask.shape == (HEIGHT, WIDTH) and mask.dtype == np.uint8
 
 
-def test_masks_hold_only_classes_and_the_ignored_value(scenes):
+def test_masks_contain_only_classes_and_the_ignored_id(scenes):
     allowed = [*range(len(LABELS)), LABELS.ignore_index]
     for split in SPLITS:
         found = np.flatnonzero(count_pixels([mask for _, mask in scenes[split]]))
@@ -62,7 +62,7 @@ def test_masks_hold_only_classes_and_the_ignored_value(scenes):
 
 
 @pytest.mark.parametrize("split", SPLITS)
-def test_every_class_has_a_sensible_share_of_every_split(split, scenes):
+def test_every_class_has_a_plausible_fraction_of_every_split(split, scenes):
     counts = count_pixels([mask for _, mask in scenes[split]])[: len(LABELS)]
     share = dict(zip(LABELS.names, counts / counts.sum(), strict=True))
     assert min(share.values()) > 0.008, share
@@ -84,8 +84,8 @@ def test_one_class_everywhere_scores_under_012(scenes):
     assert (counts / counts.sum()).max() / len(LABELS) < 0.12
 
 
-def test_colour_alone_does_not_give_the_class_away(scenes):
-    """The best guess from a pixel's colour (8 x 8 x 8 bins, learned on train) scores under 0.40."""
+def test_color_alone_does_not_reveal_the_class(scenes):
+    """The best guess from a pixel's color (8 x 8 x 8 bins, learned on train) scores under 0.40."""
     table = np.zeros((512, 256), int)
     for image, mask in scenes["train"]:
         np.add.at(table, (color_bins(image), mask.ravel()), 1)
@@ -113,11 +113,11 @@ def test_people_and_poles_are_wide_enough_to_be_learned(scenes):
 
 
 @pytest.mark.parametrize("split, index", [("train", 400), ("validation", 80), ("test", -1)])
-def test_an_index_outside_the_split_is_refused(split, index):
+def test_an_index_outside_the_split_is_rejected(split, index):
     with pytest.raises(UserError, match=f"no scene {index} in '{split}'"):
         draw_scene(split, index)
 
 
-def test_an_unknown_split_is_refused_with_the_names_of_the_splits():
-    with pytest.raises(UserError, match=r"'val'; choose one of train, validation, test"):
+def test_an_unknown_split_is_rejected_with_the_names_of_the_splits():
+    with pytest.raises(UserError, match=r"'val'; choose from train, validation, test"):
         draw_scene("val", 0)

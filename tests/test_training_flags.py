@@ -57,13 +57,13 @@ def test_warmup_rises_to_the_schedule() -> None:
     assert [factor(step) for step in range(5)] == pytest.approx([0.2, 0.4, 0.6, 0.8, 1.0])
 
 
-def test_names_that_transformers_refuses_are_taken() -> None:
+def test_names_that_transformers_rejects_are_accepted() -> None:
     args = training("--optim", "adam", "--lr_scheduler_type", "step", "--lr_gamma", "0.3")
     assert (args.optim, args.lr_scheduler_type) == ("adam", "step")
     assert args.lr_scheduler_kwargs == {"gamma": 0.3}
 
 
-def test_recipe_of_a_run_keeps_optimiser_and_schedule() -> None:
+def test_recipe_of_a_run_keeps_optimizer_and_schedule() -> None:
     flags = ("--optim", "adam", "--lr_scheduler_type", "step", "--lr_step_size", "5")
     recipe = parse([*FLAGS, *flags, "--loss", "ce+dice"]).recipe
     said = {key: recipe[key] for key in ("optim", "lr_scheduler_type", "lr_step_size", "loss")}
@@ -77,7 +77,7 @@ def test_power_of_the_polynomial_schedule_is_a_flag() -> None:
     assert args.lr_scheduler_kwargs == {"power": 0.9}
 
 
-def test_another_schedule_on_the_line_drops_the_numbers_of_the_recipe() -> None:
+def test_another_schedule_drops_the_schedule_options_of_the_recipe() -> None:
     flags = ["--config", "camseq-segformer-b0", "--lr_scheduler_type", "cosine"]
     assert not parse(flags).training.lr_scheduler_kwargs
 
@@ -85,13 +85,13 @@ def test_another_schedule_on_the_line_drops_the_numbers_of_the_recipe() -> None:
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (("--lr_gamma", "0.5", "--lr_scheduler_type", "cosine"), "belongs to --lr_scheduler_type"),
+        (("--lr_gamma", "0.5", "--lr_scheduler_type", "cosine"), "needs --lr_scheduler_type"),
         (("--lr_scheduler_type", "stairs"), "choose from step, exponential, linear"),
         (("--lr_scheduler_type", "step", "--lr_gamma", "0"), "must be more than 0"),
         (("--optim", "adamx"), "adamx"),
     ],
 )
-def test_wrong_optimiser_or_schedule_is_one_sentence(flags, message: str) -> None:
+def test_an_unknown_optimizer_or_schedule_is_reported_in_one_sentence(flags, message: str) -> None:
     with pytest.raises(UserError, match=message):
         training(*flags)
 
@@ -99,7 +99,7 @@ def test_wrong_optimiser_or_schedule_is_one_sentence(flags, message: str) -> Non
 # ---- checks ----
 
 
-def test_a_metric_that_is_not_measured_is_told_before_the_run() -> None:
+def test_an_unknown_metric_is_reported_before_the_run() -> None:
     args = training("--metric_for_best_model", "mIoU")
     with pytest.raises(
         UserError, match="'mIoU' is not measured; choose from mean_iou, mean_accuracy"
@@ -119,12 +119,12 @@ def test_every_measured_metric_can_choose_the_best_checkpoint(metric: str) -> No
     assert args.greater_is_better == (not metric.endswith("loss"))
 
 
-def test_early_stopping_without_evaluation_is_told() -> None:
+def test_early_stopping_without_evaluation_is_reported() -> None:
     with pytest.raises(UserError, match="needs --eval_strategy"):
         check_metric(training("--eval_strategy", "no"), LABELS, 3)
 
 
-def test_what_a_cpu_cannot_do_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unsupported_precision_on_a_cpu_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     args = training()
     check_device(args, sync_batch_norm=False)
     with pytest.raises(UserError, match="--sync_batch_norm needs GPUs"):
@@ -206,7 +206,7 @@ def test_weights_are_read_from_a_file(tmp_path: Path, content) -> None:
         ("[1, 2, -1]", "not negative"),
     ],
 )
-def test_a_file_of_weights_that_does_not_fit_is_told(tmp_path: Path, content, message) -> None:
+def test_an_invalid_file_of_weights_is_reported(tmp_path: Path, content, message) -> None:
     (tmp_path / "w.yaml").write_text(content)
     with pytest.raises(UserError, match=message):
         class_weights(str(tmp_path / "w.yaml"), None, LABELS)
@@ -214,7 +214,7 @@ def test_a_file_of_weights_that_does_not_fit_is_told(tmp_path: Path, content, me
         class_weights("blanced", None, LABELS)
 
 
-def test_a_warmup_leaves_a_step_to_decay_over() -> None:
+def test_a_warmup_leaves_a_step_for_the_decay() -> None:
     from hfseg.config.training import SegmentationTrainingArguments
 
     args = SegmentationTrainingArguments(output_dir="unused", warmup_steps=0.05)
@@ -225,7 +225,7 @@ def test_a_warmup_leaves_a_step_to_decay_over() -> None:
 # ---- evaluation ----
 
 
-def test_a_dropped_last_training_batch_leaves_the_evaluation_whole(tmp_path: Path) -> None:
+def test_dropping_the_last_training_batch_does_not_affect_evaluation(tmp_path: Path) -> None:
     from hfseg.models import load_model
     from hfseg.workflows.assemble import make_trainer
 

@@ -29,7 +29,7 @@ SMALL = {
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("name", "steps"), [("eomt-vit-small", 400), ("mask2former-swin-tiny", 400)]
+    ("name", "steps"), [("eomt-vit-small", 800), ("mask2former-swin-tiny", 800)]
 )
 def test_eight_images_are_learned_by_heart(name: str, steps: int, tmp_path) -> None:
     torch.manual_seed(0)

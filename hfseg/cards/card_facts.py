@@ -1,4 +1,4 @@
-"""The facts that a model card states, and how they are gathered from a finished run."""
+"""The facts stated in a model card, gathered from a finished run."""
 
 import os
 import platform
@@ -25,47 +25,47 @@ _SMP_PACKAGES = ("segmentation-models-pytorch", "timm")
 
 @dataclass
 class CardInputs:
-    """What a card says of a run. Local paths in any text are reduced to their folder name.
+    """The contents of a model card. Local paths in any text are reduced to their last component.
 
     Args:
         model_name: title.
         model_type: `config.model_type`.
         architecture: in words, for example "SegFormer with a MiT-B0 encoder".
         model_name_or_path: as given to the run.
-        label_set: names and colours.
-        dataset_name: as shown.
+        label_set: names and colors.
+        dataset_name: as displayed.
         split_sizes: images by split.
-        eval_split: the split that `metrics` were measured on.
+        eval_split: the split on which `metrics` were measured.
         metrics: `eval_results.json` (`eval_mean_iou`, `eval_iou_<label>` ...); an IoU that is
-            missing, None or NaN means that the class is absent.
-        test_metrics: `test_results.json`, empty where there is no test split.
-        chosen_by: the score on `eval_split` that picked the checkpoint, None for the last one.
-        protocol: one sentence: at which size it was predicted and scored.
+            missing, None or NaN marks an absent class.
+        test_metrics: `test_results.json`, empty without a test split.
+        chosen_by: the score on `eval_split` that selected the checkpoint, None for the last one.
+        protocol: one sentence: the sizes at which images were predicted and scored.
         command: the command line that repeats the run.
         recipe: resolved arguments that differ from the defaults.
         seed: of the run.
         hardware: for example "1 x NVIDIA A100" or "CPU, 2 cores".
         training_seconds: wall-clock time of the training.
-        num_steps: optimisation steps.
+        num_steps: optimizer steps.
         epochs: passes over the training split.
         versions: package -> version.
         num_parameters: of the model.
         base_model: Hub id of the weights training started from.
         encoder_weights: as given to the run, None for those that the model's name stands for.
         from_scratch: training started from random weights.
-        license: of the trained weights, None if unknown; a name that the Hub does not list is
-            declared as `other` with that name.
-        license_link: where its text is, None if unknown.
-        license_terms: what it is about, in half a sentence, None if unknown.
-        dataset_id: Hub id of the data set.
+        license: of the trained weights, None if unknown; a license that the Hub does not list is
+            declared as `other` with its name.
+        license_link: URL of its text, None if unknown.
+        license_terms: its terms in a phrase, None if unknown.
+        dataset_id: Hub id of the dataset.
         dataset_license: None if unknown.
         dataset_citation: authors, title and year, None if unknown.
-        dataset_homepage: address of the official copy and its terms, None if unknown.
-        image_size: (height, width) that images are resized to, None for their own size.
+        dataset_homepage: URL of the official copy and its terms, None if unknown.
+        image_size: (height, width) to which images are resized, None for their own size.
         needs_remote_code: loading it without hfseg needs `trust_remote_code=True`.
-        is_universal: it answers with queries and masks, as Mask2Former and EoMT do.
-        repo_id: Hub id that it is pushed to, None if it isn't.
-        notes: further facts, one sentence each.
+        is_universal: it predicts queries and masks, like Mask2Former and EoMT.
+        repo_id: Hub id to which it is pushed, None if it is not.
+        notes: additional facts, one sentence each.
     """
 
     model_name: str
@@ -121,27 +121,27 @@ def card_facts(
     recipe: dict[str, Any],
     repo_id: str | None,
 ) -> CardInputs:
-    """Gather what the card says of a finished run.
+    """Gather the facts of a finished run.
 
     Args:
         scores: split -> its scores, with the prefix `eval_` or `test_`.
-        recipe: the arguments as they may be published.
-        repo_id: where the run is pushed to, None if it isn't.
+        recipe: the arguments in the form that may be published.
+        repo_id: Hub id to which the run is pushed, None if it is not.
     """
-    from hfseg.cards.licenses import licence_of_data, licence_of_model, licence_of_weights
+    from hfseg.cards.licenses import license_of_data, license_of_model, license_of_weights
     from hfseg.models import NAMED_MODELS
     from hfseg.models.origin import architecture_in_words, weights_repository
     from hfseg.models.universal import is_universal
 
-    wanted, start = arguments.data, arguments.model
-    dataset_name, name = str(wanted.dataset_name), str(start.model_name_or_path)
-    dataset_id = _dataset_id(wanted.dataset_name, wanted.dataset_path)
+    source, start = arguments.data, arguments.model
+    dataset_name, name = str(source.dataset_name), str(start.model_name_or_path)
+    dataset_id = _dataset_id(source.dataset_name, source.dataset_path)
     base_model = None if start.from_scratch else weights_repository(name, start.encoder_weights)
-    weights = licence_of_weights(base_model) if base_model else None
+    weights = license_of_weights(base_model) if base_model else None
     info = dataset_info(dataset_name)
-    title = _dataset_title(dataset_name, wanted.dataset_path)
-    data_licence = licence_of_data(dataset_name, dataset_id)
-    licence = licence_of_model(weights, data_licence, title, start.from_scratch)
+    title = _dataset_title(dataset_name, source.dataset_path)
+    data_license = license_of_data(dataset_name, dataset_id)
+    license = license_of_model(weights, data_license, title, start.from_scratch)
     config = trainer.model.config
     processor = trainer.processing_class
     sides = dict(processor.size)
@@ -161,13 +161,13 @@ def card_facts(
         base_model=base_model,
         encoder_weights=start.encoder_weights,
         from_scratch=start.from_scratch,
-        license=licence.name if licence else None,
-        license_link=licence.link if licence else None,
-        license_terms=licence.terms if licence else None,
+        license=license.name if license else None,
+        license_link=license.link if license else None,
+        license_terms=license.terms if license else None,
         dataset_name=title,
         label_set=labels,
         dataset_id=dataset_id,
-        dataset_license=(data_licence.terms or data_licence.name) if data_licence else None,
+        dataset_license=(data_license.terms or data_license.name) if data_license else None,
         dataset_citation=info.citation if info else None,
         dataset_homepage=info.homepage if info else None,
         split_sizes={s: len(rows) for s, rows in data.items() if hasattr(rows, "__len__")},
@@ -175,7 +175,7 @@ def card_facts(
         metrics=scores["validation"],
         test_metrics=scores.get("test", {}),
         chosen_by=_chosen_by(arguments),
-        protocol=protocol(config, wanted.image_size, wanted.eval_at_image_size),
+        protocol=protocol(config, source.image_size, source.eval_at_image_size),
         command=shlex.join(arguments.command),
         recipe=recipe,
         seed=arguments.training.seed,
@@ -193,7 +193,7 @@ def card_facts(
 
 
 def _dataset_title(name: str, path: str | None) -> str:
-    """The name of the data, not of the reader: `folder` would tell nobody which folder."""
+    """The name of the data, not of the reader: `folder` would not say which folder."""
     info = dataset_info(name)
     if info is not None:
         return info.title
@@ -201,7 +201,7 @@ def _dataset_title(name: str, path: str | None) -> str:
 
 
 def _chosen_by(arguments: Arguments) -> str | None:
-    """The validation score that picked the checkpoint, where one was picked."""
+    """The validation score that selected the checkpoint, None if it is the last one."""
     training = arguments.training
     if not training.load_best_model_at_end:
         return None
@@ -209,7 +209,7 @@ def _chosen_by(arguments: Arguments) -> str | None:
 
 
 def _dataset_id(name: str | None, path: str | None) -> str | None:
-    """The Hub id of the data, where it came from the Hub."""
+    """The Hub id of the data, None if it is local."""
     if path is not None:
         return None if os.path.exists(path) else path
     info = dataset_info(str(name))
@@ -219,7 +219,7 @@ def _dataset_id(name: str | None, path: str | None) -> str | None:
 
 
 def protocol(config: Any, image_size: object, eval_at_image_size: bool) -> str:
-    """One sentence: at which size it was predicted and scored."""
+    """One sentence: the sizes at which images were predicted and scored."""
     from hfseg.models.universal_eomt import EOMT, side_of
 
     images = f"Images resized to {image_size}" if image_size else "Images at their own size"
@@ -232,13 +232,13 @@ def protocol(config: Any, image_size: object, eval_at_image_size: bool) -> str:
         else ("the label's own size")
     )
     return (
-        f"{images}; logits resized bilinearly to {label}, then argmax; pixels labelled 255 are "
+        f"{images}; logits resized bilinearly to {label}, then argmax; pixels labeled 255 are "
         "ignored; the mean is over the classes that occur in labels or predictions."
     )
 
 
 def hardware(trainer: "SegmentationTrainer") -> str:
-    """Where the run was made, in words."""
+    """The hardware of the run, in words."""
     import torch
 
     processes = trainer.accelerator.num_processes

@@ -1,9 +1,8 @@
-"""BibTeX of the architectures whose papers we know, found by name."""
+"""BibTeX entries of known architectures, found by name."""
 
 import re
 
-# Looked for in text normalised by `_normalised`. One model may match several:
-# deeplabv3plus-mobilenet-v2 is both.
+# Searched in text from `_normalized`. A model may match several: deeplabv3plus-mobilenet-v2 does.
 _PATTERNS = {
     r"segformer": """\
 @inproceedings{xie2021segformer,
@@ -90,13 +89,13 @@ def citations(*texts: str) -> list[str]:
     """BibTeX entries of the architectures named in `texts` (model type, architecture, recipe).
 
     Returns:
-        The entries in a fixed order; empty where no known architecture is named.
+        The entries in a fixed order; empty if no known architecture is named.
     """
-    named = _normalised(" ".join(texts))
+    named = _normalized(" ".join(texts))
     return [entry for pattern, entry in _PATTERNS.items() if re.search(pattern, named)]
 
 
-def _normalised(text: str) -> str:
-    """Lower case with `++`/`+` spelled out and "U-Net", "mobilenet_v2" etc. in one word."""
+def _normalized(text: str) -> str:
+    """Lower case, with `+` spelled out and "U-Net", "mobilenet_v2" etc. joined to one word."""
     text = text.lower().replace("+", "plus").replace("_", "-")
     return re.sub(r"\b(deeplab|mobilenet|u|psp|uper)[- ](?=v\d|net)", r"\1", text)

@@ -1,4 +1,4 @@
-"""The model card (`README.md`) of a run, made of measured facts only."""
+"""The model card (`README.md`) of a run. It states measured facts only."""
 
 import math
 import re
@@ -18,7 +18,7 @@ from hfseg.metrics.table import TITLES
 TEMPLATE = Path(__file__).with_name("model_card_template.md")
 
 _EXAMPLES = "report/predictions.png"
-PICTURES = {
+FIGURES = {
     _EXAMPLES: "Images, ground truth and predictions",
     "report/per_class_iou.png": "IoU per class",
     "report/confusion_matrix.png": "Confusion matrix",
@@ -26,11 +26,11 @@ PICTURES = {
 }
 
 _IN_SUMMARY = 3  # metrics in the first sentence
-_SMALL_SPLIT = 200  # images; below, the card warns that the numbers rest on few images
-_LONG_TABLE = 25  # classes; beyond, tables are folded
+_SMALL_SPLIT = 200  # images; for smaller splits the card warns about the numbers
+_LONG_TABLE = 25  # classes; longer tables are folded
 
-# Identifiers the Hub accepts (hub-docs, repositories-licenses) that weights or data here may carry;
-# anything else is declared as "other" with its name, which the Hub accepts as well.
+# The Hub's identifiers (hub-docs, repositories-licenses) of licenses that weights or data may have.
+# Any other license is declared as "other" with its name.
 _HUB_LICENSE = re.compile(
     r"apache-2\.0|mit|isc|unlicense|unknown|other|openrail|cc|cc0-1\.0|odbl|pddl|mpl-2\.0"
     r"|bsd|bsd-[23]-clause|[al]?gpl-3\.0|l?gpl|gpl-2\.0|lgpl-2\.1"
@@ -41,7 +41,7 @@ _HUB_LICENSE = re.compile(
 def write_model_card(output_dir: str | Path, run: CardInputs) -> Path:
     """Write `README.md` into `output_dir` and return its path.
 
-    Pictures are linked where they exist (`report/*.png`), so draw them first.
+    Figures are linked if they exist (`report/*.png`), so draw them first.
     """
     output_dir = Path(output_dir)
     model_id = run.repo_id or output_dir.resolve().name
@@ -59,7 +59,7 @@ def write_model_card(output_dir: str | Path, run: CardInputs) -> Path:
         has_accuracy=any(key.startswith("eval_accuracy_") for key in run.metrics),
         long_table=len(run.label_set) > _LONG_TABLE,
         start=_start(run),
-        pictures={p: t for p, t in PICTURES.items() if (output_dir / p).is_file()},
+        figures={p: t for p, t in FIGURES.items() if (output_dir / p).is_file()},
         examples=_EXAMPLES,
         recipe=yaml.safe_dump(
             redacted_values(run.recipe), sort_keys=False, allow_unicode=True
@@ -82,8 +82,7 @@ def write_model_card(output_dir: str | Path, run: CardInputs) -> Path:
 
 
 def for_repository(card: str, repo_id: str) -> str:
-    """The text of a card as that of `repo_id`: its title, its `model-index`, and a usage that
-    loads it, whatever they named before."""
+    """A card rewritten for `repo_id`: title, `model-index` and usage name that repository."""
     used = re.search(r'pipeline\("image-segmentation", model="([^"]+)"', card)
     if used is None:
         return card
@@ -131,12 +130,12 @@ def _metadata(run: CardInputs) -> ModelCardData:
 
 
 def _scores(run: CardInputs) -> dict[str, str]:
-    """The overall scores that were measured: key -> name."""
+    """The overall scores that were measured, key -> name."""
     return {key: name for key, name in TITLES.items() if _number(run.metrics.get(f"eval_{key}"))}
 
 
 def _score_rows(run: CardInputs) -> list[dict[str, str]]:
-    """name -> value, and the value on the test split where that was scored."""
+    """Name, value, and the value on the test split if it was scored."""
     rows = []
     for key, name in _scores(run).items():
         test = run.test_metrics.get(f"test_{key}")
@@ -209,40 +208,40 @@ def _dataset_link(run: CardInputs) -> str:
 
 
 def _limits(run: CardInputs) -> list[str]:
-    """What follows from the facts of this run, and nothing else."""
+    """Limits that follow from the facts of this run."""
     limits = [
-        f"It knows the {_count(len(run.label_set), 'class')} above and gives every pixel one of "
-        "them, also where none fits."
+        f"It assigns one of the {_count(len(run.label_set), 'class')} above to every pixel, even "
+        "where none fits."
     ]
     measured = bool(_scores(run))
     images = run.split_sizes.get(run.eval_split)
     if measured:
         limits.append(
-            f"The numbers hold for {run.dataset_name}; on other data nothing was measured, nor was "
-            "any use in which a wrong pixel can do harm."
+            f"The numbers were measured on {run.dataset_name} only. It was not tested on other "
+            "data, nor for uses where a wrong pixel can do harm."
         )
     if measured and run.chosen_by:
-        better = "; trust those of the test split more" if run.test_metrics else ""
+        better = "; those of the test split are not" if run.test_metrics else ""
         limits.append(
             f"The checkpoint is the one with the best {_in_words(run.chosen_by)} on the "
-            f"{run.eval_split} split, so the numbers of that split are somewhat too good{better}."
+            f"{run.eval_split} split, so the numbers on that split are optimistic{better}."
         )
     if measured and images is not None and images < _SMALL_SPLIT:
         limits.append(
             f"The {run.eval_split} split is small ({_count(images, 'image')}): "
-            "other images may well give other numbers."
+            "other images may give different numbers."
         )
     train = run.split_sizes.get("train")
     if train is not None and train < _SMALL_SPLIT:
-        limits.append(f"It was trained on {_count(train, 'image')} only.")
+        limits.append(f"It was trained on only {_count(train, 'image')}.")
     rows = _class_rows(run)
     scored = sorted((row for row in rows if row["value"] is not None), key=lambda r: r["value"])
     absent = [row["name"] for row in rows if row["value"] is None]
     if absent and _measured_per_class(run):
         verb = "occurs" if len(absent) == 1 else "occur"
         limits.append(
-            f"{_names(absent)} {verb} neither in the labels nor in the predictions of the "
-            f"{run.eval_split} split: not measured, and left out of the mean."
+            f"{_names(absent)} {verb} in neither the labels nor the predictions of the "
+            f"{run.eval_split} split: not measured, and excluded from the mean."
         )
     if len(scored) >= 4:
         lowest = [f"{row['name']} ({row['iou']})" for row in scored[:3]]
@@ -257,7 +256,7 @@ def _in_words(metric: str) -> str:
 def _names(names: list[str], most: int = 12) -> str:
     if len(names) <= most:
         return _listed(names)
-    return f"{', '.join(names[:most])} and {len(names) - most} further classes"
+    return f"{', '.join(names[:most])} and {len(names) - most} more classes"
 
 
 def _listed(parts: Sequence[str]) -> str:
@@ -282,7 +281,7 @@ def _number(value: Any) -> bool:
 
 
 def _hub_id(name: str | None) -> str | None:
-    """`name` if it has the form of a Hub id (owner/name or a lone name), else None."""
+    """`name` if it has the form of a Hub id (OWNER/NAME or NAME), else None."""
     if name and re.fullmatch(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?", name):
         return name
     return None

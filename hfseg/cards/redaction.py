@@ -1,4 +1,4 @@
-"""What a published text must not carry: paths of this machine, and tokens."""
+"""Removes local paths and tokens from published text."""
 
 import re
 from collections.abc import Mapping
@@ -17,17 +17,17 @@ _TOKEN = re.compile(r"\bhf_[A-Za-z0-9]{16,}")
 
 
 def redacted(text: str) -> str:
-    """`text` with local paths reduced to their last component, and Hub tokens taken out.
+    """`text` with local paths reduced to their last component, and without Hub tokens.
 
-    Local are absolute, home and parent-relative paths: elsewhere they mean nothing and tell about
-    the machine. Web addresses and relative paths such as `scripts/finetune.py` stay.
+    Local are absolute, home and parent-relative paths: they reveal the machine and mean nothing
+    elsewhere. URLs and relative paths such as `scripts/finetune.py` are kept.
     """
     text = _TOKEN.sub("", _TOKEN_FLAG.sub("", text))
     return _BARE_PATH.sub(_last_component, _QUOTED_PATH.sub(_last_component, text))
 
 
 def redacted_values(value: Any) -> Any:
-    """Arguments as plain YAML values, redacted; entries named `..._token` are left out."""
+    """Arguments as plain YAML values, redacted; entries named `..._token` are dropped."""
     if isinstance(value, Mapping):
         return {
             str(key): redacted_values(item)
@@ -41,7 +41,7 @@ def redacted_values(value: Any) -> Any:
     if value is None or isinstance(value, (bool, int, float)):
         return value
     text = str(value)
-    # a value that starts like a path is one as a whole, blanks included
+    # a value that starts like a path is a path to its end, spaces included
     return _last_component(text) if re.match(_ROOT, text) else redacted(text)
 
 

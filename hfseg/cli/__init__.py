@@ -1,4 +1,4 @@
-"""The `hfseg` command: one module per sub-command, found by name and imported when it is called.
+"""The `hfseg` command: one module per command, imported when it is called.
 
 A module has `main(argv)`, which parses, calls the package and prints.
 """
@@ -17,7 +17,7 @@ COMMANDS = {
     "predict": "segment images, folders and videos",
     "inspect": "look at a dataset before training on it",
     "tune": "search hyperparameters with optuna",
-    "compare": "run recipes, or read finished runs, and set them side by side",
+    "compare": "compare recipes and finished runs in one table and figure",
     "compare-sam": "compare a model with the Segment Anything family",
     "export": "export a model to ONNX and check it against torch",
     "benchmark": "measure speed and memory on this machine",
@@ -45,7 +45,7 @@ def run(command: str, argv: Sequence[str] | None = None) -> None:
     """Run one command.
 
     A `UserError` becomes one line on stderr and exit code 2; Ctrl-C becomes exit code 130.
-    Every other exception is a defect of ours and keeps its traceback.
+    Any other exception is a bug in hfseg and keeps its traceback.
     """
     os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
@@ -56,7 +56,7 @@ def run(command: str, argv: Sequence[str] | None = None) -> None:
         module.main(list(sys.argv[1:] if argv is None else argv))
     except UserError as error:
         if int(os.environ.get("RANK", "0")) > 0:
-            time.sleep(10)  # the first process says it; its end stops this one before it repeats it
+            time.sleep(10)  # the first process reports the error and then stops this one
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:

@@ -4,9 +4,9 @@
     hfseg benchmark tile [--side 12000]
     hfseg benchmark memory
 
-`speed` runs `Segmenter` on a folder against pipeline("image-segmentation"): ratio of times, and
-whether the masks agree. `tile` prints the peak memory of a huge image under a sliding window.
-`memory` prints the peak memory of evaluating 2,000 generated images against 200.
+`speed` compares `Segmenter` with pipeline("image-segmentation") on a folder: time per image, and
+agreement of the masks. `tile` prints the peak memory of a huge image in a sliding window. `memory`
+prints the peak memory of evaluating 200 and 2,000 generated images.
 """
 
 from hfseg.errors import UserError
@@ -22,7 +22,7 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--max_images", type=int, default=100, metavar="N", help="photos used")
     parser.add_argument("--dtype", default="fp32", help="of the Segmenter")
     parser.add_argument("--compile", action="store_true", help="compile the Segmenter's model")
-    parser.add_argument("--side", type=int, default=12000, metavar="N", help="pixels")
+    parser.add_argument("--side", type=int, default=12000, metavar="N", help="side in pixels")
     parser.add_argument(
         "--counts", type=int, nargs=2, default=(200, 2000), metavar="N", help="numbers of images"
     )
@@ -35,6 +35,6 @@ def main(argv: list[str]) -> None:
     elif own.what == "memory":
         benchmark.memory(*own.counts)
     elif own.model_name_or_path is None or own.images is None:
-        raise UserError("hfseg benchmark speed needs --model_name_or_path and --images")
+        raise UserError("hfseg benchmark speed: give --model_name_or_path and --images")
     else:
         benchmark.speed(own.model_name_or_path, own.images, own.max_images, own.dtype, own.compile)

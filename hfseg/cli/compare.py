@@ -3,8 +3,8 @@
     hfseg compare camseq-segformer-b0 camseq-unet-resnet50 --dataset_path CamSeq01
     hfseg compare runs/first runs/second --dataset_path my-data
 
-A name is a recipe, which is run first (into OUTPUT_DIR/NAME; finished runs are kept), or the
-folder of a finished run. The flags are those of `hfseg finetune` and hold for every recipe.
+Each name is a recipe, which is run into OUTPUT_DIR/NAME unless that run is finished, or the folder
+of a finished run. The flags of `hfseg finetune` apply to every recipe.
 It writes comparison.md and comparison.png into --output_dir (runs/comparison).
 """
 

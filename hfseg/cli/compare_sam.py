@@ -3,10 +3,10 @@
     hfseg compare-sam --model_name_or_path runs/voc --sam facebook/sam2.1-hiera-tiny \\
         --dataset_name voc --dataset_path DIR --max_eval_samples 50
 
-Four methods, of which only the first is the model's alone: (1) the model; (2) SAM's masks with
-their ground-truth classes, an upper bound; (3) SAM prompted by the model; (4) SAM's masks with
-the classes that the model votes for. It writes results.json, results.md, comparison.csv,
-images.csv and figures into --output_dir.
+It compares four methods: (1) the model alone; (2) SAM's masks with their ground-truth classes, an
+upper bound; (3) SAM prompted with the model's regions; (4) SAM's masks, each with the majority
+class of the model's prediction. It writes results.json, results.md, comparison.csv, images.csv and
+figures into --output_dir.
 """
 
 from hfseg.config.data import DataArguments

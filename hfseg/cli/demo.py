@@ -1,4 +1,4 @@
-"""Open the demo: a page to try models on one's own images, and a web API.
+"""Open the demo: a page to try models on your own images, with a web API.
 
 hfseg demo
 hfseg demo --models runs/voc me/other-model --sam facebook/sam2.1-hiera-tiny

@@ -1,10 +1,10 @@
-"""Export a trained model to ONNX, and compare it with torch on images in onnxruntime.
+"""Export a trained model to ONNX, and compare onnxruntime with torch on images.
 
     hfseg export --model_name_or_path runs/quickstart --images photos/
 
-It writes model.onnx, and onnx.md with lines for the model card, beside the model or into
---output_dir. Sizes are dynamic where that is right at the traced size and two others; otherwise
-the size is fixed.
+It writes model.onnx, and onnx.md with text for the model card, into the model's folder or
+--output_dir. The input size is dynamic if the export is correct at the traced size and two others,
+and fixed otherwise.
 """
 
 from hfseg.config.values import ImageSize
@@ -18,10 +18,10 @@ def main(argv: list[str]) -> None:
         "--model_name_or_path", metavar="MODEL", required=True, help="a model folder or Hub id"
     )
     parser.add_argument("--output_dir", metavar="DIR", help="default: the model's folder")
-    parser.add_argument("--image_size", type=ImageSize, metavar="HxW", help="size that is traced")
+    parser.add_argument("--image_size", type=ImageSize, metavar="HxW", help="size used for tracing")
     parser.add_argument("--fixed_size", action="store_true", help="don't try dynamic sizes")
     parser.add_argument(
-        "--images", metavar="DIR", help="photos to compare on (default: scenes of toyscapes)"
+        "--images", metavar="DIR", help="photos for the comparison (default: scenes of toyscapes)"
     )
     parser.add_argument("--trust_remote_code", action="store_true", help="run a model's own code")
     parser.add_argument("--overwrite", action="store_true", help="replace model.onnx")

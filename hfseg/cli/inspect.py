@@ -1,4 +1,4 @@
-"""Look at a dataset before training on it: what is in it, and what is wrong with it.
+"""Inspect a dataset before training: its classes, sizes and problems.
 
     hfseg inspect --dataset_name voc --dataset_path VOCdevkit
     hfseg inspect --dataset_name folder --dataset_path DIR --augmentation strong \\
@@ -20,10 +20,10 @@ def main(argv: list[str]) -> None:
 
     parser = OptionParser(DataArguments, prog="hfseg inspect", description=__doc__)
     parser.add_argument(
-        "--output_dir", metavar="DIR", help="where the report goes (runs/inspect-NAME)"
+        "--output_dir", metavar="DIR", help="folder of the report (runs/inspect-NAME)"
     )
     parser.add_argument(
-        "--preview", action="store_true", help="draw a sheet of augmented samples as well"
+        "--preview", action="store_true", help="also draw a sheet of augmented samples"
     )
     data, own = parser.parse_groups(argv)
 

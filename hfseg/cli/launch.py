@@ -1,4 +1,4 @@
-"""Several processes: a command that launches itself through accelerate."""
+"""Starts a command in several processes through accelerate."""
 
 import logging
 import os
@@ -8,9 +8,9 @@ from collections.abc import Collection, Sequence
 
 
 def split_launch_flags(argv: Sequence[str], ours: Collection[str]) -> tuple[list[str], list[str]]:
-    """Words for `accelerate launch`, and words for the command.
+    """Split the arguments into those for `accelerate launch` and those for the command.
 
-    A flag that both know, such as `--mixed_precision`, is the command's.
+    A flag of both, such as `--mixed_precision`, goes to the command.
     """
     from accelerate.commands.launch import launch_command_parser
 
@@ -35,7 +35,7 @@ def split_launch_flags(argv: Sequence[str], ours: Collection[str]) -> tuple[list
 
 
 def wants_launch(launcher: Sequence[str]) -> bool:
-    """Whether a launch was asked for, or is needed to use every GPU; False within one."""
+    """Whether a launch was requested, or is needed to use all GPUs; False in a launched process."""
     if is_launched():
         return False
     if launcher:
@@ -51,7 +51,7 @@ def is_launched() -> bool:
 
 
 def use_all_cores() -> None:
-    """Undo accelerate's one thread per process, where this is the only one on a machine."""
+    """Use all cores in the only process of a machine; accelerate limits it to one thread."""
     if not is_launched() or int(os.environ.get("LOCAL_WORLD_SIZE", "1")) > 1:
         return
     import torch
@@ -61,17 +61,17 @@ def use_all_cores() -> None:
 
 
 def launch(command: str, launcher: Sequence[str], argv: Sequence[str]) -> None:
-    """Run `hfseg COMMAND ARGV` in processes started by accelerate, and end as they end.
+    """Run `hfseg COMMAND ARGV` in processes started by accelerate, and exit with their code.
 
     Raises:
-        SystemExit: with the exit code of the process that failed first.
+        SystemExit: with the exit code of the first process that failed, or 0.
     """
     from accelerate.commands.launch import launch_command, launch_command_parser
 
     words = list(launcher)
     given = {word.partition("=")[0].lstrip("-").replace("-", "_") for word in words}
-    asked = launch_command_parser().parse_args([*words, "script"])
-    count = asked.num_processes
+    requested = launch_command_parser().parse_args([*words, "script"])
+    count = requested.num_processes
     if not given & {"config_file", "num_machines", "use_deepspeed", "use_fsdp"}:
         count = count or _devices()
         words += _missing(given, count)
@@ -81,12 +81,12 @@ def launch(command: str, launcher: Sequence[str], argv: Sequence[str]) -> None:
         words += [] if "multi_gpu" in given else ["--multi_gpu"]
     arguments = launch_command_parser().parse_args([*words, "--module", "hfseg", command, *argv])
     for name in ("torch.distributed.elastic", "torch.distributed.run"):
-        logging.getLogger(name).setLevel(logging.CRITICAL)  # the process says what is wrong
+        logging.getLogger(name).setLevel(logging.CRITICAL)  # the process reports the error itself
     raise SystemExit(_end_of(launch_command, arguments))
 
 
 def _missing(given: Collection[str], count: int) -> list[str]:
-    """Values that accelerate would otherwise ask for in a warning."""
+    """Values whose absence makes accelerate print a warning."""
     threads = os.environ.get("OMP_NUM_THREADS") or str(max(_cores() // count, 1))
     values = {
         "num_processes": count, "num_machines": 1, "num_cpu_threads_per_process": threads,
@@ -99,7 +99,7 @@ def _end_of(launch_command: object, arguments: object) -> int:
     from torch.distributed.elastic.multiprocessing.api import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 
-    # Ctrl-C reaches the processes too: wait until they have saved
+    # Ctrl-C also reaches the processes: wait until they have saved
     before = signal.signal(signal.SIGINT, lambda *_: None)
     try:
         launch_command(arguments)  # type: ignore[operator]
@@ -115,7 +115,7 @@ def _end_of(launch_command: object, arguments: object) -> int:
 
 
 def _exit_code(code: int) -> int:
-    """As a shell reports it: 128 + N for a process that signal N ended."""
+    """The exit code as in a shell: 128 + N for a process ended by signal N."""
     return 128 - code if code < 0 else code
 
 

@@ -1,12 +1,12 @@
-"""List the models: `hfseg models`, or `hfseg models NAME ...` for those only.
+"""List all models (`hfseg models`) or some (`hfseg models NAME ...`).
 
-A table of parameters, multiply-accumulates at 512 x 512 (counted by `torch.utils.flop_counter`,
-two operations each), weights and their license. No weights are read.
+The table gives parameters, multiply-accumulates at 512 x 512 (`torch.utils.flop_counter`, two
+operations each), weights and their license. No weights are loaded.
 """
 
 import logging
 
-# one of each architecture of segmentation_models_pytorch, on the encoders users ask for
+# each architecture of segmentation_models_pytorch, with common encoders
 EXAMPLES = (
     "deeplabv3-resnet50", "deeplabv3-resnet101", "deeplabv3plus-resnet50",
     "deeplabv3plus-resnet101", "fcn-resnet50", "fcn-resnet101", "unet-resnet34",

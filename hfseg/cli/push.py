@@ -6,8 +6,8 @@
     hfseg push metric --repo_id me/mean_iou
     hfseg push space --repo_id me/street-demo --model me/camseq-segformer-b0
 
-New repositories of models and datasets are private; --no-private makes them public. The same
-command again completes a push that failed. Log in with `hf auth login`, or set HF_TOKEN.
+New repositories of models and datasets are private; --no-private makes them public. Repeat the
+command to complete a push that failed. Log in with `hf auth login`, or set HF_TOKEN.
 """
 
 import argparse
@@ -47,7 +47,7 @@ def _parser(kind: str, groups: Any = (), private: bool | None = None) -> "Option
 
 def _required(own: argparse.Namespace) -> str:
     if own.repo_id is None:
-        raise UserError("give --repo_id OWNER/NAME")
+        raise UserError("no repository: give --repo_id OWNER/NAME")
     return own.repo_id
 
 
@@ -68,10 +68,10 @@ def _model(argv: list[str]) -> None:
 
 def _dataset(argv: list[str]) -> None:
     parser = _parser("dataset", DataArguments, private=True)
-    parser.add_argument("--output_dir", metavar="DIR", help="write it here instead")
+    parser.add_argument("--output_dir", metavar="DIR", help="write to this folder instead")
     data, own = parser.parse_groups(argv)
     if (own.repo_id is None) == (own.output_dir is None):
-        raise UserError("give either --repo_id OWNER/NAME or --output_dir DIR")
+        raise UserError("no target, or two: give either --repo_id OWNER/NAME or --output_dir DIR")
 
     from hfseg.workflows.share_dataset import share_dataset
 
@@ -90,7 +90,7 @@ def _metric(argv: list[str]) -> None:
 
 def _space(argv: list[str]) -> None:
     parser = _parser("space")
-    parser.add_argument("--model", metavar="OWNER/NAME", required=True, help="the model it shows")
+    parser.add_argument("--model", metavar="OWNER/NAME", required=True, help="the model it runs")
     (own,) = parser.parse_groups(argv)
     repo_id = _required(own)
 

@@ -1,9 +1,9 @@
-"""Search hyperparameters with optuna; the search space is in the recipe under `search`.
+"""Search hyperparameters with optuna, in the search space under `search` in the recipe.
 
     hfseg tune --config camseq-unet-resnet50 --dataset_path CamSeq01 --trials 20
 
-The flags are those of `hfseg finetune`. Started again it continues the study in --output_dir
-(runs/NAME-search); several processes may work on one study. It writes study.db, history.png,
+The flags are those of `hfseg finetune`. Run again, it continues the study in --output_dir
+(runs/NAME-search); several processes can work on one study. It writes study.db, history.png,
 importance.png and best-recipe.yaml:
 
     hfseg finetune --config runs/NAME-search/best-recipe.yaml

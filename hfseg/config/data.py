@@ -1,4 +1,4 @@
-"""Options of the data: which dataset, how it is read and what is done to its images."""
+"""Data options: which dataset, how it is read and how its images are transformed."""
 
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -16,7 +16,7 @@ _LABEL_MODES = ", ".join(
 
 @dataclass
 class DataArguments:
-    """Which data, and what is done to it."""
+    """Which dataset, and how it is transformed."""
 
     _argument_group_name = "data"
 
@@ -71,7 +71,7 @@ class DataArguments:
     )
     on_bad_sample: Literal["stop", "skip"] = field(
         default="stop",
-        metadata={"help": "stop, or skip: train on the rest and list what was left out"},
+        metadata={"help": "stop, or skip: list the bad samples and train on the rest"},
     )
     cache_resized: bool = field(
         default=False,
@@ -118,10 +118,10 @@ class DataArguments:
         if self.eval_at_image_size and self.image_size is None:
             raise UserError("--eval_at_image_size needs --image_size")
         if self.cache_resized and (self.image_size is None or self.streaming):
-            raise UserError("--cache_resized needs --image_size, and can't go with --streaming")
+            raise UserError("--cache_resized needs --image_size, and excludes --streaming")
 
     def dataset_options(self) -> dict[str, Any]:
-        """The keyword arguments of `hfseg.load_dataset` among these."""
+        """The keyword arguments of `hfseg.load_dataset`."""
         names = (
             "label_mode", "train_val_test_split", "split_seed", "split_by", "id2label",
             "image_column", "label_column", "label_map", "dataset_config", "streaming",

@@ -61,7 +61,7 @@ class EvaluationArguments(PredictionArguments):
         metadata={"help": "compare with the mean_iou of its model card; exit 1 if they differ"},
     )
     output_dir: str | None = field(
-        default=None, metadata={"help": "where results go (runs/evaluate/MODEL-DATASET-SPLIT)"}
+        default=None, metadata={"help": "folder of the results (runs/evaluate/MODEL-DATASET-SPLIT)"}
     )
     overwrite_output_dir: bool = field(
         default=False, metadata={"help": "replace the results in --output_dir"}
@@ -81,6 +81,14 @@ class SamArguments:
             "facebook/sam2.1-hiera-tiny"
         }
     )
+    sam3: str | None = field(
+        default=None,
+        metadata={"help": "also SAM 3, asked for each class by its name: a folder or Hub id"},
+    )
+    class_prompts: str | None = field(
+        default=None,
+        metadata={"help": "JSON or YAML file of `class: what SAM 3 is asked for instead`"},
+    )
     split: str = field(default="validation", metadata={"help": "split that is scored"})
     prompts: Literal["boxes", "points", "both"] = field(
         default="boxes", metadata={"help": "how SAM is prompted with a predicted region"}
@@ -92,13 +100,13 @@ class SamArguments:
         default=POINTS_PER_BATCH, metadata={"help": "fewer need less memory"}
     )
     pred_iou_thresh: float = field(
-        default=PRED_IOU_THRESH, metadata={"help": "drop masks whose predicted IoU is not above it"}
+        default=PRED_IOU_THRESH, metadata={"help": "drop masks with a predicted IoU up to this"}
     )
     stability_score_thresh: float = field(
         default=STABILITY_SCORE_THRESH,
-        metadata={"help": "drop masks whose stability is not above it"},
+        metadata={"help": "drop masks with a stability up to this"},
     )
-    num_figures: int = field(default=6, metadata={"help": "images drawn, evenly over the split"})
+    num_figures: int = field(default=6, metadata={"help": "images drawn, evenly spaced"})
     dtype: Literal["fp32", "bf16", "fp16"] = field(
         default="fp32", metadata={"help": "of both models"}
     )
@@ -113,7 +121,7 @@ class SamArguments:
     )
     output_dir: str | None = field(
         default=None,
-        metadata={"help": "where results go (runs/compare_sam/MODEL-SAM-DATASET-SPLIT)"},
+        metadata={"help": "folder of the results (runs/compare_sam/MODEL-SAM-DATASET-SPLIT)"},
     )
     overwrite_output_dir: bool = field(
         default=False, metadata={"help": "replace the results in --output_dir"}
@@ -121,7 +129,7 @@ class SamArguments:
 
     @property
     def everything(self) -> dict[str, Any]:
-        """The options of `SamPredictor.segment_everything` among these."""
+        """The options of `SamPredictor.segment_everything`."""
         names = (
             "points_per_side", "points_per_batch", "pred_iou_thresh", "stability_score_thresh",
         )  # fmt: skip
@@ -129,5 +137,7 @@ class SamArguments:
 
     def __post_init__(self) -> None:
         check_values(self)
+        if self.class_prompts is not None and self.sam3 is None:
+            raise UserError("--class_prompts says what SAM 3 is asked for: give --sam3 too")
         at_least(1, self, "points_per_side", "points_per_batch")
         at_least(0, self, "num_figures")

@@ -1,4 +1,4 @@
-"""Options of the model: its architecture, its weights and what is frozen."""
+"""Model options: the architecture, its weights, and which parts are frozen."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -23,7 +23,7 @@ class ModelArguments:
     encoder_weights: str | None = field(
         default=None,
         metadata={
-            "help": "where a named model's encoder comes from: a Hub id, a folder, a .safetensors "
+            "help": "source of a named model's encoder weights: a Hub id, a folder, a .safetensors "
             "or .pth state dict, or a name of weights the encoder offers"
         },
     )

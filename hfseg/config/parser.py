@@ -1,4 +1,4 @@
-"""A command line -> the options that were given. One parser for every command."""
+"""The parser of every command: a command line -> the options given in it."""
 
 import argparse
 import dataclasses
@@ -19,18 +19,18 @@ _COMMON = (
     "dataloader_num_workers", "resume_from_checkpoint", "push_to_hub", "hub_model_id",
     "hub_private_repo",
 )  # fmt: skip
-"""Options of `TrainingArguments` that a short `--help` shows beside ours."""
+"""Options of `TrainingArguments` that the short `--help` shows in addition to ours."""
 
 
 class _HelpFormatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
-    """Descriptions as they are, and the default of every flag that has one."""
+    """Unwrapped descriptions, and the default of every flag that has one."""
 
     def __init__(self, prog: str) -> None:
         super().__init__(prog, max_help_position=32, width=100)
 
 
 class OptionParser(HfArgumentParser):
-    """`HfArgumentParser` whose errors are `UserError`s, and which says what was given.
+    """`HfArgumentParser` that raises `UserError` and returns only the options that were given.
 
     Args:
         groups: dataclasses of options; each field is a flag.
@@ -60,7 +60,7 @@ class OptionParser(HfArgumentParser):
         raise UserError(f"{message[0].lower()}{message[1:]}; see --help")
 
     def _get_value(self, action: argparse.Action, arg_string: str) -> Any:
-        if action.type in (ImageSize, Fractions):  # argparse would hide their sentence
+        if action.type in (ImageSize, Fractions):  # argparse would replace their message
             try:
                 return action.type(arg_string)
             except UserError as error:
@@ -79,10 +79,10 @@ class OptionParser(HfArgumentParser):
 
         Args:
             argv: the command line.
-            defaults: values that `--help` shows in place of the fields' defaults.
+            defaults: values that `--help` shows instead of the fields' defaults.
 
         Raises:
-            UserError: an unknown flag, or a value that is not valid.
+            UserError: an unknown flag, or an invalid value.
         """
         if any(word in ("-h", "--help", "--help-all") for word in argv):
             self._show_help(everything="--help-all" in argv, defaults=defaults or {})
@@ -94,11 +94,11 @@ class OptionParser(HfArgumentParser):
             if word.startswith("-"):
                 name = word.lstrip("-").split("=")[0].replace("-", "_")
                 raise UserError(f"{word} is not a flag; {suggest(name, self.flags)}")
-            raise UserError(f"{word!r} was not expected here; see --help")
+            raise UserError(f"unexpected argument {word!r}; see --help")
         return {key: value for key, value in vars(values).items() if value is not missing}
 
     def parse_groups(self, argv: Sequence[str]) -> tuple[Any, ...]:
-        """The dataclasses, and a namespace of the flags that were added to the parser."""
+        """The dataclasses, and a namespace of the other flags of the parser."""
         given = self.parse(argv)
         groups = []
         for group in self.dataclass_types:
@@ -110,10 +110,10 @@ class OptionParser(HfArgumentParser):
         return (*groups, argparse.Namespace(**rest))
 
     def convert(self, name: str, value: Any) -> Any:
-        """A value from a recipe or a Python call, as the command line would read it.
+        """A value from a recipe or a Python call, converted as on the command line.
 
         Raises:
-            UserError: an unknown name, or a value that is not valid.
+            UserError: an unknown name, or an invalid value.
         """
         action = next((each for each in self._actions if each.dest == name), None)
         if action is None or name in ("help", "help_all"):
@@ -133,7 +133,7 @@ class OptionParser(HfArgumentParser):
             if action.dest in defaults:
                 action.default = defaults[action.dest]
             if action.default is None or action.default is False or action.default == []:
-                action.default = argparse.SUPPRESS  # nothing to say about it
+                action.default = argparse.SUPPRESS  # no default to show
             action.option_strings = [o for o in action.option_strings if "-" not in o[2:]] or (
                 action.option_strings
             )
@@ -147,13 +147,13 @@ class OptionParser(HfArgumentParser):
 
 
 def suggest(name: str, known: Iterable[str]) -> str:
-    """`did you mean ...?`, or where to look."""
+    """`did you mean ...?`, or a reference to --help."""
     close = difflib.get_close_matches(name, list(known), n=2, cutoff=0.6)
     return f"did you mean {' or '.join(close)}?" if close else "see --help"
 
 
 def _inherited(group: Any) -> set[str]:
-    """Fields that a dataclass has from `TrainingArguments` and doesn't declare again."""
+    """Fields that a dataclass inherits from `TrainingArguments` unchanged."""
     if not issubclass(group, TrainingArguments):
         return set()
     return {item.name for item in dataclasses.fields(group)} - set(vars(group)["__annotations__"])

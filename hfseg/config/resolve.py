@@ -1,4 +1,4 @@
-"""Options over a recipe over the defaults: what a training run is asked to do."""
+"""Resolves the options of a run: flags override the recipe, the recipe overrides the defaults."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -27,7 +27,7 @@ _ALWAYS_IN_RECIPE = (
     "eval_strategy", "save_strategy", "load_best_model_at_end", "metric_for_best_model",
     "save_total_limit", "logging_steps", "report_to", "hub_strategy", "seed",
 )  # fmt: skip
-"""Defaults of ours that differ from transformers': a recipe that repeats a run states them."""
+"""Our defaults that differ from transformers'; the recipe of a run states them."""
 
 
 _DESCRIPTION = """Fine-tune a semantic segmentation model.
@@ -43,13 +43,13 @@ runs/quickstart. Flags of `accelerate launch`, such as --num_processes 4, start 
 
 @dataclass
 class Arguments:
-    """Everything a run was asked for, resolved.
+    """The resolved options of a run.
 
     Attributes:
         data, model, training: the groups of options.
-        recipe: flag -> value of what recipe and options gave: enough to repeat the run.
-        name: name of the recipe, or of dataset and model.
-        command: how the run was started, for its card.
+        recipe: flag -> value, from recipe and options; enough to repeat the run.
+        name: of the recipe, or of dataset and model.
+        command: the command line of the run, for its card.
     """
 
     data: DataArguments
@@ -84,7 +84,7 @@ def parse(argv: Sequence[str]) -> Arguments:
     """The arguments of a run, from its command line; `--help` prints and exits.
 
     Raises:
-        UserError: an unknown flag or key, or a value that is not valid.
+        UserError: an unknown flag or key, or an invalid value.
     """
     parser = training_parser()
     asked_for_help = any(word.startswith(("-h", "--help")) for word in argv)
@@ -147,7 +147,7 @@ def _values(parser: "OptionParser", options: Mapping[str, Any], base: str | None
         recipe.pop("mixed_precision", None)
     if "lr_scheduler_type" in given:
         for key in ("lr_scheduler_kwargs", "lr_gamma", "lr_step_size", "lr_power"):
-            recipe.pop(key, None)  # numbers of the recipe's own schedule
+            recipe.pop(key, None)  # they belong to the recipe's schedule
     values = {}
     for where, part in ((base, recipe), (None, given)):
         for key, value in part.items():

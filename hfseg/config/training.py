@@ -1,4 +1,4 @@
-"""Options of training: `TrainingArguments` with segmentation's defaults, and what hfseg adds."""
+"""Training options: `TrainingArguments` with defaults for segmentation, and our own options."""
 
 import json
 from dataclasses import dataclass, field
@@ -25,11 +25,11 @@ SCHEDULE_FLAGS = {
 class SegmentationTrainingArguments(TrainingArguments):
     """`TrainingArguments` with the options of hfseg, and defaults for segmentation.
 
-    `optim` may also be `adam`, and `lr_scheduler_type` `step` or `exponential`. The device and the
-    precision are chosen when it is made: `use_cpu`, `bf16` and `fp16` say which.
+    `optim` may also be `adam`, and `lr_scheduler_type` `step` or `exponential`. Device and
+    precision are chosen on construction, in `use_cpu`, `bf16` and `fp16`.
 
     Raises:
-        UserError: a value that does not fit, named by its flag.
+        UserError: an invalid value; the message names the flag.
     """
 
     _argument_group_name = "training"
@@ -65,7 +65,7 @@ class SegmentationTrainingArguments(TrainingArguments):
         metadata={"help": "factor of the schedules step (0.1) and exponential (0.98, per epoch)"},
     )
     lr_step_size: int | None = field(
-        default=None, metadata={"help": "epochs between two steps of the schedule step (10)"}
+        default=None, metadata={"help": "epochs between steps of the schedule step (10)"}
     )
     lr_power: float | None = field(
         default=None, metadata={"help": "power of the schedule polynomial (1)"}
@@ -85,7 +85,7 @@ class SegmentationTrainingArguments(TrainingArguments):
         default=False, metadata={"help": "replace the finished run in --output_dir"}
     )
 
-    # ---- other defaults than transformers' ----
+    # ---- defaults that differ from transformers' ----
 
     lr_scheduler_type: str = field(
         default="linear",
@@ -103,7 +103,7 @@ class SegmentationTrainingArguments(TrainingArguments):
         default="mean_iou", metadata={"help": "mean_iou, loss, iou_<class>, ..."}
     )
     save_total_limit: int | None = field(default=2, metadata={"help": "checkpoints kept"})
-    logging_steps: float = field(default=10, metadata={"help": "steps between two log lines"})
+    logging_steps: float = field(default=10, metadata={"help": "steps between log lines"})
     report_to: list[str] | str = field(
         default="none", metadata={"help": "none, tensorboard, trackio, wandb, ..."}
     )
@@ -128,7 +128,7 @@ class SegmentationTrainingArguments(TrainingArguments):
         self.use_cpu, self.bf16, self.fp16 = choice.use_cpu, choice.bf16, choice.fp16
         self.dataloader_pin_memory = self.dataloader_pin_memory and not choice.use_cpu
         schedule, optimizer = _name(self.lr_scheduler_type), _name(self.optim)
-        # names that `TrainingArguments` refuses
+        # names that `TrainingArguments` rejects
         self.lr_scheduler_type = "constant" if schedule in EPOCH_SCHEDULES else schedule
         self.optim = "adamw_torch" if optimizer == ADAM else optimizer
         try:
@@ -172,7 +172,7 @@ class SegmentationTrainingArguments(TrainingArguments):
                 continue
             if schedule not in schedules:
                 raise UserError(
-                    f"--{flag} belongs to --lr_scheduler_type {' or '.join(schedules)}, "
+                    f"--{flag} needs --lr_scheduler_type {' or '.join(schedules)}, "
                     f"not to {schedule}"
                 )
             if value <= 0:
@@ -181,7 +181,7 @@ class SegmentationTrainingArguments(TrainingArguments):
         return options
 
     def get_warmup_steps(self, num_training_steps: int) -> int:
-        """Leaves at least one step to decay over: some schedules divide by their number."""
+        """Leaves at least one step for the decay: some schedules divide by their number."""
         return min(super().get_warmup_steps(num_training_steps), max(num_training_steps - 1, 0))
 
 

@@ -1,4 +1,4 @@
-"""Values of options that are more than a number or a word. Each is parsed once, when it is read."""
+"""Option values that need parsing. Each is parsed once."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -38,7 +38,7 @@ class Fractions(tuple[float, ...]):
     """Fractions of train, validation and perhaps test, from `"0.8,0.1,0.1"` or a sequence.
 
     Raises:
-        UserError: not two or three of them, or they don't add up to 1.
+        UserError: not two or three fractions, or they don't add up to 1.
     """
 
     def __new__(cls, value: str | Sequence[float]) -> "Fractions":
@@ -65,7 +65,7 @@ def key_values(flag: str, pairs: Sequence[str] | dict[str, Any]) -> dict[str, An
 
 
 def plain(value: Any) -> Any:
-    """The value as it is written in a recipe."""
+    """The value in the form of a recipe."""
     value = getattr(value, "value", value)  # transformers' enums
     return str(value) if isinstance(value, ImageSize | Fractions) else value
 
@@ -74,7 +74,7 @@ def check_values(options: Any) -> None:
     """Parse the fields of a dataclass that are `ImageSize` or `Fractions`; check its choices.
 
     Raises:
-        UserError: names the flag.
+        UserError: an invalid value; the message names the flag.
     """
     for name, hint in get_type_hints(type(options)).items():
         if name not in {item.name for item in dataclasses.fields(options)}:

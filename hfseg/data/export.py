@@ -1,7 +1,5 @@
-"""Any data set -> the Hub's form: parquet files, class tables and a data card."""
+"""Writes any dataset in the Hub's form: parquet files, class tables and a card."""
 
-import shutil
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +8,6 @@ import yaml
 from hfseg.data.hub_labels import ID2LABEL_FILE, LABELS_FILE, id2label_json
 from hfseg.data.info import DatasetInfo
 from hfseg.errors import UserError
-from hfseg.hub_errors import explain_hub_error
 from hfseg.labels import LabelSet
 
 if TYPE_CHECKING:
@@ -29,78 +26,36 @@ def write_dataset(
 ) -> dict[str, int]:
     """Write `data/SPLIT-*.parquet`, `labels.json`, `id2label.json` and the card `README.md`.
 
-    Images keep the bytes they have; labels are PNGs of ids. Memory stays flat.
+    Images keep their bytes; labels are PNGs of ids. Memory use does not grow with the dataset.
 
     Args:
         title: heading of the card.
-        info: licence and origin of a built-in data set.
+        info: license and origin of a built-in dataset.
 
     Returns:
-        Pixels of each class by name, and of `ignored`, over all splits.
+        Pixels per class name, and of `ignored`, over all splits.
 
     Raises:
-        UserError: a folder that holds something already.
+        UserError: the folder is not empty.
     """
     folder = Path(folder)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise UserError(f"{folder} is there already and not empty; give another --output_dir")
+        raise UserError(f"--output_dir {folder} exists and is not empty; give another folder")
     (folder / "data").mkdir(parents=True)
     for split, rows in data.items():
         _write_parquet(folder / "data", split, rows)
-    shares = _class_pixels(data, labels)
+    pixels = _class_pixels(data, labels)
     labels.save(folder / LABELS_FILE)
     (folder / ID2LABEL_FILE).write_text(id2label_json(labels), encoding="utf-8")
     card = data_card(
-        title, {split: len(rows) for split, rows in data.items()}, labels, shares, info
+        title, {split: len(rows) for split, rows in data.items()}, labels, pixels, info
     )
     (folder / "README.md").write_text(card, encoding="utf-8")
-    return shares
-
-
-def push_dataset(
-    repo_id: str,
-    data: "datasets.DatasetDict",
-    labels: LabelSet,
-    info: DatasetInfo | None = None,
-    private: bool = True,
-) -> str:
-    """Write the data set to a temporary folder and upload that in one commit; returns its page.
-
-    Raises:
-        UserError: an upload that the Hub refuses.
-    """
-    from huggingface_hub import HfApi
-
-    api = HfApi()
-    folder = Path(tempfile.mkdtemp(prefix="hfseg-push-"))
-    try:
-        # first of all, so that a wrong name or token is told before the work
-        url = api.create_repo(repo_id, repo_type="dataset", private=private, exist_ok=True)
-        write_dataset(folder / "dataset", data, labels, url.repo_id, info)
-        api.upload_folder(
-            repo_id=url.repo_id,
-            repo_type="dataset",
-            folder_path=folder / "dataset",
-            commit_message="Upload with hfseg",
-            delete_patterns="data/*.parquet",
-        )
-    except UserError:
-        raise
-    except Exception as error:  # of the Hub's client and of the HTTP library under it
-        cause = explain_hub_error(error, repo_id, "dataset", writing=True)
-        if cause is None and not isinstance(error, OSError):
-            raise
-        raise UserError(
-            f"the data set can't be pushed to {repo_id!r}: "
-            f"{cause or ' '.join(str(error).split())[:300]}"
-        ) from error
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-    return str(url)
+    return pixels
 
 
 def _write_parquet(folder: Path, split: str, rows: "datasets.Dataset") -> None:
-    """Shards of about `SHARD_BYTES`, pictures embedded, a few rows in memory at a time."""
+    """Shards of about `SHARD_BYTES`, images embedded, a few rows in memory at a time."""
     import pyarrow.parquet as pq
     from datasets.table import embed_table_storage
 
@@ -128,8 +83,8 @@ def _class_pixels(data: "datasets.DatasetDict", labels: LabelSet) -> dict[str, i
     for rows in data.values():
         for row in rows.select_columns(["label"]):
             counts += np.bincount(np.asarray(row["label"]).ravel(), minlength=256)
-    shares = {name: int(counts[index]) for index, name in enumerate(labels.names)}
-    return {**shares, "ignored": int(counts[labels.ignore_index])}
+    pixels = {name: int(counts[index]) for index, name in enumerate(labels.names)}
+    return {**pixels, "ignored": int(counts[labels.ignore_index])}
 
 
 def data_card(
@@ -139,7 +94,7 @@ def data_card(
     pixels: dict[str, int],
     info: DatasetInfo | None = None,
 ) -> str:
-    """The card: metadata, origin and licence, splits, and the table of classes."""
+    """The card: metadata, origin and license, splits, and the table of classes."""
     files = [{"split": split, "path": f"data/{split}-*"} for split in counts]
     metadata: dict[str, Any] = {
         "license": info.license if info else "other",
@@ -156,12 +111,12 @@ def data_card(
             f"A copy of {info.title}" + (f" ({info.homepage})." if info.homepage else "."),
             "",
         ]
-        lines += [f"Licence: {info.license_note}.", ""]
+        lines += [f"License: {info.license_note}.", ""]
         lines += [f"Splits: {info.splits}.", ""]
         if info.citation:
             lines += [f"Please cite: {info.citation}.", ""]
     else:
-        lines += ["Licence: not stated by whoever made this copy.", ""]
+        lines += ["License: unknown.", ""]
     lines += [
         f"Columns: `image` (RGB) and `label` (mode L: class ids, {labels.ignore_index} = ignored).",
         "",
@@ -169,7 +124,7 @@ def data_card(
         "|---|---:|",
         *(f"| {split} | {count} |" for split, count in counts.items()),
         "",
-        "| id | class | colour | share of pixels |",
+        "| id | class | color | fraction of pixels |",
         "|---:|---|---|---:|",
     ]
     for index, name in enumerate(labels.names):

@@ -1,1 +1,1 @@
-"""A trained model against a labelled split: scores, report, and the claim of its card."""
+"""Evaluation of a trained model on a labeled split: scores, report, and the claim of its card."""

@@ -1,16 +1,16 @@
-"""Does a model do what its card says?"""
+"""The score that a model card claims."""
 
 from pathlib import Path
 
 from hfseg.errors import UserError
 
 TOLERANCE = 0.0005
-"""Cards print four digits, and half precision or another device moves the last ones."""
+"""Cards give four digits, and half precision or another device changes the last ones."""
 _NAMES = ("mean_iou", "miou")
 
 
 def claimed_mean_iou(name_or_path: str, split: str, token: str | bool | None = None) -> float:
-    """The mean IoU (0-1) in the `model-index` of a folder's or Hub model's card.
+    """The mean IoU (0-1) in the `model-index` of the card of a folder or Hub model.
 
     Raises:
         UserError: no card, or no mean IoU in it, or one of another split only.

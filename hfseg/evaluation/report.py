@@ -1,4 +1,4 @@
-"""What an evaluation leaves: results.json, results.md, images.csv and figures."""
+"""The output of an evaluation: results.json, results.md, images.csv and figures."""
 
 import csv
 import json
@@ -20,9 +20,9 @@ _PER_CLASS = {metric.class_name: metric.class_title for metric in METRICS if met
 
 
 def results_of(scores: SplitScores, about: dict[str, Any], units: Units = IMAGES) -> dict[str, Any]:
-    """`about` (model, data, protocol ...) and every score, as it goes into results.json.
+    """The content of results.json: `about` (model, data, protocol ...) and every score.
 
-    What is not defined, such as the IoU of an absent class, is None.
+    Undefined values, such as the IoU of an absent class, are None.
     """
     values = scores.compute()
     return {
@@ -55,13 +55,13 @@ def write_results(
         for index in worst_first(per_image):
             writer.writerow([names[index], f"{per_image[index]:.6f}"])
     (folder / "results.md").write_text(markdown(results), encoding="utf-8")
-    # last: a folder with this file is whole
+    # last: a folder with this file is complete
     text = json.dumps(results, indent=1, ensure_ascii=False)
     (folder / RESULTS).write_text(text + "\n", encoding="utf-8")
 
 
 def markdown(results: dict[str, Any]) -> str:
-    """The results as a page with two tables."""
+    """The results as Markdown with two tables."""
     lines = [
         f"# {results['model']} on {results['dataset']}, {results['split']}",
         "",
@@ -84,7 +84,7 @@ def markdown(results: dict[str, Any]) -> str:
     if results["absent_classes"]:
         lines += [
             "",
-            "Neither in labels nor predictions, hence left out of the mean IoU: "
+            "In neither labels nor predictions, so excluded from the mean IoU: "
             f"{', '.join(results['absent_classes'])}.",
         ]
     return "\n".join(lines) + "\n"
@@ -98,7 +98,7 @@ def interval_line(results: dict[str, Any]) -> str:
 def write_figures(
     folder: Path, results: dict[str, Any], scores: SplitScores, rows: list[dict[str, Any]]
 ) -> None:
-    """per_class_iou.png, confusion_matrix.png, and worst.png from `rows`."""
+    """Draw per_class_iou.png, confusion_matrix.png, and worst.png from `rows`."""
     from hfseg.visualization.figures import plot_confusion, plot_per_class_iou, plot_predictions
 
     labels = scores.labels
@@ -122,12 +122,12 @@ def write_figures(
 
 
 def worst_first(per_image: dict[int, float]) -> list[int]:
-    """Sample indices by rising score; images without a labelled pixel at the end."""
+    """Sample indices by ascending score; images without labeled pixels come last."""
     return sorted(per_image, key=lambda i: (math.isnan(per_image[i]), per_image[i], i))
 
 
 def terminal_table(results: dict[str, Any], labels: LabelSet) -> str:
-    """IoU and Boundary IoU of each class, and the means, for the terminal."""
+    """IoU and Boundary IoU per class, and the means, for the terminal."""
     width = max(len(name) for name in (*labels.names, *TITLES.values()))
     lines = [f"{'class'.ljust(width)}{'IoU':>10}{'boundary':>10}", "-" * (width + 20)]
     for name, row in results["per_class"].items():

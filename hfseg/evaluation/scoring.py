@@ -1,4 +1,4 @@
-"""A `Segmenter` over a labelled split, on one process or several."""
+"""Scores a `Segmenter` on a labeled split, in one process or several."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -28,19 +28,19 @@ def score_split(
     done: Callable[[], Any] = lambda: None,
     metrics: Sequence[Metric] = METRICS,
 ) -> SplitScores:
-    """Predict every image as `Segmenter` does, and score at the label's own size.
+    """Predict every image with the `Segmenter`, and score at the label's own size.
 
     Args:
         data: columns `image` and `label`.
-        labels: those of the data.
-        table: predicted id -> id of the data (`prediction_table`).
+        labels: of the dataset.
+        table: predicted id -> dataset id (`prediction_table`).
         label_size: score at this (height, width) instead.
-        process: (rank, number of processes); each takes its share of the images.
+        process: (rank, number of processes); each scores its part of the images.
         done: called after each image.
-        metrics: what is measured.
+        metrics: the metrics to compute.
 
     Returns:
-        The counts of this process's share; merge them with the others'.
+        The counts of this process; `gathered` merges them.
     """
     samples = EvaluationSamples(data, label_size)
     scores = SplitScores(labels, metrics)
@@ -61,17 +61,17 @@ def score_split(
 def predict_sample(
     segmenter: Segmenter, sample: dict[str, Any], table: np.ndarray, options: Options
 ) -> tuple[np.ndarray, np.ndarray]:
-    """(H, W) int64 prediction in the data's ids, and the (H, W) uint8 label."""
+    """(H, W) int64 prediction in dataset ids, and the (H, W) uint8 label."""
     image, label = Image.fromarray(sample["image"]), sample["label"]
     return table[segmenter.segment(image, options, size=label.shape).mask], label
 
 
 def gathered(scores: SplitScores) -> SplitScores:
-    """The counts of all processes, on each of them."""
+    """The merged counts of all processes, on each of them."""
     from accelerate.utils import gather_object
 
     parts = gather_object([scores])
-    whole = SplitScores(scores.labels, scores.metrics)
+    merged = SplitScores(scores.labels, scores.metrics)
     for part in parts:
-        whole.merge(part)
-    return whole
+        merged.merge(part)
+    return merged

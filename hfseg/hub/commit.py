@@ -1,4 +1,4 @@
-"""Repositories and commits: all of a push in one commit, so that nobody sees half of it."""
+"""Repositories and commits. A push is one commit, so that nobody sees half of it."""
 
 import fnmatch
 import logging
@@ -17,20 +17,20 @@ logger = logging.getLogger("hfseg")
 
 Result = TypeVar("Result")
 
-_WAITS = (1.0, 5.0)  # seconds between tries
-_LONGEST_WAIT = 120.0  # that the Hub may ask for
+_WAITS = (1.0, 5.0)  # seconds between attempts
+_LONGEST_WAIT = 120.0  # seconds; the Hub may ask for more, and is not given it
 
 _TEXT = (".md", ".json", ".yaml", ".yml", ".py", ".txt", ".css")
 _SECRET_NAME = re.compile(r"TOKEN|SECRET|PASSWORD|API_?KEY", re.IGNORECASE)
-_SHORTEST_SECRET = 8  # characters; anything shorter is found by chance
+_SHORTEST_SECRET = 8  # characters; shorter ones would match by chance
 _TOKEN = re.compile(r"\bhf_[A-Za-z0-9]{16,}")
 
 
 def check_token(repo_id: str, token: str | None = None) -> None:
-    """Find out, before any work is done, that nothing can be pushed; changes nothing on the Hub.
+    """Check the repository id and the token before any work is done. Changes nothing on the Hub.
 
     Raises:
-        UserError: a name that is none, a token that the Hub does not accept, or no Hub.
+        UserError: the id is not valid, the Hub rejects the token, or the Hub can't be reached.
     """
     from huggingface_hub import whoami
     from huggingface_hub.utils import validate_repo_id
@@ -39,7 +39,7 @@ def check_token(repo_id: str, token: str | None = None) -> None:
         validate_repo_id(repo_id)
         return whoami(token=token)
 
-    asked(check, repo_id, "model")
+    call_hub(check, repo_id, "model")
 
 
 def prepare_repository(
@@ -50,19 +50,19 @@ def prepare_repository(
     token: str | None = None,
     space_sdk: str | None = None,
 ) -> str:
-    """Make the repository if it isn't there; finds out whether it can be written to.
+    """Create the repository if it does not exist, and check that it can be written to.
 
     Args:
         repo_id: `OWNER/NAME`, or `NAME` for one of your own.
-        private: of a new repository; None leaves it to the account's settings.
-        token: instead of the one that is logged in.
-        space_sdk: for a space.
+        private: visibility of a new repository; None uses the account's default.
+        token: overrides the token that is logged in.
+        space_sdk: for a Space only.
 
     Returns:
         The id with its owner.
 
     Raises:
-        UserError: a repository that can't be made or written to.
+        UserError: the repository can't be created or written to.
     """
     from huggingface_hub import create_repo
 
@@ -76,7 +76,7 @@ def prepare_repository(
             exist_ok=True,
         )
 
-    return asked(create, repo_id, repo_type).repo_id
+    return call_hub(create, repo_id, repo_type).repo_id
 
 
 def commit_files(
@@ -89,18 +89,17 @@ def commit_files(
     token: str | None = None,
     revision: str | None = None,
 ) -> str:
-    """Put files into a repository, in one commit, and return the commit's page.
+    """Push files to a repository in one commit, and return the URL of the commit.
 
-    Files that are there already in the same form are not sent again, so a push that failed is
-    repeated by doing the same once more.
+    Files that are unchanged on the Hub are not sent again, so a push that failed can simply be
+    repeated.
 
     Args:
         files: path in the repository -> local file or content.
-        delete: patterns of what an earlier push left; goes in the same commit, unless it is in
-            `files`.
+        delete: patterns of files to delete in the same commit, unless they are in `files`.
 
     Raises:
-        UserError: a file that tells of this machine or holds a token, or a Hub that refuses.
+        UserError: a file contains a token or a path of this machine, or the Hub refuses.
     """
     from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
 
@@ -108,10 +107,10 @@ def commit_files(
     api = HfApi(token=token)
 
     def commit() -> Any:
-        there = api.list_repo_files(repo_id, repo_type=repo_type, revision=revision)
+        existing = api.list_repo_files(repo_id, repo_type=repo_type, revision=revision)
         stale = [
             path
-            for path in there
+            for path in existing
             if path not in files and any(fnmatch.fnmatchcase(path, each) for each in delete)
         ]
         return api.create_commit(
@@ -125,31 +124,31 @@ def commit_files(
             revision=revision,
         )
 
-    return asked(commit, repo_id, repo_type).commit_url
+    return call_hub(commit, repo_id, repo_type).commit_url
 
 
-def asked(action: Callable[[], Result], repo_id: str, repo_type: str) -> Result:
-    """The result of a call to the Hub; what it raises as one sentence.
+def call_hub(action: Callable[[], Result], repo_id: str, repo_type: str) -> Result:
+    """Call the Hub, retry if that may help, and report an error in one sentence.
 
-    The client repeats by itself what uploads a file, but neither the making of a repository nor
-    the commit. Doing those again does no harm: what is there already is left as it is.
+    The client itself retries uploads of files, but neither the creation of a repository nor the
+    commit. Both are safe to repeat: what exists already is left unchanged.
     """
     waits = list(_WAITS)
     while True:
         try:
             return action()
         except Exception as error:  # of the Hub's client and of the HTTP library under it
-            if waits and (asked_wait := seconds_to_wait(error)) is not None:
-                time.sleep(max(waits.pop(0), min(asked_wait, _LONGEST_WAIT)))
+            if waits and (requested := seconds_to_wait(error)) is not None:
+                time.sleep(max(waits.pop(0), min(requested, _LONGEST_WAIT)))
                 continue
             reason = explain_hub_error(error, repo_id, repo_type, writing=True)
             if reason is None:
                 raise
-            raise UserError(f"{repo_id} can't be pushed to: {reason}") from error
+            raise UserError(f"can't push to {repo_id}: {reason}") from error
 
 
 def _check_content(files: Mapping[str, Path | bytes]) -> None:
-    """The last guard before anything is published; what hfseg writes is clean already."""
+    """The last check before anything is published; hfseg's own files are redacted already."""
     from huggingface_hub import get_token
 
     private = [str(Path.home()) + os.sep] if len(Path.home().parts) > 1 else []
@@ -163,13 +162,13 @@ def _check_content(files: Mapping[str, Path | bytes]) -> None:
         text = _text_of(path, content)
         if _TOKEN.search(text) or any(each in text for each in private):
             raise UserError(
-                f"{path} holds a token, a secret of the environment or a path in your home "
-                "directory, so nothing was pushed; take it out and push again"
+                f"{path} contains a token, a secret from the environment or a path in your home "
+                "directory, so nothing was pushed; remove it and push again"
             )
 
 
 def _text_of(path: str, content: Path | bytes) -> str:
-    """What can be read in a file: all of a text, the metadata of a picture or of weights."""
+    """The readable part of a file: a complete text, or the metadata of an image or of weights."""
     if path.endswith(_TEXT):
         content = content.read_bytes() if isinstance(content, Path) else content
         return content.decode("utf-8", errors="replace")
@@ -177,8 +176,8 @@ def _text_of(path: str, content: Path | bytes) -> str:
         from PIL import Image, UnidentifiedImageError
 
         try:
-            with Image.open(BytesIO(content) if isinstance(content, bytes) else content) as picture:
-                return repr([picture.info, dict(picture.getexif())])
+            with Image.open(BytesIO(content) if isinstance(content, bytes) else content) as image:
+                return repr([image.info, dict(image.getexif())])
         except UnidentifiedImageError:
             return ""
     if path.endswith(".safetensors") and isinstance(content, Path):

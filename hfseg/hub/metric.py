@@ -1,4 +1,4 @@
-"""The metric on the Hub, as `evaluate` wants it: a Space with one module."""
+"""The metric on the Hub, in the form `evaluate` loads: a Space with one module."""
 
 from pathlib import Path
 
@@ -54,10 +54,10 @@ def push_metric(repo_id: str, *, private: bool | None = None, token: str | None 
     """Push `hfseg.MEAN_IOU` in one commit, so that `evaluate.load(repo_id)` works for anyone.
 
     Returns:
-        The commit's page.
+        The URL of the commit.
 
     Raises:
-        UserError: a repository that can't be made or written to.
+        UserError: the repository can't be created or written to.
     """
     repo_id = prepare_repository(
         repo_id, repo_type="space", private=private, token=token, space_sdk="gradio"
@@ -67,7 +67,7 @@ def push_metric(repo_id: str, *, private: bool | None = None, token: str | None 
 
 
 def metric_files(repo_id: str) -> dict[str, Path | bytes]:
-    """path in the repository -> content; `evaluate` looks for a module of the Space's name."""
+    """Path in the repository -> content; `evaluate` looks for a module named like the Space."""
     import ast
 
     from hfseg.metrics import MEAN_IOU

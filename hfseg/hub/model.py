@@ -1,4 +1,4 @@
-"""A finished run on the Hub: what a user of the model needs, and nothing else."""
+"""Pushes a finished run to the Hub: the files a user of the model needs, and nothing else."""
 
 import json
 import re
@@ -26,7 +26,7 @@ RUN_FILES = (*MODEL_FILES, "README.md", "recipe.yaml", "*_results.json", "report
 here."""
 
 _LEFT_BY_OTHERS = ("model*.safetensors*", "pytorch_model*.bin", "tf_model.h5", "training_args.bin")
-"""Weights that would be loaded in place of ours, and what `Trainer` would have pushed."""
+"""Weights that would be loaded instead of ours, and what `Trainer` would have pushed."""
 
 _REQUIRED = ("config.json", "preprocessor_config.json", "README.md")
 
@@ -39,7 +39,7 @@ def push_run(
     revision: str | None = None,
     message: str = "Model, results and card",
 ) -> str:
-    """Push the folder of a finished run, in one commit, and return the commit's page.
+    """Push the folder of a finished run in one commit, and return the URL of the commit.
 
     The usage in the pushed card names `repo_id`, and of local paths in the recipe only the last
     part is pushed; nothing in the folder is changed. The same call
@@ -50,7 +50,7 @@ def push_run(
         repo_id: an existing repository (`prepare_repository`).
 
     Raises:
-        UserError: no finished run, damaged weights, or a Hub that refuses.
+        UserError: the run is not finished, its weights are damaged, or the Hub refuses.
     """
     folder = Path(folder)
     check_run(folder)
@@ -78,13 +78,13 @@ def push_checkpoint(
     token: str | None = None,
     revision: str | None = None,
 ) -> str:
-    """Push the model of a checkpoint in the middle of a run, as the repository's model.
+    """Push the model of a checkpoint during training, as the repository's model.
 
     Args:
-        folder_in_repo: put the whole checkpoint there too, to resume from.
+        folder_in_repo: also push the complete checkpoint to this folder, to resume from.
 
     Raises:
-        UserError: a Hub that refuses.
+        UserError: the Hub refuses.
     """
     files: dict[str, Path | bytes] = {**files_of(checkpoint, MODEL_FILES)}
     if folder_in_repo is not None:
@@ -106,7 +106,7 @@ def push_checkpoint(
 
 
 def files_of(folder: Path, patterns: tuple[str, ...]) -> dict[str, Path]:
-    """path in the repository -> file, of those that are there."""
+    """Path in the repository -> file, of those that exist."""
     return {
         path.relative_to(folder).as_posix(): path
         for pattern in patterns
@@ -116,10 +116,10 @@ def files_of(folder: Path, patterns: tuple[str, ...]) -> dict[str, Path]:
 
 
 def check_run(folder: Path) -> None:
-    """Whether the folder is a finished run with whole weights.
+    """Check that the folder is a finished run with intact weights.
 
     Raises:
-        UserError: it isn't.
+        UserError: it is not.
     """
     from safetensors import SafetensorError, safe_open
 
@@ -129,8 +129,8 @@ def check_run(folder: Path) -> None:
     weights = sorted(folder.glob("model*.safetensors"))
     if missing or not weights:
         raise UserError(
-            f"{folder} holds no finished run ({(missing or ['model.safetensors'])[0]} is missing); "
-            "give the --output_dir of a run that came to its end"
+            f"{folder} is not a finished run ({(missing or ['model.safetensors'])[0]} is missing); "
+            "give the --output_dir of a run that finished"
         )
     for path in weights:
         try:

@@ -1,4 +1,4 @@
-"""The demo on the Hub: a Gradio Space that shows a model of the Hub."""
+"""Pushes the demo to the Hub: a Gradio Space that runs a model of the Hub."""
 
 from importlib.metadata import requires
 from pathlib import Path
@@ -25,11 +25,11 @@ short_description: Semantic segmentation of your own images
 
 # {title}
 
-Segments your own images with [{model}](https://huggingface.co/{model}). The code is that of hfseg:
-`demo/` is the page, `hfseg/` the package, as they were when this Space was pushed.
+Segments your own images with [{model}](https://huggingface.co/{model}). The code is a copy of hfseg
+from when this Space was pushed: the page in `demo/`, the package in `hfseg/`.
 """
 
-_APP = '''"""Starts the demo of hfseg with the model of this Space."""
+_APP = '''"""Start the demo of hfseg with the model of this Space."""
 
 from demo.app import main
 
@@ -47,13 +47,13 @@ def push_space(
     private: bool | None = None,
     token: str | None = None,
 ) -> str:
-    """Push the demo in one commit, and return the commit's page.
+    """Push the demo in one commit, and return the URL of the commit.
 
     Args:
-        model: Hub id of the model it shows.
+        model: Hub id of the model it runs.
 
     Raises:
-        UserError: no such model, or a repository that can't be created or written to.
+        UserError: the model does not exist, or the repository can't be created or written to.
     """
     _check_model(model, token)
     repo_id = prepare_repository(
@@ -79,7 +79,7 @@ def demo_folder() -> Path:
 
 
 def space_files(repo_id: str, model: str) -> dict[str, Path | bytes]:
-    """path in the repository -> content. hfseg itself goes with it, so nothing can drift apart."""
+    """Path in the repository -> content. hfseg is included, so that page and package match."""
     from importlib.metadata import PackageNotFoundError, version
 
     try:
@@ -103,7 +103,7 @@ def space_files(repo_id: str, model: str) -> dict[str, Path | bytes]:
 
 
 def _requirements() -> list[str]:
-    """What hfseg and its demo need, from the metadata of the installed package."""
+    """The dependencies of hfseg and its demo, from the metadata of the installed package."""
     from packaging.requirements import Requirement
 
     found = []
@@ -122,8 +122,8 @@ def _check_model(model: str, token: str | None) -> None:
 
     if Path(model).is_dir():
         raise UserError(
-            f"--model {model} is a folder, which a Space can't see: push it first with "
-            "hfseg push model, and give its id"
+            f"--model {model} is a local folder, which a Space can't read: push it with "
+            "hfseg push model, and give its Hub id"
         )
     try:
         model_info(model, token=token)
@@ -131,4 +131,4 @@ def _check_model(model: str, token: str | None) -> None:
         reason = explain_hub_error(error, model)
         if reason is None:
             raise
-        raise UserError(f"the model can't be had: {reason}") from error
+        raise UserError(f"can't load the model {model}: {reason}") from error

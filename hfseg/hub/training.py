@@ -1,6 +1,6 @@
-"""`--push_to_hub`: the flags are `TrainingArguments`' own, the push is ours.
+"""`--push_to_hub`: the flags of `TrainingArguments`, with a push of our own.
 
-`Trainer`'s would also push `training_args.bin`, and replace the card by one without numbers.
+`Trainer` would also push `training_args.bin`, and replace the card with one without numbers.
 """
 
 import logging
@@ -22,8 +22,8 @@ class Destination:
     """Where a run is pushed to.
 
     Attributes:
-        repo_id: as it was given; `prepare` adds the owner.
-        private: whether a new repository is; None leaves it to the account's settings.
+        repo_id: as given; `prepare` adds the owner.
+        private: visibility of a new repository; None uses the account's default.
         strategy: `--hub_strategy`: end, every_save, checkpoint or all_checkpoints.
         token, revision: as in `TrainingArguments`.
     """
@@ -35,41 +35,41 @@ class Destination:
     revision: str | None
 
     def prepare(self) -> None:
-        """Make the repository if it isn't there.
+        """Create the repository if it does not exist.
 
         Raises:
-            UserError: it can't be made or written to.
+            UserError: it can't be created or written to.
         """
         self.repo_id = prepare_repository(self.repo_id, private=self.private, token=self.token)
 
     def push(self, folder: str | Path) -> str:
-        """Push the finished run and return the commit's page.
+        """Push the finished run and return the URL of the commit.
 
         Raises:
-            UserError: it failed; the sentence says how to repeat it.
+            UserError: it failed; the message says how to repeat it.
         """
         try:
             return push_run(folder, self.repo_id, token=self.token, revision=self.revision)
         except UserError as error:
             revision = f" --revision {self.revision}" if self.revision else ""
             raise UserError(
-                f"{error}; the run is whole in {folder}, and this pushes it: "
-                f"python scripts/push_model.py {folder} --repo_id {self.repo_id}{revision}"
+                f"{error}; the run is complete in {folder}, push it again with "
+                f"hfseg push model {folder} --repo_id {self.repo_id}{revision}"
             ) from error
 
 
 def destination(training: TrainingArguments) -> Destination | None:
-    """Where `--push_to_hub` wants the run; None without that flag.
+    """Where `--push_to_hub` pushes the run; None without that flag.
 
     Nothing is made on the Hub yet (`Destination.prepare`), so that wrong data leave no empty
     repository there.
 
     Raises:
-        UserError: a name that is none, a token that the Hub does not accept, or no Hub.
+        UserError: the id is not valid, the Hub rejects the token, or the Hub can't be reached.
     """
     if not training.push_to_hub:
         return None
-    wanted = Destination(
+    requested = Destination(
         training.hub_model_id or Path(training.output_dir).resolve().name,
         training.hub_private_repo,
         str(getattr(training.hub_strategy, "value", training.hub_strategy)),
@@ -77,14 +77,14 @@ def destination(training: TrainingArguments) -> Destination | None:
         training.hub_revision,
     )
     if training.process_index == 0:
-        check_token(wanted.repo_id, wanted.token)
-    return wanted
+        check_token(requested.repo_id, requested.token)
+    return requested
 
 
 class PushCheckpoints(TrainerCallback):
-    """Pushes while the run goes on, for the strategies other than `end`.
+    """Pushes during training, for every strategy but `end`.
 
-    A push that fails is told and made up for by the next one; the run goes on.
+    A push that fails is logged and the run continues; the next push makes up for it.
     """
 
     def __init__(self, destination: Destination) -> None:

@@ -1,9 +1,8 @@
-"""The Segment Anything family beside a semantic model: masks without classes, and what a model's
-classes make of them.
+"""The Segment Anything family: masks without classes, and their combination with a semantic model.
 
-SAM answers "which pixels belong together?", never "what is this?". `SamPredictor` asks it;
-`refinement` joins its outlines with the classes of a semantic prediction; `comparison` measures
-what that is worth. The names below are imported on first use.
+SAM answers "which pixels belong together?", not "what is this?". `SamPredictor` runs it, and
+`refinement` combines its boundaries with the classes of a semantic prediction. The names below are
+imported on first use.
 """
 
 from importlib import import_module

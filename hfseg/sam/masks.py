@@ -1,4 +1,4 @@
-"""What SAM is asked, and what it answers."""
+"""Prompts for SAM, and the masks it returns."""
 
 import math
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from hfseg.errors import UserError
 
 POINTS_PER_SIDE, POINTS_PER_BATCH = 32, 64
 PRED_IOU_THRESH, STABILITY_SCORE_THRESH = 0.88, 0.95
-"""SAM's own defaults for segmenting everything (Kirillov et al. 2023, its mask generator)."""
+"""Defaults of SAM's mask generator (Kirillov et al. 2023)."""
 
 Point = tuple[float, float]
 Box = tuple[float, float, float, float]
@@ -20,8 +20,8 @@ class SamMasks:
     """Masks of one image, without classes.
 
     Attributes:
-        masks: (N, H, W) bool, at the image's own size; they may overlap. N may be 0.
-        scores: (N,) float32, SAM's own estimate of each mask's IoU with the object meant.
+        masks: (N, H, W) bool, at the size of the image; they may overlap. N may be 0.
+        scores: (N,) float32, SAM's estimate of the IoU of each mask with the prompted object.
     """
 
     masks: np.ndarray
@@ -37,19 +37,19 @@ class SamMasks:
 
 @dataclass(frozen=True)
 class Prompt:
-    """One object that SAM is asked for: points on it, points beside it, a box around it.
+    """One prompted object: points on it, points outside it, a box around it.
 
-    Coordinates are pixels of the image, x to the right and y down, (0, 0) the upper left pixel.
+    Coordinates are in pixels of the image, x to the right and y down, (0, 0) the top left pixel.
 
     Args:
         points: (x, y) pairs.
-        point_labels: 1 for a point on the object, 0 for one beside it; all 1 if left empty.
+        point_labels: 1 for a point on the object, 0 for one outside it; empty: all 1.
         box: (left, top, right, bottom), or None.
-        class_id: what the asker takes the object for; SAM doesn't see it.
+        class_id: the class of the object, not passed to SAM.
 
     Raises:
-        UserError: nothing that says where the object is, labels that don't fit, or coordinates
-            that are none.
+        UserError: neither a point on the object nor a box, labels that don't match the points, or
+            invalid coordinates.
     """
 
     points: tuple[Point, ...] = ()
@@ -64,13 +64,13 @@ class Prompt:
             box = _numbers(self.box, 4, "a box is (left, top, right, bottom)")
             if box[0] > box[2] or box[1] > box[3]:
                 raise UserError(
-                    f"the box {box} ends before it begins: give (left, top, right, bottom)"
+                    f"the corners of box {box} are swapped: give (left, top, right, bottom)"
                 )
         labels = tuple(self.point_labels) or (1,) * len(points)
         if len(labels) != len(points):
             raise UserError(f"{len(points)} points, but {len(labels)} point labels: give one each")
         if any(label not in (0, 1) for label in labels):
-            raise UserError("point labels are 1 (on the object) or 0 (beside it)")
+            raise UserError("point labels must be 1 (on the object) or 0 (outside it)")
         if box is None and 1 not in labels:
             raise UserError("a prompt needs a point on the object (label 1) or a box around it")
         object.__setattr__(self, "points", points)
@@ -78,17 +78,17 @@ class Prompt:
         object.__setattr__(self, "box", box)
 
     def check_inside(self, height: int, width: int) -> None:
-        """Whether everything lies in an image of this size.
+        """Check that all coordinates are inside an image of this size.
 
         Raises:
-            UserError: if not.
+            UserError: one is not.
         """
         corners = [] if self.box is None else [self.box[:2], self.box[2:]]
         for x, y in (*self.points, *corners):
             if not (0 <= x <= width and 0 <= y <= height):
                 raise UserError(
-                    f"({x:g}, {y:g}) lies outside the image, which is {width} pixels wide and "
-                    f"{height} high: coordinates are (x, y) in pixels"
+                    f"({x:g}, {y:g}) is outside the image, which is {width} pixels wide and "
+                    f"{height} high: give (x, y) in pixels"
                 )
 
 

@@ -1,4 +1,4 @@
-"""Seconds and peak memory of the steps of a program."""
+"""Time and peak memory of the steps of a program."""
 
 import time
 from collections import defaultdict
@@ -10,17 +10,17 @@ import torch
 
 
 class Meter:
-    """Adds up what steps cost, by name.
+    """Measures time and peak memory per named step.
 
-    On a GPU the memory is what torch held there at its highest; on the CPU it is that of the
-    whole process, which Linux alone can tell step by step.
+    On a GPU this is the peak memory that torch allocated; on a CPU it is that of the process,
+    which only Linux can measure per step.
 
     Args:
-        device: where the step's work is done.
+        device: the device of the work.
 
     Attributes:
-        seconds: step -> sum over all its runs.
-        peaks: step -> bytes, the highest of all its runs; None where it can't be measured.
+        seconds: step -> sum over its runs.
+        peaks: step -> bytes, the maximum over its runs; None if it can't be measured.
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -38,7 +38,7 @@ class Meter:
         self.peaks[name] = None if peak is None else max(peak, self.peaks.get(name) or 0)
 
     def peak_gib(self, names: tuple[str, ...]) -> float | None:
-        """The highest of these steps."""
+        """The maximum over these steps."""
         peaks = [self.peaks.get(name) for name in names]
         return None if None in peaks else max(peaks) / 2**30  # type: ignore[type-var,operator]
 

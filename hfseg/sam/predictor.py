@@ -1,4 +1,4 @@
-"""`SamPredictor`: a model of the SAM family, from images and prompts to masks."""
+"""`SamPredictor` runs a model of the SAM family: from images and prompts to masks."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -24,33 +24,33 @@ from hfseg.sam.masks import (
     SamMasks,
 )
 
-# Upper bound on the logits held at full size at once; 64 points of a 12-megapixel photo would
-# be 9 GB.
+# Upper bound on the logits at full size in memory; 64 points on a 12-megapixel photo would need
+# 9 GB.
 _FULL_SIZE_VALUES_AT_ONCE = 2**25
 _PROMPTS_AT_ONCE = 64
 
 
 @dataclass(frozen=True, eq=False)
 class _Embedded:
-    """An image as the mask decoder wants it."""
+    """An encoded image, the input of the mask decoder."""
 
     key: tuple[tuple[int, int], bytes]
     height: int
     width: int
     fed: tuple[int, int]
-    """(height, width) of the image inside what the network saw, without padding."""
+    """(height, width) of the image inside the network's input, without padding."""
     embeddings: dict[str, Any]
 
 
 class SamPredictor:
-    """Asks a model of the SAM family for masks.
+    """Predicts masks with a model of the SAM family.
 
-    All coordinates are pixels (x, y) of the image. The embedding of the last image is kept, so
-    that further prompts on it cost a few milliseconds instead of the whole network.
+    All coordinates are (x, y) in pixels of the image. The embedding of the last image is cached, so
+    that another prompt on it takes milliseconds: only the mask decoder runs.
 
     Args:
-        model: `SamModel`, `SamHQModel`, `Sam2Model` or `EdgeTamModel`. It is put into eval mode
-            and stays on its device.
+        model: `SamModel`, `SamHQModel`, `Sam2Model` or `EdgeTamModel`. It is set to eval mode and
+            stays on its device.
         processor: the processor saved with it.
 
     Example:
@@ -74,16 +74,16 @@ class SamPredictor:
         device: str | torch.device | None = None,
         dtype: str | torch.dtype | None = None,
     ) -> "SamPredictor":
-        """Load a folder or a model of the Hub, and move it to `device` (a GPU if any).
+        """Load a folder or a Hub model, and move it to `device` (default: a GPU if available).
 
-        The class follows from the checkpoint's config; of a checkpoint for videos
-        (`facebook/sam2.1-hiera-tiny` is one) the image model is taken.
+        The class follows from the checkpoint's config. Video checkpoints, such as
+        `facebook/sam2.1-hiera-tiny`, give their image model.
 
         Args:
-            dtype: `fp32`, `bf16` or `fp16`, or a torch dtype; as saved if None.
+            dtype: `fp32`, `bf16` or `fp16`, or a torch dtype; None: as saved.
 
         Raises:
-            UserError: nothing there, it is not a SAM, or an unknown dtype.
+            UserError: no model there, not a SAM, or an unknown dtype.
         """
         if isinstance(dtype, str):
             if dtype not in DTYPES:
@@ -104,36 +104,36 @@ class SamPredictor:
         stability_score_thresh: float = STABILITY_SCORE_THRESH,
         box_nms_thresh: float = 0.7,
     ) -> SamMasks:
-        """Masks of whatever there is, asked for by a grid of single points.
+        """Masks of everything in the image, prompted by a grid of single points.
 
-        What transformers' `pipeline("mask-generation")` gives, but for one fault of it: SAM 2
-        sees the image squashed to a square, while the pipeline places the points as if the
-        longer side alone were scaled, so that of a landscape photo the lower part gets none.
-        Here the grid always covers the whole image. Memory grows with the masks that are
-        returned and with `points_per_batch`, not with the number of points.
+        Equal to transformers' `pipeline("mask-generation")`, except for one bug of it: SAM 2
+        resizes images to a square, but the pipeline places the points as if the aspect ratio were
+        kept, so that the lower part of a landscape photo gets no points. Here the grid covers the
+        complete image. Memory grows with the number of returned masks and with
+        `points_per_batch`, not with the number of points.
 
         Args:
             image: RGB.
-            points_per_side: of the grid.
+            points_per_side: points along each side of the grid.
             points_per_batch: points that pass through the mask decoder at once.
-            pred_iou_thresh: masks whose predicted IoU is not above it are dropped; 0 keeps all.
-            stability_score_thresh: masks whose area changes more than this when the threshold
-                on the logits moves by 1 up or down are dropped (the smaller area over the
-                larger); 0 keeps all.
-            box_nms_thresh: of two masks whose boxes overlap with a larger IoU the one with the
+            pred_iou_thresh: masks with a predicted IoU up to this are dropped; 0 keeps all.
+            stability_score_thresh: masks with a stability up to this are dropped; 0 keeps all. The
+                stability is the ratio of the areas when the threshold on the logits is raised and
+                lowered by 1.
+            box_nms_thresh: of two masks whose boxes overlap with a larger IoU, the one with the
                 smaller predicted IoU is dropped.
 
         Returns:
-            The masks, the largest predicted IoU first; they may be none.
+            The masks, the largest predicted IoU first; possibly none.
 
         Raises:
-            UserError: a number that makes no sense.
+            UserError: `points_per_side` or `points_per_batch` is less than 1.
         """
         if points_per_side < 1 or points_per_batch < 1:
             raise UserError("points_per_side and points_per_batch must be at least 1")
         embedded = self.embed(image)
         height, width = embedded.height, embedded.width
-        whole = torch.tensor([0.0, 0.0, width, height])
+        full_box = torch.tensor([0.0, 0.0, width, height])
         grid = _point_grid(points_per_side, height, width)
         rles: list[Any] = []
         scores, boxes = [torch.zeros(0)], [torch.zeros(0, 4)]
@@ -141,16 +141,16 @@ class SamPredictor:
             for points in grid.split(points_per_batch):
                 logits, ious = self._decode(embedded, points[:, None], many=True)
                 logits, ious = logits.flatten(0, 1), ious.flatten(0, 1)
-                if pred_iou_thresh > 0:  # before anything is enlarged
-                    wanted = ious > pred_iou_thresh
-                    logits, ious = logits[wanted], ious[wanted]
+                if pred_iou_thresh > 0:  # before resizing to full size
+                    good = ious > pred_iou_thresh
+                    logits, ious = logits[good], ious[good]
                 done = 0
                 for full in self._full_size(logits, embedded):
                     found = self.processor.image_processor.filter_masks(
                         full,
                         ious[done : done + len(full), None],
                         (height, width),
-                        whole,
+                        full_box,
                         pred_iou_thresh,
                         stability_score_thresh,
                     )
@@ -173,42 +173,41 @@ class SamPredictor:
         point_labels: Sequence[int] | None = None,
         boxes: Sequence[Any] | None = None,
     ) -> SamMasks:
-        """The mask of one object, from all the points and the box together.
+        """The mask of one object, prompted by all the points and the box together.
 
-        A single point is ambiguous (the shirt or the person?), so SAM proposes three masks for
-        it, of which the one with the largest predicted IoU is returned; several points, or a
-        box, give the single mask that SAM was trained to give for them.
+        A single point is ambiguous (the shirt or the person?), so SAM proposes three masks, and
+        the one with the largest predicted IoU is returned. For several points, or a box, SAM
+        gives a single mask, as in its training.
 
         Args:
             image: RGB.
             points: (x, y) pairs in pixels of the image.
-            point_labels: 1 for a point on the object, 0 for one beside it; all 1 if None.
-            boxes: one box, (left, top, right, bottom) or a list with one such; for several
-                objects use `prompt_each`.
+            point_labels: 1 for a point on the object, 0 for one outside it; None: all 1.
+            boxes: one box (left, top, right, bottom), or a list of one; for several objects use
+                `prompt_each`.
 
         Returns:
             One mask and its score.
 
         Raises:
-            UserError: coordinates outside the image, or nothing to go by.
+            UserError: coordinates outside the image, or neither points nor a box.
         """
         box = boxes
         if boxes is not None and len(boxes) and np.ndim(boxes[0]) > 0:
             if len(boxes) > 1:
                 raise UserError(
-                    f"{len(boxes)} boxes are {len(boxes)} objects, which prompt_each answers; "
-                    "prompt takes one"
+                    f"{len(boxes)} boxes are {len(boxes)} objects: use prompt_each, as prompt "
+                    "takes one object"
                 )
             box = boxes[0]
         points = () if points is None else tuple(points)
-        wanted = Prompt(points, tuple(point_labels or ()), None if box is None else tuple(box))
-        return self.prompt_each(image, [wanted])
+        request = Prompt(points, tuple(point_labels or ()), None if box is None else tuple(box))
+        return self.prompt_each(image, [request])
 
     def prompt_each(self, image: Image.Image, prompts: Sequence[Prompt]) -> SamMasks:
-        """One mask for each prompt, in the order of the prompts; each as `prompt` answers it.
+        """One mask per prompt, in their order, equal to that of `prompt`.
 
-        Prompts of the same kind pass through the mask decoder together, a bounded number at a
-        time.
+        Prompts of the same kind pass through the mask decoder in batches.
 
         Raises:
             UserError: coordinates outside the image.
@@ -221,20 +220,20 @@ class SamPredictor:
         embedded = self.embed(image)
         masks = np.zeros((len(prompts), height, width), dtype=bool)
         scores = np.zeros(len(prompts), dtype=np.float32)
-        # by kind, because padding to a common number of points would change the answers
+        # by kind, because padding to a common number of points would change the masks
         kinds: dict[tuple[int, bool], list[int]] = {}
         for index, prompt in enumerate(prompts):
             kinds.setdefault((len(prompt.points), prompt.box is not None), []).append(index)
         for (num_points, has_box), members in kinds.items():
             waiting = iter(members)
             while batch := list(islice(waiting, _PROMPTS_AT_ONCE)):
-                asked = [prompts[index] for index in batch]
+                chosen = [prompts[index] for index in batch]
                 with torch.inference_mode():
                     logits, ious = self._decode(
                         embedded,
-                        torch.tensor([p.points for p in asked]) if num_points else None,
-                        torch.tensor([p.point_labels for p in asked]) if num_points else None,
-                        torch.tensor([p.box for p in asked]) if has_box else None,
+                        torch.tensor([p.points for p in chosen]) if num_points else None,
+                        torch.tensor([p.point_labels for p in chosen]) if num_points else None,
+                        torch.tensor([p.box for p in chosen]) if has_box else None,
                         many=num_points == 1 and not has_box,
                     )
                     rows = torch.arange(len(batch), device=ious.device)
@@ -249,7 +248,7 @@ class SamPredictor:
 
     @torch.inference_mode()
     def embed(self, image: Image.Image) -> _Embedded:
-        """Pass an RGB image through the image encoder, unless it is the last one again."""
+        """Encode an RGB image, unless it is the same as the last one."""
         image = image.convert("RGB")
         key = (image.size, blake2b(image.tobytes()).digest())
         last = self._last
@@ -265,7 +264,7 @@ class SamPredictor:
         else:
             embeddings = {"image_embeddings": found}
         size = (int(fed[0]), int(fed[1]))
-        # returned itself and not by way of `_last`, which another thread may have replaced
+        # don't return `self._last`, which another thread may replace
         embedded = _Embedded(key, image.height, image.width, size, embeddings)
         self._last = embedded
         return embedded
@@ -279,13 +278,13 @@ class SamPredictor:
         *,
         many: bool,
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Small logits and predicted IoU of N objects.
+        """Low-resolution logits and predicted IoU of N objects.
 
         Args:
             points: (N, P, 2) float32 (x, y) in pixels of the image.
-            point_labels: (N, P); all on the object if None.
+            point_labels: (N, P); None: all on the object.
             boxes: (N, 4).
-            many: three masks an object instead of one.
+            many: three masks per object instead of one.
 
         Returns:
             (N, M, h, w) float32 and (N, M) float32.
@@ -304,7 +303,7 @@ class SamPredictor:
         return answer.pred_masks[0].float(), answer.iou_scores[0].float()
 
     def _full_size(self, logits: torch.Tensor, embedded: _Embedded) -> Iterator[torch.Tensor]:
-        """(N, h, w) small logits -> (n, 1, H, W) at the image's size, a few at a time."""
+        """(N, h, w) low-resolution logits -> (n, 1, H, W) at the size of the image, in batches."""
         processor = self.processor.image_processor
         padded = getattr(processor, "pad_size", None) or {"height": 0, "width": 0}
         each = max(embedded.height * embedded.width, padded["height"] * padded["width"])
@@ -319,7 +318,7 @@ class SamPredictor:
 
 
 def _point_grid(points_per_side: int, height: int, width: int) -> torch.Tensor:
-    """(points_per_side ** 2, 2) float32 (x, y): the centres of equal tiles, row by row."""
+    """(points_per_side ** 2, 2) float32 (x, y): the centers of equal cells, row by row."""
     offset = 1 / (2 * points_per_side)
     along = torch.linspace(offset, 1 - offset, points_per_side)
     y, x = torch.meshgrid(along, along, indexing="ij")

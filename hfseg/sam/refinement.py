@@ -1,7 +1,7 @@
-"""SAM's outlines with classes: from a semantic prediction (two ways), or from the truth.
+"""Classes for SAM's masks: from a semantic prediction (two methods), or from the ground truth.
 
-Where masks overlap, the smaller one lies on top: SAM often gives a thing and its parts, or a
-thing and the ground it stands on. Neither way of refining changes which classes an image has.
+Where masks overlap, the smaller one is on top: SAM often returns an object and its parts, or an
+object and its background. Refinement never changes the set of classes in an image.
 """
 
 from collections.abc import Sequence
@@ -16,13 +16,13 @@ from hfseg.sam.regions import FOUND_IOU, MAX_PROMPTS, MIN_AREA, Region, check_ki
 
 
 def refine_by_votes(masks: SamMasks, mask: np.ndarray) -> np.ndarray:
-    """Every SAM mask takes the class that most of its pixels are predicted as.
+    """Every SAM mask gets the majority class of its pixels in the prediction.
 
-    Pixels that no mask covers keep the model's class; so does every pixel of a class that would
-    vanish from the image.
+    Pixels that no mask covers keep the model's class; so do all pixels of a class that would
+    otherwise disappear.
 
     Args:
-        masks: of everything in the image.
+        masks: all SAM masks of the image.
         mask: (H, W) uint8, the semantic prediction.
 
     Returns:
@@ -40,10 +40,10 @@ def refine_by_prompts(
     kind: str = "boxes",
     min_area: float = MIN_AREA,
 ) -> np.ndarray:
-    """Every region of the prediction gets the outline that SAM gives it.
+    """Every region of the prediction gets its boundary from SAM.
 
-    SAM is asked for each region (see `prompts_from_mask`), and `outlined` says what becomes of
-    its answers.
+    SAM is prompted with each region (`prompts_from_mask`); `with_sam_boundaries` describes how its
+    masks are used.
 
     Args:
         predictor: a `SamPredictor`.
@@ -58,23 +58,24 @@ def refine_by_prompts(
         UserError: an unknown kind.
     """
     check_kind(kind)
-    asked = regions(mask, len(labels), min_area)[:MAX_PROMPTS]
-    answers = predictor.prompt_each(image, [region.prompt(kind) for region in asked])
-    return outlined(asked, answers, mask)
+    prompted = regions(mask, len(labels), min_area)[:MAX_PROMPTS]
+    answers = predictor.prompt_each(image, [region.prompt(kind) for region in prompted])
+    return with_sam_boundaries(prompted, answers, mask)
 
 
-def outlined(asked: Sequence[Region], answers: SamMasks, mask: np.ndarray) -> np.ndarray:
-    """The regions of a prediction with SAM's outlines.
+def with_sam_boundaries(
+    prompted: Sequence[Region], answers: SamMasks, mask: np.ndarray
+) -> np.ndarray:
+    """The regions of a prediction with SAM's boundaries.
 
-    An answer counts if it is about the region that was asked for (IoU of one half or more); it
-    takes the region's class. What the region had beyond its answer goes to the nearest other
-    class, if that has no answer of its own there to say that it isn't its either. Everything
-    else keeps the model's class, and so does every pixel of a class that would vanish from the
-    image.
+    An answer is used if it overlaps with its region with an IoU of at least one half; it gets the
+    region's class. Pixels of the region outside its answer get the nearest other class, unless the
+    nearest region of that class has an answer, which excludes them too. All other pixels keep the
+    model's class, and so do all pixels of a class that would otherwise disappear.
 
     Args:
-        asked: regions of `mask`.
-        answers: one mask for each of them.
+        prompted: regions of `mask`.
+        answers: one mask per region.
         mask: (H, W) uint8, the semantic prediction.
 
     Returns:
@@ -84,16 +85,16 @@ def outlined(asked: Sequence[Region], answers: SamMasks, mask: np.ndarray) -> np
 
     used = [
         index
-        for index, region in enumerate(asked)
+        for index, region in enumerate(prompted)
         if _iou(region, answers.masks[index]) >= FOUND_IOU
     ]
     covered = answers.masks[used].any(axis=0)
     given_up = np.zeros(mask.shape, dtype=bool)
     for index in used:
-        region = asked[index]
+        region = prompted[index]
         given_up[region.rows, region.columns] |= region.pixels
     given_up &= ~covered
-    painted = _painted(answers.masks[used], [asked[index].class_id for index in used], mask)
+    painted = _painted(answers.masks[used], [prompted[index].class_id for index in used], mask)
     result = painted.copy()
     unanswered = ~covered & ~given_up
     for class_id in np.unique(mask[given_up]):
@@ -106,38 +107,42 @@ def outlined(asked: Sequence[Region], answers: SamMasks, mask: np.ndarray) -> np
     return _with_all_classes(result, mask)
 
 
-def oracle(masks: SamMasks, truth: np.ndarray, ignore_index: int = IGNORE_INDEX) -> np.ndarray:
-    """Every SAM mask takes the class that most of its pixels truly have.
+def oracle(
+    masks: SamMasks, ground_truth: np.ndarray, ignore_index: int = IGNORE_INDEX
+) -> np.ndarray:
+    """Every SAM mask gets the majority class of its pixels in the ground truth.
 
-    What is left over between the masks counts as one more mask below the others. This uses the
-    truth: it bounds from above what naming SAM's masks can give, and is no prediction.
+    The pixels that no mask covers count as one more mask, below the others. This is an upper bound
+    on classifying SAM's masks, not a prediction.
 
     Args:
-        masks: of everything in the image.
-        truth: (H, W) true class ids.
-        ignore_index: pixels that have no say; a mask of these alone is left out.
+        masks: all SAM masks of the image.
+        ground_truth: (H, W) class ids.
+        ignore_index: pixels without a vote; a mask of only these is dropped.
 
     Returns:
-        (H, W) uint8; `ignore_index` only where the truth says nothing.
+        (H, W) uint8; `ignore_index` only if the ground truth has no class at all.
     """
-    classes = [_majority(truth[pixels], ignore_index) for pixels in masks.masks]
+    classes = [_majority(ground_truth[pixels], ignore_index) for pixels in masks.masks]
     named = [index for index, class_id in enumerate(classes) if class_id is not None]
-    rest = _majority(truth[~masks.masks[named].any(axis=0)], ignore_index)
-    ground = np.full(truth.shape, ignore_index if rest is None else rest, dtype=np.uint8)
-    return _painted(masks.masks[named], [classes[index] for index in named], ground)
+    rest = _majority(ground_truth[~masks.masks[named].any(axis=0)], ignore_index)
+    background = np.full(ground_truth.shape, ignore_index if rest is None else rest, dtype=np.uint8)
+    return _painted(masks.masks[named], [classes[index] for index in named], background)
 
 
 def _majority(ids: np.ndarray, ignore_index: int | None = None) -> int | None:
-    """The most frequent id (of equals the smallest), None if there is none."""
+    """The most frequent id (the smallest of equals), None if there is none."""
     counts = np.bincount(ids, minlength=256)
     if ignore_index is not None:
         counts[ignore_index] = 0
     return int(counts.argmax()) if counts.any() else None
 
 
-def _painted(masks: np.ndarray, classes: Sequence[int | None], ground: np.ndarray) -> np.ndarray:
-    """The masks in their classes over a copy of `ground`, the small ones on top."""
-    result = ground.astype(np.uint8)
+def _painted(
+    masks: np.ndarray, classes: Sequence[int | None], background: np.ndarray
+) -> np.ndarray:
+    """The masks in their classes over a copy of `background`, small ones on top."""
+    result = background.astype(np.uint8)
     areas = np.count_nonzero(masks, axis=(1, 2))
     for index in np.argsort(-areas, kind="stable"):
         if classes[index] is not None:
@@ -146,10 +151,9 @@ def _painted(masks: np.ndarray, classes: Sequence[int | None], ground: np.ndarra
 
 
 def _with_all_classes(result: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """`result`, with all pixels of `mask` of every class that it would lose otherwise.
+    """`result`, with all pixels of `mask` restored for every class that `result` lost.
 
-    What is put back for one class can't be taken away for another, since a pixel of `mask` has
-    one class; so this ends.
+    A restored pixel is never overwritten again, since a pixel of `mask` has one class: this ends.
     """
     result = result.copy()
     while len(lost := np.setdiff1d(mask, result)):

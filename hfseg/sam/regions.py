@@ -1,4 +1,4 @@
-"""Connected regions of a label map: what SAM is asked for, and what it should find."""
+"""Connected regions of a mask: prompts for SAM, and the targets of mask recall."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -11,21 +11,21 @@ from hfseg.sam.masks import Prompt
 
 KINDS = ("boxes", "points", "both")
 MIN_AREA = 1e-4
-"""Share of the image below which a region is a speck: neither asked for nor expected."""
+"""Fraction of the image; smaller regions are specks: neither prompted nor expected."""
 MAX_PROMPTS = 256
-"""A torn prediction may have thousands of regions; the largest are asked for."""
+"""A noisy prediction may have thousands of regions; only the largest are prompted."""
 FOUND_IOU = 0.5
-"""A mask that overlaps with a region by more than this IoU has found it."""
+"""A mask has found a region if their IoU is above this."""
 
 
 @dataclass(frozen=True, eq=False)
 class Region:
-    """Touching pixels (4 neighbours) of one class.
+    """Connected pixels (4 neighbors) of one class.
 
     Attributes:
         class_id: their class.
-        rows, columns: the rectangle around them.
-        pixels: (h, w) bool within it.
+        rows, columns: its bounding rectangle.
+        pixels: (h, w) bool within the rectangle.
     """
 
     class_id: int
@@ -39,12 +39,12 @@ class Region:
 
     def mask(self, shape: tuple[int, ...]) -> np.ndarray:
         """(H, W) bool, the region in an image of this shape."""
-        whole = np.zeros(shape, dtype=bool)
-        whole[self.rows, self.columns] = self.pixels
-        return whole
+        mask = np.zeros(shape, dtype=bool)
+        mask[self.rows, self.columns] = self.pixels
+        return mask
 
     def prompt(self, kind: str) -> Prompt:
-        """What SAM is told about the region; see `prompts_from_mask`."""
+        """The prompt for the region; see `prompts_from_mask`."""
         box, points = None, ()
         if kind != "points":
             box = (self.columns.start, self.rows.start, self.columns.stop - 1, self.rows.stop - 1)
@@ -55,7 +55,7 @@ class Region:
     def _innermost(self) -> tuple[int, int]:
         from scipy.ndimage import distance_transform_edt
 
-        # the frame makes the image's border an edge too
+        # padded, so that the border of the image counts as an edge
         depth = distance_transform_edt(np.pad(self.pixels, 1))[1:-1, 1:-1]
         row, column = np.unravel_index(depth.argmax(), depth.shape)
         return self.columns.start + int(column), self.rows.start + int(row)
@@ -65,9 +65,9 @@ def regions(mask: np.ndarray, num_labels: int, min_area: float = MIN_AREA) -> li
     """The connected regions of every class, the largest first.
 
     Args:
-        mask: (H, W) class ids; ids from `num_labels` on belong to no class.
+        mask: (H, W) class ids; ids from `num_labels` on are not classes.
         num_labels: number of classes.
-        min_area: smaller regions are left out; share of the image.
+        min_area: fraction of the image; smaller regions are left out.
     """
     smallest = max(1.0, min_area * mask.size)
     found = [region for region in _all_regions(mask, num_labels) if region.area >= smallest]
@@ -86,14 +86,14 @@ def _all_regions(mask: np.ndarray, num_labels: int) -> Iterator[Region]:
 def prompts_from_mask(
     mask: np.ndarray, labels: LabelSet, kind: str = "boxes", min_area: float = MIN_AREA
 ) -> list[Prompt]:
-    """What to ask SAM, given a semantic prediction: one prompt for each connected region.
+    """Prompts for SAM from a semantic prediction, one per connected region.
 
     Args:
         mask: (H, W) uint8 class ids.
-        labels: which ids are classes; others are not asked for.
-        kind: `boxes` (the rectangle around the region, its outermost pixels included), `points`
-            (the pixel deepest inside it), or `both`.
-        min_area: smaller regions are left out; share of the image.
+        labels: defines which ids are classes; others are not prompted.
+        kind: `boxes` (the bounding rectangle of the region, outermost pixels included), `points`
+            (the pixel furthest from the boundary), or `both`.
+        min_area: fraction of the image; smaller regions are left out.
 
     Returns:
         Prompts with `class_id`, the largest region first, at most `MAX_PROMPTS`.
@@ -112,30 +112,30 @@ def check_kind(kind: str) -> None:
 
 def mask_recall(
     masks: Iterable[np.ndarray],
-    truth: np.ndarray,
+    ground_truth: np.ndarray,
     labels: LabelSet,
     min_area: float = MIN_AREA,
 ) -> tuple[int, int]:
-    """How many true regions some mask covers with an IoU above one half, whatever its class.
+    """How many ground-truth regions some mask covers with an IoU above one half, in any class.
 
-    Objects of one class that touch are one region, since a label map doesn't part them.
+    Touching objects of one class are one region, since the labels don't separate them.
 
     Args:
         masks: (N, H, W) bool, or an iterable of (H, W).
-        truth: (H, W) true class ids; pixels without a class count for nothing.
-        labels: which ids are classes.
-        min_area: smaller regions are not counted; share of the image.
+        ground_truth: (H, W) class ids; pixels without a class are ignored.
+        labels: defines which ids are classes.
+        min_area: fraction of the image; smaller regions are not counted.
 
     Returns:
-        (regions found, all regions); sums over a data set divide to its recall.
+        (regions found, all regions); the recall of a dataset is the ratio of their sums.
     """
-    expected = regions(truth, len(labels), min_area)
-    numbers = np.zeros(truth.shape, dtype=np.int64)
+    expected = regions(ground_truth, len(labels), min_area)
+    numbers = np.zeros(ground_truth.shape, dtype=np.int64)
     for number, region in enumerate(expected, start=1):
         numbers[region.rows, region.columns][region.pixels] = number
     areas = np.array([region.area for region in expected], dtype=np.int64)
     found = np.zeros(len(expected), dtype=bool)
-    scored = truth < len(labels)
+    scored = ground_truth < len(labels)
     for mask in masks:
         mask = mask & scored
         shared = np.bincount(numbers[mask], minlength=len(expected) + 1)[1:]

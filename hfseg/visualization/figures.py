@@ -1,7 +1,7 @@
 """The figures of a run: curves, IoU per class, confusion matrix, predictions.
 
-Every function draws on a `Figure` of its own (no pyplot, hence no global state and no display),
-saves it and returns it.
+Each function draws its own `Figure` (no pyplot, so no global state and no display), saves it and
+returns it.
 """
 
 import math
@@ -19,8 +19,8 @@ from PIL import Image
 from hfseg.errors import UserError
 from hfseg.labels import Color, LabelSet
 from hfseg.visualization.overlay import (
+    CORRECT_COLOR,
     IGNORED_NAME,
-    RIGHT_COLOR,
     WRONG_COLOR,
     color_mask,
     error_map,
@@ -44,14 +44,15 @@ _STYLE = {
 }
 _TRAIN, _EVAL, _RATE = "#0072b2", "#d55e00", "#999999"
 _DPI = 150
+LEGEND_LINE = 0.196  # inches, at a font size of 9
 
 
 def plot_curves(log_history: Sequence[dict[str, Any]], path: str | Path) -> Figure:
-    """Losses with the learning rate (left) and mean IoU with its best value (right).
+    """Losses and learning rate (left), and mean IoU with its best value (right).
 
     Args:
-        log_history: `trainer.state.log_history`; of several evaluations at one step the first
-            counts, since a later one is of the best checkpoint loaded at the end.
+        log_history: `trainer.state.log_history`. If a step has several evaluations, the first is
+            drawn: a later one belongs to the best checkpoint, reloaded at the end.
         path: of the PNG.
     """
     train = _series(log_history, "loss")
@@ -114,22 +115,22 @@ def plot_per_class_iou(
     path: str | Path,
     mean_iou: float | None = None,
 ) -> Figure:
-    """One bar a class in its own colour, best first; beyond 30 classes in several columns.
+    """One bar per class in its color, best first; more than 30 classes fill several columns.
 
     Args:
         names: class names in id order.
-        ious: IoU in id order, 0-1; NaN = absent, written so and put last.
+        ious: IoU in id order, 0-1; NaN marks an absent class, which is labeled so and comes last.
         palette: RGB triples in id order.
         path: of the PNG.
-        mean_iou: drawn as a line.
+        mean_iou: drawn as a dashed line.
 
     Raises:
-        UserError: the three sequences differ in length.
+        UserError: names, IoUs and palette differ in length.
     """
     if not len(names) == len(ious) == len(palette):
         raise UserError(
-            f"{len(names)} class names, {len(ious)} IoU values and {len(palette)} colours: "
-            "there must be one of each per class"
+            f"{len(names)} class names, {len(ious)} IoU values and {len(palette)} colors: "
+            "give one of each per class"
         )
     order = sorted(range(len(names)), key=lambda i: (math.isnan(ious[i]), -ious[i], i))
     columns = 1 if len(order) <= 30 else 2 if len(order) <= 60 else 3
@@ -158,7 +159,7 @@ def plot_per_class_iou(
                     fontsize=8,
                     style="italic" if absent else "normal",
                     color="#888888" if absent else "#222222",
-                    # the mean's line runs behind the numbers, not through them
+                    # the line of the mean passes behind the numbers
                     bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.6},
                 )
             axes.set_yticks(range(len(shown)), [_short(names[i]) for i in shown])
@@ -176,17 +177,17 @@ def plot_per_class_iou(
 
 
 def plot_confusion(confusion: np.ndarray, names: Sequence[str], path: str | Path) -> Figure:
-    """What the pixels of each true class (row) were predicted as, in percent of the row.
+    """The confusion matrix, with each row (ground-truth class) in percent.
 
-    Beyond 12 classes only those that occur in truth or prediction are drawn, without numbers.
+    With more than 12 classes only those that occur are drawn, without numbers.
 
     Args:
-        confusion: (K, K) int64 pixel counts, rows truth, columns prediction.
+        confusion: (K, K) int64 pixel counts, rows ground truth, columns prediction.
         names: class names in id order.
         path: of the PNG.
 
     Raises:
-        UserError: the matrix isn't (K, K) for K names.
+        UserError: the matrix is not (K, K) for K names.
     """
     confusion = np.asarray(confusion)
     if confusion.shape != (len(names), len(names)):
@@ -198,7 +199,7 @@ def plot_confusion(confusion: np.ndarray, names: Sequence[str], path: str | Path
         shown = np.flatnonzero(confusion.sum(0) + confusion.sum(1))
     totals = confusion.sum(1, keepdims=True)
     with np.errstate(invalid="ignore"):
-        percent = (100 * confusion / totals)[np.ix_(shown, shown)]  # NaN: no such pixel in truth
+        percent = (100 * confusion / totals)[np.ix_(shown, shown)]  # NaN: not in the ground truth
     count = len(shown)
     annotated = count <= 12
     with matplotlib.rc_context(_STYLE):
@@ -207,9 +208,9 @@ def plot_confusion(confusion: np.ndarray, names: Sequence[str], path: str | Path
         figure = Figure(figsize=(side + 2.6, side + 1.7), layout="constrained")
         axes = figure.subplots()
         colors = matplotlib.colormaps["Blues"].with_extremes(bad="#eeeeee")
-        # square root: a class lost to another at 5 % must still be seen
+        # square root, so that a confusion of 5 % is still visible
         scale = PowerNorm(0.5, vmin=0, vmax=100)
-        picture = axes.imshow(np.ma.masked_invalid(percent), cmap=colors, norm=scale)
+        matrix = axes.imshow(np.ma.masked_invalid(percent), cmap=colors, norm=scale)
         size = 9 if annotated else 8 if count <= 40 else 6
         labels = [_short(names[i]) for i in shown]
         axes.set_xticks(range(count), labels, rotation=90, fontsize=size)
@@ -217,7 +218,7 @@ def plot_confusion(confusion: np.ndarray, names: Sequence[str], path: str | Path
         axes.tick_params(length=0)
         axes.spines[:].set_visible(False)
         axes.set_xlabel("predicted")
-        axes.set_ylabel("true")
+        axes.set_ylabel("ground truth")
         if annotated:
             for row, column in np.argwhere(percent >= 0.5):
                 value = percent[row, column]
@@ -230,13 +231,13 @@ def plot_confusion(confusion: np.ndarray, names: Sequence[str], path: str | Path
                     color="white" if value > 35 else "#222222",
                 )
         remarks = [f"{count} of {len(names)} classes occur"] if count < len(names) else []
-        remarks += ["grey: no true pixels"] if np.isnan(percent).any() else []
+        remarks += ["gray: not in the ground truth"] if np.isnan(percent).any() else []
         axes.set_title("; ".join(remarks))
         shrink = min(0.8, 4 / side)
         bar = figure.colorbar(
-            picture, ax=axes, shrink=shrink, fraction=0.25 / side, aspect=20, pad=0.2 / side
+            matrix, ax=axes, shrink=shrink, fraction=0.25 / side, aspect=20, pad=0.2 / side
         )
-        bar.set_label("% of the class's true pixels")
+        bar.set_label("% of the ground-truth pixels of the class")
         bar.outline.set_visible(False)
         return _saved(figure, path)
 
@@ -244,41 +245,32 @@ def plot_confusion(confusion: np.ndarray, names: Sequence[str], path: str | Path
 def plot_predictions(
     rows: Sequence[dict[str, Any]], labels: LabelSet, path: str | Path, errors: bool = False
 ) -> Figure:
-    """Rows of image | ground truth | prediction, and the classes in them below.
+    """Rows of image | ground truth | prediction, with a legend of their classes below.
 
     Args:
         rows: dicts with `image` (PIL or (h, w, 3) uint8), `truth` and `prediction` ((H, W) class
-            ids; ids without a class are hatched) and `caption` (written above the row).
-        labels: names and colours.
+            ids; ids without a class are hatched) and `caption` (above the row).
+        labels: names and colors.
         path: of the PNG.
-        errors: add a fourth column, red where the prediction is wrong.
+        errors: add a fourth column with the errors in red.
 
     Raises:
-        UserError: there is no row.
+        UserError: `rows` is empty.
     """
     if not rows:
-        raise UserError("there is no prediction to draw: give at least one row")
+        raise UserError("there are no predictions to draw: give at least one row")
     panel, gap, margin = 3.0, 0.06, 0.08  # inches
-    caption_height, heading_height, line_height = 0.3, 0.26, 0.196
+    caption_height, heading_height = 0.3, 0.26
     heights = [
         min(panel * np.shape(r["truth"])[0] / np.shape(r["truth"])[1], 1.3 * panel) for r in rows
     ]
 
-    occurring = np.unique(np.concatenate([np.unique(r[k]) for r in rows for k in _MASKS]))
-    entries = [(_short(labels.names[i]), i) for i in occurring if i < len(labels)]
-    if occurring[-1] >= len(labels):
-        entries.append((IGNORED_NAME, labels.ignore_index))
-    patches = [_patch(name, index, labels) for name, index in entries]
-    if errors:
-        patches += [
-            Patch(facecolor=np.divide(color, 255), edgecolor="#777777", label=name, lw=0.5)
-            for name, color in (("right", RIGHT_COLOR), ("wrong", WRONG_COLOR))
-        ]
+    patches = class_patches([row[key] for row in rows for key in _MASKS], labels)
+    patches += error_patches() if errors else []
     headings = ("image", "ground truth", "prediction", "errors")[: 3 + errors]
-    entry_width = 0.5 + 0.064 * max(len(patch.get_label()) for patch in patches)
     width = len(headings) * (panel + gap) - gap + 2 * margin
-    columns = max(1, min(len(patches), int((width - 2 * margin) / entry_width)))
-    legend_height = line_height * -(-len(patches) // columns) + 0.2
+    columns = legend_columns(patches, width - 2 * margin)
+    legend_height = LEGEND_LINE * -(-len(patches) // columns) + 0.2
     height = heading_height + sum(heights) + caption_height * len(rows) + legend_height
 
     with matplotlib.rc_context(_STYLE):
@@ -303,11 +295,11 @@ def plot_predictions(
                 color="#444444",
             )
             top -= caption_height + row_height
-            pictures = _panels(row, labels, panel, row_height, errors)
-            for left, picture in zip(lefts, pictures, strict=True):
+            panels = _panels(row, labels, panel, row_height, errors)
+            for left, pixels in zip(lefts, panels, strict=True):
                 box = (left / width, top / height, panel / width, row_height / height)
                 axes = figure.add_axes(box)
-                axes.imshow(picture, interpolation="none")
+                axes.imshow(pixels, interpolation="none")
                 axes.axis("off")
         figure.legend(
             handles=patches,
@@ -330,31 +322,53 @@ _MASKS = ("truth", "prediction")
 def _panels(
     row: dict[str, Any], labels: LabelSet, panel: float, row_height: float, errors: bool
 ) -> list[np.ndarray]:
-    """The pictures of a row, at the size they are printed in: hatching looks alike in all."""
+    """The panels of a row at their printed size, so that the hatching looks the same in all."""
     height, width = np.shape(row["truth"])
     scale = _DPI * min(panel / width, row_height / height)
     size = (max(1, round(scale * width)), max(1, round(scale * height)))
     image = row["image"]
     if not isinstance(image, Image.Image):
         image = Image.fromarray(np.asarray(image))
-    pictures = [np.asarray(image.convert("RGB").resize(size, Image.Resampling.LANCZOS))]
+    panels = [np.asarray(image.convert("RGB").resize(size, Image.Resampling.LANCZOS))]
     masks = []
     for key in _MASKS:
         ids = Image.fromarray(np.asarray(row[key], dtype=np.uint8))
         mask = np.asarray(ids.resize(size, Image.Resampling.NEAREST))
         masks.append(mask)
-        pictures.append(hatch(np.asarray(color_mask(mask, labels)), mask >= len(labels)))
+        panels.append(hatch(np.asarray(color_mask(mask, labels)), mask >= len(labels)))
     if errors:
         truth, prediction = masks
-        pictures.append(np.asarray(error_map(prediction, truth, labels)))
-    return pictures
+        panels.append(np.asarray(error_map(prediction, truth, labels)))
+    return panels
 
 
-def _patch(name: str, index: int, labels: LabelSet) -> Patch:
-    if index == labels.ignore_index:
-        return Patch(facecolor="#181818", edgecolor="#8a8a8a", hatch="/////", label=name, lw=0.5)
-    color = np.divide(labels.palette[index], 255)
-    return Patch(facecolor=color, edgecolor="#777777", label=name, lw=0.5)
+def class_patches(masks: Sequence[np.ndarray], labels: LabelSet) -> list[Patch]:
+    """Legend entries of the classes that occur in `masks`, and of pixels without a class."""
+    occurring = np.unique(np.concatenate([np.unique(mask) for mask in masks])).tolist()
+    patches = [
+        _patch(_short(labels.names[index]), labels.palette[index])
+        for index in occurring
+        if index < len(labels)
+    ]
+    if occurring[-1] >= len(labels):
+        hatched = {"facecolor": "#181818", "edgecolor": "#8a8a8a", "hatch": "/////"}
+        patches.append(Patch(label=IGNORED_NAME, linewidth=0.5, **hatched))
+    return patches
+
+
+def error_patches() -> list[Patch]:
+    """Legend entries of an error map."""
+    return [_patch("correct", CORRECT_COLOR), _patch("wrong", WRONG_COLOR)]
+
+
+def legend_columns(patches: Sequence[Patch], width: float) -> int:
+    """How many columns of a legend fit into `width` inches, at a font size of 9."""
+    entry = 0.5 + 0.064 * max(len(str(patch.get_label())) for patch in patches)
+    return max(1, min(len(patches), int(width / entry)))
+
+
+def _patch(name: str, color: Color) -> Patch:
+    return Patch(facecolor=np.divide(color, 255), edgecolor="#777777", label=name, linewidth=0.5)
 
 
 def _series(log_history: Sequence[dict[str, Any]], key: str) -> dict[int, float]:

@@ -1,7 +1,7 @@
-"""Pictures of masks: colours, overlays on the photo, errors. Only numpy and PIL.
+"""Images of masks: class colors, overlays on the photo, errors. Only numpy and PIL.
 
-A pixel without a class (`ignore_index`, or any id past the last class) is hatched wherever a
-picture has room for it, so that it isn't mistaken for a class that happens to be black.
+Pixels without a class (`ignore_index`, or any id past the last class) are hatched where there is
+room for it, so that they are not mistaken for a black class.
 """
 
 from collections.abc import Mapping
@@ -16,19 +16,19 @@ from hfseg.errors import UserError
 from hfseg.labels import LabelSet
 
 IGNORED_NAME = "ignored"
-RIGHT_COLOR = (70, 70, 70)
+CORRECT_COLOR = (70, 70, 70)
 WRONG_COLOR = (235, 40, 50)
 
 _HATCH_DARK, _HATCH_LIGHT = 24, 110
-_LEGEND_MIN_SIDE = 480  # pixels; below, text beside the picture would be as large as the picture
+_LEGEND_MIN_SIDE = 480  # pixels; smaller images are enlarged, to fit the legend's text
 
 
 def color_mask(mask: np.ndarray, labels: LabelSet) -> Image.Image:
-    """The classes in their colours.
+    """The mask in the colors of its classes.
 
     Args:
         mask: (H, W) class ids, uint8 or another integer type within 0-255.
-        labels: the colours; ids without a class, 255 among them, become black.
+        labels: the colors; ids without a class, including 255, become black.
 
     Returns:
         RGB image of the mask's size.
@@ -37,11 +37,11 @@ def color_mask(mask: np.ndarray, labels: LabelSet) -> Image.Image:
 
 
 def index_png(mask: np.ndarray, labels: LabelSet) -> Image.Image:
-    """The ids themselves as a palette image (mode P): exact when read back, coloured when viewed.
+    """The ids themselves as a palette image (mode P): exact when read back, colored when viewed.
 
     Args:
         mask: (H, W) class ids.
-        labels: the colours that go into the palette.
+        labels: the colors of the palette.
     """
     image = Image.fromarray(_checked(mask))
     image.putpalette(labels.color_table().tobytes())
@@ -55,21 +55,21 @@ def overlay(
     opacity: float = 0.55,
     legend: bool = False,
 ) -> Image.Image:
-    """The photo under the colours of its classes, with a thin line between regions.
+    """The photo under the colors of its classes, with thin lines between regions.
 
     Args:
         image: PIL image or (H, W, 3) / (H, W) uint8 array.
         mask: (H, W) class ids; pixels without a class show the photo, darkened and hatched.
-        labels: names and colours.
-        opacity: of the colours, 0 (photo only) to 1 (colours only).
-        legend: append colour, name and share of the image of every class that occurs.
+        labels: names and colors.
+        opacity: of the colors, 0 (photo only) to 1 (colors only).
+        legend: append a legend: color, name and fraction of every class that occurs.
 
     Returns:
-        RGB image of the photo's size; with a legend the photo is first enlarged by an integer
-        factor if it is small, and the legend stands below it.
+        RGB image of the photo's size. With a legend, which goes below, a small photo is first
+        enlarged by an integer factor.
 
     Raises:
-        UserError: image and mask differ in size, or opacity lies outside 0-1.
+        UserError: image and mask differ in size, or the opacity is not in 0-1.
     """
     mask = _checked(mask)
     photo = _rgb(image)
@@ -79,26 +79,26 @@ def overlay(
             f"{mask.shape[1]}x{mask.shape[0]}: resize one of them"
         )
     if not 0 <= opacity <= 1:
-        raise UserError(f"opacity must lie between 0 and 1, but it is {opacity}")
+        raise UserError(f"opacity must be between 0 and 1, not {opacity}")
     if not legend:
         return _blend(photo, mask, labels, opacity)
     factor = max(1, -(-_LEGEND_MIN_SIDE // max(mask.shape)))
     photo = photo.resize((photo.width * factor, photo.height * factor), Image.Resampling.BICUBIC)
-    picture = _blend(photo, mask.repeat(factor, 0).repeat(factor, 1), labels, opacity)
-    key = legend_image(area_shares(mask, labels), labels, picture.width)
-    joined = Image.new("RGB", (picture.width, picture.height + key.height), "white")
-    joined.paste(picture, (0, 0))
-    joined.paste(key, (0, picture.height))
+    blended = _blend(photo, mask.repeat(factor, 0).repeat(factor, 1), labels, opacity)
+    key = legend_image(area_shares(mask, labels), labels, blended.width)
+    joined = Image.new("RGB", (blended.width, blended.height + key.height), "white")
+    joined.paste(blended, (0, 0))
+    joined.paste(key, (0, blended.height))
     return joined
 
 
 def error_map(prediction: np.ndarray, truth: np.ndarray, labels: LabelSet) -> Image.Image:
-    """Where the prediction is right (dim grey), wrong (red) and not scored (hatched).
+    """Where the prediction is correct (dark gray), wrong (red) and not scored (hatched).
 
     Args:
         prediction: (H, W) predicted class ids.
-        truth: (H, W) true class ids; ids without a class are not scored.
-        labels: says which ids are classes.
+        truth: (H, W) ground-truth class ids; ids without a class are not scored.
+        labels: defines which ids are classes.
 
     Raises:
         UserError: the two masks differ in size.
@@ -106,32 +106,32 @@ def error_map(prediction: np.ndarray, truth: np.ndarray, labels: LabelSet) -> Im
     prediction, truth = _checked(prediction), _checked(truth)
     if prediction.shape != truth.shape:
         raise UserError(
-            f"the prediction has shape {prediction.shape}, the truth {truth.shape}: "
-            "they must be the same"
+            f"the prediction has shape {prediction.shape}, the ground truth "
+            f"{truth.shape}: they must be equal"
         )
-    picture = np.where((prediction == truth)[..., None], RIGHT_COLOR, WRONG_COLOR)
-    return Image.fromarray(hatch(picture.astype(np.uint8), truth >= len(labels)))
+    pixels = np.where((prediction == truth)[..., None], CORRECT_COLOR, WRONG_COLOR)
+    return Image.fromarray(hatch(pixels.astype(np.uint8), truth >= len(labels)))
 
 
-def hatch(picture: np.ndarray, where: np.ndarray) -> np.ndarray:
-    """Fill part of a picture with light diagonals on near-black, the sign for "ignored".
+def hatch(pixels: np.ndarray, where: np.ndarray) -> np.ndarray:
+    """Fill part of an image with light diagonals on near-black, the mark of ignored pixels.
 
     Args:
-        picture: (H, W, 3) uint8, left as it is.
+        pixels: (H, W, 3) uint8, not changed.
         where: (H, W) bool.
 
     Returns:
         (H, W, 3) uint8.
     """
-    hatched = picture.copy()
+    hatched = pixels.copy()
     hatched[where] = np.where(_diagonals(where.shape), _HATCH_LIGHT, _HATCH_DARK)[where][:, None]
     return hatched
 
 
 def area_shares(mask: np.ndarray, labels: LabelSet) -> dict[int, float]:
-    """Share of the image by class id, largest first; only what occurs.
+    """Fraction of the image per class id, largest first; only classes that occur.
 
-    Pixels without a class are summed under `labels.ignore_index`.
+    Pixels without a class are counted as `labels.ignore_index`.
     """
     counts = np.bincount(_checked(mask).ravel(), minlength=256)
     shares = {index: counts[index] / counts.sum() for index in range(len(labels)) if counts[index]}
@@ -141,12 +141,12 @@ def area_shares(mask: np.ndarray, labels: LabelSet) -> dict[int, float]:
 
 
 def legend_image(shares: Mapping[int, float | None], labels: LabelSet, width: int) -> Image.Image:
-    """Colour, name and share of each class in `shares`, in as many columns as fit into `width`.
+    """Color, name and fraction of each class in `shares`, in as many columns as fit `width`.
 
     Args:
-        shares: class id (or `ignore_index`) -> share of the area (None: not written), drawn in
-            this order.
-        labels: names and colours.
+        shares: class id (or `ignore_index`) -> fraction of the area (None: not shown), in drawing
+            order.
+        labels: names and colors.
         width: of the returned RGB image, in pixels; its height follows from the entries.
     """
     size = max(13, width // 56)
@@ -166,7 +166,7 @@ def legend_image(shares: Mapping[int, float | None], labels: LabelSet, width: in
         return name.rstrip() + "…"
 
     share_width = font.getlength("100%")
-    fixed = swatch + 3 * pad + share_width  # what an entry needs beside its name
+    fixed = swatch + 3 * pad + share_width  # width of an entry without its name
     names = {
         index: shortened(
             IGNORED_NAME if index == labels.ignore_index else labels.names[index],
@@ -201,7 +201,7 @@ def legend_image(shares: Mapping[int, float | None], labels: LabelSet, width: in
 
 
 def contours(mask: np.ndarray) -> np.ndarray:
-    """(H, W) bool: pixels whose right or lower neighbour has another id."""
+    """(H, W) bool: pixels whose right or lower neighbor has another id."""
     edges = np.zeros(mask.shape, dtype=bool)
     edges[:, :-1] |= mask[:, :-1] != mask[:, 1:]
     edges[:-1] |= mask[:-1] != mask[1:]
@@ -211,15 +211,15 @@ def contours(mask: np.ndarray) -> np.ndarray:
 def _blend(photo: Image.Image, mask: np.ndarray, labels: LabelSet, opacity: float) -> Image.Image:
     pixels = np.asarray(photo, dtype=np.float32)
     colors = labels.color_table()[mask].astype(np.float32)
-    picture = (1 - opacity) * pixels + opacity * colors
-    # white reads on every class colour; a little of the picture stays, lest lines outshine it
+    blended = (1 - opacity) * pixels + opacity * colors
+    # white is visible on every class color; blended, so that the lines don't dominate
     edges = contours(mask)
-    picture[edges] = 0.35 * picture[edges] + 0.65 * 255
+    blended[edges] = 0.35 * blended[edges] + 0.65 * 255
     ignored = mask >= len(labels)
     stripes = _diagonals(mask.shape)[..., None]
     darkened = np.where(stripes, 0.35 * pixels + 70, 0.35 * pixels)
-    picture[ignored] = darkened[ignored]
-    return Image.fromarray(picture.round().astype(np.uint8))
+    blended[ignored] = darkened[ignored]
+    return Image.fromarray(blended.round().astype(np.uint8))
 
 
 def _swatch(index: int, labels: LabelSet, size: int) -> Image.Image:
@@ -242,7 +242,7 @@ def _checked(mask: np.ndarray) -> np.ndarray:
         )
     if mask.size and (mask.min() < 0 or mask.max() > 255):
         raise UserError(
-            f"class ids must lie between 0 and 255, but this mask holds "
+            f"class ids must be between 0 and 255, but this mask contains "
             f"{mask.min()} to {mask.max()}"
         )
     return np.ascontiguousarray(mask, dtype=np.uint8)
@@ -256,6 +256,6 @@ def _rgb(image: Image.Image | np.ndarray) -> Image.Image:
 
 @cache
 def _font(size: int) -> ImageFont.FreeTypeFont:
-    # PIL's own font has no accents; matplotlib ships one that has (found without importing it)
+    # PIL's own font lacks accents; matplotlib's has them (found without importing matplotlib)
     fonts = Path(find_spec("matplotlib").origin).parent / "mpl-data" / "fonts" / "ttf"
     return ImageFont.truetype(str(fonts / "DejaVuSans.ttf"), size)

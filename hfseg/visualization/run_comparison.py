@@ -1,4 +1,4 @@
-"""Several runs side by side: one table and one figure."""
+"""Comparison of several runs: one table and one figure."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -9,11 +9,11 @@ from typing import Any
 import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.patches import Patch
 from PIL import Image
 
 from hfseg.labels import LabelSet
-from hfseg.visualization.overlay import color_mask
+from hfseg.visualization.figures import LEGEND_LINE, class_patches, legend_columns
+from hfseg.visualization.overlay import color_mask, hatch
 
 _COLORS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#5a5a5a")
 _PANEL = 2.6  # inches
@@ -21,15 +21,15 @@ _PANEL = 2.6  # inches
 
 @dataclass(frozen=True)
 class RunResult:
-    """What is compared of a run.
+    """The values of a run that are compared.
 
     Attributes:
         name: of the run.
-        scores: `eval_results.json`: 0-1, None for a class that is absent.
-        million_parameters: of the whole model.
+        scores: `eval_results.json`: 0-1, None for an absent class.
+        million_parameters: of the complete model.
         training_seconds: `train_runtime`.
-        peak_gib: memory at its highest in training, None where it was not recorded.
-        milliseconds: to segment one image, median.
+        peak_gib: peak memory in training, None if it was not recorded.
+        milliseconds: median time to segment an image.
     """
 
     name: str
@@ -43,10 +43,10 @@ class RunResult:
 def comparison_table(
     results: Sequence[RunResult], labels: LabelSet, titles: Mapping[str, str]
 ) -> str:
-    """Markdown: one column per run; quality, cost, and the IoU of every class in percent.
+    """Markdown with one column per run: quality, cost, and the IoU per class in percent.
 
     Args:
-        titles: metric -> what it is called.
+        titles: metric -> its title.
     """
     rows: list[tuple[str, list[str]]] = [
         (f"{title} (%)", [_percent(result.scores.get(f"eval_{name}")) for result in results])
@@ -56,7 +56,7 @@ def comparison_table(
         ("parameters (million)", [f"{r.million_parameters:.2f}" for r in results]),
         ("training (s)", [f"{r.training_seconds:.0f}" for r in results]),
         ("peak memory (GiB)", ["" if r.peak_gib is None else f"{r.peak_gib:.2f}" for r in results]),
-        ("prediction (ms an image)", [f"{r.milliseconds:.0f}" for r in results]),
+        ("prediction (ms/image)", [f"{r.milliseconds:.0f}" for r in results]),
     ]
     rows += [
         (f"IoU {name} (%)", [_percent(result.scores.get(f"eval_iou_{key}")) for result in results])
@@ -78,22 +78,27 @@ def plot_comparison(
     pictures: Sequence[dict[str, Any]],
     path: str | Path,
 ) -> Figure:
-    """IoU of every class as grouped bars; below, the same images as each run segments them.
+    """IoU per class as grouped bars; below, the predictions of each run on the same images.
 
     Args:
-        results: one a run.
-        labels: names and colours.
-        pictures: dicts with `image` (PIL), `truth` ((H, W) ids) and `predictions` (one (H, W) a
-            run).
+        results: one per run.
+        labels: names and colors.
+        pictures: dicts with `image` (PIL), `truth` ((H, W) ids) and `predictions` ((H, W) ids, one
+            per run).
         path: of the PNG.
     """
     columns = len(results) + 2
     shapes = [np.shape(picture["truth"]) for picture in pictures]
     heights = [min(_PANEL * height / width, 1.3 * _PANEL) + 0.1 for height, width in shapes]
-    bars = 3.0
-    figure = Figure(figsize=(max(_PANEL * columns, 8), bars + 0.4 + sum(heights)))
-    top, below = figure.subfigures(2, 1, height_ratios=[bars, 0.4 + sum(heights)])
-    with matplotlib.rc_context({"font.size": 8}):
+    masks = [mask for shown in pictures for mask in (shown["truth"], *shown["predictions"])]
+    patches = class_patches(masks, labels)
+    width = max(_PANEL * columns, 8)
+    ncols = legend_columns(patches, 0.98 * width)
+    legend = LEGEND_LINE * -(-len(patches) // ncols) + 0.1
+    bars, panels = 3.0, 0.4 + sum(heights)
+    figure = Figure(figsize=(width, bars + panels + legend))
+    top, below, foot = figure.subfigures(3, 1, height_ratios=[bars, panels, legend])
+    with matplotlib.rc_context({"font.size": 8, "hatch.linewidth": 0.8}):
         _bars(top, results, labels)
         grid = below.subplots(
             len(pictures), columns, squeeze=False, gridspec_kw={"height_ratios": heights}
@@ -102,15 +107,18 @@ def plot_comparison(
             left=0.01, right=0.99, bottom=0.01, top=0.93, wspace=0.03, hspace=0.05
         )
         for row, picture in zip(grid, pictures, strict=True):
-            masks = [picture["truth"], *picture["predictions"]]
-            shown = [picture["image"], *(color_mask(mask, labels) for mask in masks)]
-            for axes, content in zip(row, shown, strict=True):
-                axes.imshow(_small(content))
+            shown = [_thumbnail(picture["image"])]
+            for mask in (picture["truth"], *picture["predictions"]):
+                ids = _thumbnail(Image.fromarray(np.asarray(mask, dtype=np.uint8)))
+                shown.append(hatch(np.asarray(color_mask(ids, labels)), ids >= len(labels)))
+            for axes, pixels in zip(row, shown, strict=True):
+                axes.imshow(pixels)
                 axes.axis("off")
         names = ["image", "ground truth", *(result.name for result in results)]
         for axes, name in zip(grid[0], names, strict=True):
             axes.set_title(name, fontsize=8)
-    figure.savefig(path, dpi=150)
+        foot.legend(handles=patches, loc="center", ncols=ncols, frameon=False)
+        figure.savefig(path, dpi=150)
     return figure
 
 
@@ -138,16 +146,7 @@ def _bars(figure: Any, results: Sequence[RunResult], labels: LabelSet) -> None:
     figure.legend(loc="upper center", ncols=min(len(results), 3), frameon=False)
 
 
-def _legend(figure: Any, pictures: Sequence[dict[str, Any]], labels: LabelSet) -> None:
-    masks = [mask for shown in pictures for mask in (shown["truth"], *shown["predictions"])]
-    occurring = np.unique(np.concatenate([np.unique(mask) for mask in masks]))
-    names = {**labels.id2label, labels.ignore_index: "ignored"}
-    table = labels.color_table() / 255
-    patches = [Patch(color=table[index], label=names[index]) for index in occurring.tolist()]
-    figure.legend(handles=patches, loc="lower center", ncols=8, frameon=False, fontsize=7)
-
-
-def _small(picture: Any) -> np.ndarray:
-    image = picture if isinstance(picture, Image.Image) else Image.fromarray(np.asarray(picture))
-    image.thumbnail((640, 640), Image.Resampling.NEAREST)
-    return np.asarray(image)
+def _thumbnail(image: Image.Image) -> np.ndarray:
+    small = image.copy()
+    small.thumbnail((640, 640), Image.Resampling.NEAREST)
+    return np.asarray(small)

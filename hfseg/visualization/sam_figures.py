@@ -1,4 +1,4 @@
-"""A semantic model beside SAM: the table, the page, and a figure for an image."""
+"""Comparison of a semantic model with SAM: the tables, and one figure per image."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -8,50 +8,47 @@ from typing import Any
 import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.patches import Patch
 from PIL import Image
 
 from hfseg.labels import LabelSet, default_palette
-from hfseg.visualization.overlay import (
-    IGNORED_NAME,
-    RIGHT_COLOR,
-    WRONG_COLOR,
-    color_mask,
-    contours,
-    error_map,
-    hatch,
-)
+from hfseg.visualization.figures import class_patches, error_patches
+from hfseg.visualization.overlay import color_mask, contours, error_map, hatch
 
-PLUMBING = (
-    "PLUMBING, NOT A RESULT: the SAM has random weights that were never trained, so the rows with "
-    "SAM show that the program runs, and nothing else."
+UNTRAINED = (
+    "UNTRAINED, NOT A RESULT: this SAM has random weights, so the rows with SAM only show that the "
+    "program runs."
 )
 CLASS_AWARENESS = (
-    "What knows classes and what doesn't: SAM's masks have no classes, so SAM alone has no mean "
-    "IoU. Row 1 is the model alone. Row 2 is no method but an upper bound: every SAM mask is given "
-    "the class that most of its pixels truly have, so the truth was looked at. In rows 3 and 4 "
-    "every class comes from the model and SAM gives outlines only: it is asked for each region of "
-    "the prediction (3), or each of its masks takes the class that most of its pixels are "
-    "predicted as (4); neither can find a class that the model missed. Mask recall ignores "
-    "classes: it is the share of true regions (connected pixels of one class) that one mask covers "
-    "with an IoU above 0.5; the masks are the model's own regions (1), SAM's masks of everything "
-    "(2), SAM's answers (3), and the regions that the votes leave (4)."
+    "Where the classes come from: SAM's masks have no classes, so SAM alone has no mean IoU. Row 1 "
+    "is the model alone. Row 2 is an upper bound, not a method: every SAM mask gets its majority "
+    "class in the ground truth. In rows 3 and 4 all classes come from the model, and SAM only "
+    "refines boundaries: SAM is prompted with each region of the prediction (3), or each SAM mask "
+    "gets its majority class in the prediction (4); neither can find a class the model missed. "
+    "Mask recall ignores classes: it is the fraction of ground-truth regions (connected pixels of "
+    "one class) that some mask covers with an IoU above 0.5; the masks are the regions of the "
+    "model's prediction (1), all SAM masks (2), SAM's answers to the prompts (3), and the regions "
+    "after voting (4)."
 )
-_PANEL, _DPI = 3.1, 130  # inches, dots an inch
+CLASS_NAMES = (
+    "SAM 3 is prompted with each class name and not trained on this data. Instances: all that it "
+    "finds, painted with the best score on top. Semantic: at each pixel the class with the largest "
+    "semantic probability times presence. A pixel that no class reaches by the threshold is "
+    "background, or wrong if the dataset has no such class."
+)
+_PANEL, _DPI = 3.1, 130  # inches, dots per inch
 
 
 @dataclass(frozen=True)
 class Row:
-    """One way to segment, measured.
+    """The measurements of one method.
 
     Attributes:
-        name: what it is.
-        classes_from: `model` or `truth`.
-        scores: metric -> 0-1, or None: not defined; the same metrics in every row.
-        seconds: an image, mean, everything that the way needs.
-        peak_gib: memory at its highest while it ran, the weights of both models included; None
-            where it can't be measured.
-        million_parameters: of the networks that it needs.
+        name: of the method.
+        classes_from: `model` or `ground truth`.
+        scores: metric -> 0-1, or None if undefined; the same metrics in every row.
+        seconds: mean per image, over all steps of the method.
+        peak_gib: peak memory, including the weights of both models; None if it can't be measured.
+        million_parameters: of the networks that the method uses.
     """
 
     name: str
@@ -63,8 +60,8 @@ class Row:
 
 
 def table(rows: Sequence[Row], titles: Mapping[str, str]) -> list[list[str]]:
-    """Heading and rows, as text; `titles` says which metrics are in it and what they are called."""
-    heading = ["way", "classes from", *titles.values(), "s/image", "peak GiB", "M parameters"]
+    """Header and rows, as text; `titles` selects the metrics and names them."""
+    heading = ["method", "classes from", *titles.values(), "s/image", "peak GiB", "M parameters"]
     lines = [heading]
     for number, row in enumerate(rows, start=1):
         scores = [_cell(row.scores[key]) for key in titles]
@@ -75,6 +72,7 @@ def table(rows: Sequence[Row], titles: Mapping[str, str]) -> list[list[str]]:
 
 
 def terminal_table(rows: Sequence[Row], titles: Mapping[str, str]) -> str:
+    """The table with aligned columns."""
     lines = table(rows, titles)
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     texts = [
@@ -88,6 +86,7 @@ def terminal_table(rows: Sequence[Row], titles: Mapping[str, str]) -> str:
 
 
 def markdown_table(rows: Sequence[Row], titles: Mapping[str, str]) -> str:
+    """The table in Markdown."""
     heading, *lines = table(rows, titles)
     texts = ["| " + " | ".join(line) + " |" for line in lines]
     rule = "|---|---|" + "---:|" * (len(heading) - 2)
@@ -95,23 +94,23 @@ def markdown_table(rows: Sequence[Row], titles: Mapping[str, str]) -> str:
 
 
 def boundary_changes(rows: Sequence[Row]) -> list[str]:
-    """What refining did to Boundary IoU, better or worse, a sentence each."""
-    own = rows[0].scores["mean_boundary_iou"]
+    """The change in Boundary IoU by each refinement, one sentence each."""
+    base = rows[0].scores["mean_boundary_iou"]
     sentences = []
     for row in rows[2:]:
         refined = row.scores["mean_boundary_iou"]
-        if own is None or refined is None:
+        if base is None or refined is None:
             continue
-        verdict = "better" if refined > own else "worse" if refined < own else "the same"
+        verdict = "better" if refined > base else "worse" if refined < base else "equal"
         sentences.append(
-            f"Boundary IoU of {row.name}: {refined:.4f}, the model's own {own:.4f} "
-            f"({refined - own:+.4f}, {verdict})"
+            f"Boundary IoU of {row.name}: {refined:.4f}, of the model alone {base:.4f} "
+            f"({refined - base:+.4f}, {verdict})"
         )
     return sentences
 
 
 def picture_of_masks(image: Image.Image, masks: np.ndarray) -> Image.Image:
-    """The photo under SAM's masks, small ones on top; the colours mean nothing.
+    """The photo under SAM's masks, small ones on top, in arbitrary colors.
 
     Args:
         image: RGB.
@@ -124,11 +123,11 @@ def picture_of_masks(image: Image.Image, masks: np.ndarray) -> Image.Image:
     order = np.argsort(-np.count_nonzero(masks, axis=(1, 2)), kind="stable")
     for number, index in enumerate(order, start=1):
         numbers[masks[index]] = number
-    # every other colour of a long palette, since neighbours in size are often neighbours in space
+    # consecutive colors of the palette differ, since masks of similar size are often adjacent
     colors = np.array([(0, 0, 0), *default_palette(max(8, len(masks)))], dtype=np.float32)
-    picture = 0.4 * np.asarray(image, dtype=np.float32) + 0.6 * colors[numbers]
-    picture[contours(numbers)] = 255
-    return Image.fromarray(picture.round().astype(np.uint8))
+    pixels = 0.4 * np.asarray(image, dtype=np.float32) + 0.6 * colors[numbers]
+    pixels[contours(numbers)] = 255
+    return Image.fromarray(pixels.round().astype(np.uint8))
 
 
 def plot_sam_image(
@@ -141,17 +140,17 @@ def plot_sam_image(
     path: str | Path,
     caption: str = "",
 ) -> Figure:
-    """One image: photo, truth and SAM's masks; then each way's classes and its errors below.
+    """One image: photo, ground truth and SAM's masks; below, the prediction and errors per method.
 
     Args:
         image: RGB.
-        truth: (H, W) true ids; ids without a class are hatched.
+        truth: (H, W) ground-truth ids; ids without a class are hatched.
         masks: `picture_of_masks`.
         num_masks: how many there are.
-        predictions: title and (H, W) ids of each way; ids past the last class are hatched.
-        labels: names and colours.
+        predictions: title and (H, W) ids per method; ids past the last class are hatched.
+        labels: names and colors.
         path: of the PNG.
-        caption: written below.
+        caption: below the panels.
     """
     shape = (truth.shape[1], truth.shape[0])
     height = min(_PANEL * shape[1] / shape[0], 1.3 * _PANEL)
@@ -174,26 +173,12 @@ def plot_sam_image(
 
     panels = [
         [("photo", photo(image)), ("ground truth", classes(truth)),
-         (f"SAM's masks of everything ({num_masks}), without classes", photo(masks))],
+         (f"all SAM masks ({num_masks}), without classes", photo(masks))],
         [(title, classes(mask)) for title, mask in predictions],
         [("", errors(mask)) for _, mask in predictions],
     ]  # fmt: skip
-    shown = [truth, *(mask for _, mask in predictions)]
-    occurring = np.unique(np.concatenate([np.unique(mask) for mask in shown])).tolist()
-    patches = [
-        Patch(facecolor=np.divide(labels.palette[index], 255), edgecolor="#777777", lw=0.5,
-              label=labels.names[index])
-        for index in occurring
-        if index < len(labels)
-    ]  # fmt: skip
-    if max(occurring) >= len(labels):
-        patches.append(
-            Patch(facecolor="#181818", edgecolor="#8a8a8a", hatch="/////", label=IGNORED_NAME)
-        )
-    verdicts = [
-        Patch(facecolor=np.divide(color, 255), edgecolor="#777777", lw=0.5, label=name)
-        for name, color in (("right", RIGHT_COLOR), ("wrong", WRONG_COLOR))
-    ]
+    patches = class_patches([truth, *(mask for _, mask in predictions)], labels)
+    verdicts = error_patches()
     gap, title_height, foot = 0.08, 0.26, 0.32
     full = (len(predictions) * (_PANEL + gap) + gap, 3 * height + 2 * title_height + 3 * gap + foot)
     with matplotlib.rc_context({"font.size": 9, "hatch.linewidth": 0.8}):
@@ -208,10 +193,10 @@ def plot_sam_image(
                 axes.imshow(picture, interpolation="none")
                 axes.axis("off")
                 axes.set_title(title, fontsize=9, pad=4)
-        # the free place beside SAM's masks: classes above, the error maps' colours below
+        # the free space right of SAM's masks: legend of the classes above, of the error maps below
         left = (gap + len(panels[0]) * (_PANEL + gap)) / full[0]
         columns = 1 if len(patches) <= 8 else 2  # a third would cut long names
-        points_a_line = 72 * (height + title_height - 0.65) / -(-len(patches) // columns)
+        points_per_line = 72 * (height + title_height - 0.65) / -(-len(patches) // columns)
         style = {
             "alignment": "left", "borderaxespad": 0, "frameon": False,
             "columnspacing": 1.0, "handletextpad": 0.5, "handlelength": 1.6,
@@ -222,7 +207,7 @@ def plot_sam_image(
             loc="upper left",
             bbox_to_anchor=(left, 1 - 0.05 / full[1]),
             ncols=columns,
-            fontsize=min(8, points_a_line / 1.5),
+            fontsize=min(8, points_per_line / 1.5),
             **style,
         )
         figure.legend(

@@ -1,6 +1,6 @@
-"""Measurements of what hfseg says of itself: speed against the pipeline, and peak memory.
+"""`hfseg benchmark`: speed compared with the pipeline, and peak memory.
 
-Peak memory can only be read of a complete process, so those jobs run in a child:
+Peak memory is measured per process, so those jobs run in a child process:
 `python -m hfseg.workflows.benchmark JOB`.
 """
 
@@ -16,7 +16,7 @@ _ROUNDS = 3
 
 
 def speed(model: str, images: str, most: int, dtype: str, compile: bool) -> None:
-    """Alternate both over the same files, and compare the best rounds."""
+    """Run both in turn on the same files, and compare their best rounds."""
     import numpy as np
     from transformers import pipeline
     from transformers.utils.logging import set_verbosity_error
@@ -31,7 +31,7 @@ def speed(model: str, images: str, most: int, dtype: str, compile: bool) -> None
     same, pixels = 0, 0
     times: dict[str, list[float]] = {"pipeline": [], "segmenter": []}
     for path in files[:2]:
-        theirs(path), ours(path)  # warm
+        theirs(path), ours(path)  # warm-up
     for round_ in range(_ROUNDS):
         start = time.perf_counter()
         segments = [theirs(path) for path in files]
@@ -50,7 +50,7 @@ def speed(model: str, images: str, most: int, dtype: str, compile: bool) -> None
     ratio = best["pipeline"] / best["segmenter"]
     how = f"{dtype}, compiled" if compile else dtype
     print(
-        f"{len(files)} images: pipeline {best['pipeline'] * 1e3:.1f} ms an image, Segmenter "
+        f"{len(files)} images: pipeline {best['pipeline'] * 1e3:.1f} ms per image, Segmenter "
         f"({how}) {best['segmenter'] * 1e3:.1f} ms, {ratio:.2f} times as fast; "
         f"{same / pixels:.4%} of the pixels agree"
     )
@@ -60,7 +60,7 @@ def tile(side: int) -> None:
     found = _in_child("tile", {"side": side})
     print(
         f"{side} x {side} pixels: {found['seconds']:.0f} s, peak memory "
-        f"{found['peak'] / 2**30:.2f} GiB, mask right: {found['right']}"
+        f"{found['peak'] / 2**30:.2f} GiB, mask correct: {found['correct']}"
     )
 
 
@@ -88,7 +88,7 @@ def _alone(job: dict[str, Any]) -> dict[str, Any]:
 
 
 def _tile(side: int) -> dict[str, Any]:
-    """A model that looks at single pixels, for their brightest channel: the mask is known."""
+    """Predict each pixel's brightest channel, so that the correct mask is known."""
     import numpy as np
     import torch
     from PIL import Image
@@ -115,14 +115,14 @@ def _tile(side: int) -> dict[str, Any]:
     image = Image.fromarray(pixels)
     del pixels
     mask = Segmenter(model, processor)(image, sliding_window=1024).mask
-    right = all(
+    correct = all(
         (
             mask[top : top + 500]
             == np.asarray(image.crop((0, top, side, min(top + 500, side)))).argmax(2)
         ).all()
         for top in range(0, side, 500)
     )
-    return {"right": bool(right)}
+    return {"correct": bool(correct)}
 
 
 def _evaluate(count: int) -> dict[str, Any]:

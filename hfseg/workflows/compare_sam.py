@@ -1,4 +1,4 @@
-"""The job of `scripts/compare_sam.py`: a semantic model beside SAM on a labelled split."""
+"""`hfseg compare-sam`: a semantic model compared with SAM on a labeled split."""
 
 from collections.abc import Callable
 from typing import Any
@@ -15,26 +15,29 @@ from hfseg.data.samples import EvaluationSamples
 from hfseg.errors import UserError
 from hfseg.evaluation.class_map import prediction_table
 from hfseg.inference.result import Options
-from hfseg.inference.segmenter import Segmenter
+from hfseg.inference.segmenter import DTYPES, Segmenter
 from hfseg.labels import LabelSet
 from hfseg.metrics.split_scores import SplitScores
 from hfseg.progress import Progress
+from hfseg.sam.class_prompter import ClassPrompter, read_class_prompts
 from hfseg.sam.load_sam import is_untrained
 from hfseg.sam.measuring import Meter
 from hfseg.sam.predictor import SamPredictor
-from hfseg.sam.refinement import oracle, outlined, refine_by_votes
+from hfseg.sam.refinement import oracle, refine_by_votes, with_sam_boundaries
 from hfseg.sam.regions import MAX_PROMPTS, mask_recall, regions
 from hfseg.visualization.sam_figures import (
     CLASS_AWARENESS,
-    PLUMBING,
+    CLASS_NAMES,
+    UNTRAINED,
     Row,
     boundary_changes,
     terminal_table,
 )
 from hfseg.workflows.evaluate import load_split, results_folder, set_image_size
 from hfseg.workflows.sam_results import (
+    METHODS,
+    SAM3_METHODS,
     SCORES,
-    WAYS,
     Comparison,
     Seen,
     draw_image,
@@ -44,40 +47,44 @@ from hfseg.workflows.sam_results import (
 )
 
 
-def compare_sam(wanted: SamArguments, data: DataArguments) -> dict[str, Any]:
-    """Score the four ways, print and write.
+def compare_sam(options: SamArguments, data: DataArguments) -> dict[str, Any]:
+    """Score the four methods, print the table and write the results.
 
     Returns:
-        What results.json holds.
+        The content of results.json.
 
     Raises:
-        UserError: a wrong model, SAM, split, label map or option; nothing is written then.
+        UserError: an invalid model, SAM, split, class map or option; nothing is written.
     """
     if data.eval_at_image_size:
         raise UserError(
-            "--eval_at_image_size: SAM's outlines are compared at the label's own size; leave it "
-            "out"
+            "--eval_at_image_size: SAM is compared at the label's own size; leave the flag out"
         )
-    parts = (wanted.model_name_or_path, wanted.sam, data.dataset_name, wanted.split)
-    folder = results_folder("compare_sam", parts, wanted.output_dir, wanted.overwrite_output_dir)
-    rows, labels = load_split(wanted.split, data)
+    parts = (options.model_name_or_path, options.sam, data.dataset_name, options.split)
+    folder = results_folder("compare_sam", parts, options.output_dir, options.overwrite_output_dir)
+    rows, labels = load_split(options.split, data)
     segmenter = Segmenter.from_pretrained(
-        wanted.model_name_or_path,
-        trust_remote_code=wanted.trust_remote_code,
-        dtype=wanted.dtype,
+        options.model_name_or_path,
+        trust_remote_code=options.trust_remote_code,
+        dtype=options.dtype,
     )
     set_image_size(segmenter, data)
-    table = prediction_table(segmenter.labels, labels, wanted.class_map)
-    predictor = SamPredictor.from_pretrained(wanted.sam, dtype=wanted.dtype)
-    untrained = is_untrained(predictor.model)
+    table = prediction_table(segmenter.labels, labels, options.class_map)
+    predictor = SamPredictor.from_pretrained(options.sam, dtype=options.dtype)
+    prompter = None
+    if options.sam3 is not None:
+        file = options.class_prompts
+        texts = read_class_prompts(file, labels) if file is not None else None
+        prompter = ClassPrompter.from_pretrained(options.sam3, labels, texts, DTYPES[options.dtype])
+    untrained = any(is_untrained(each.model) for each in (predictor, prompter) if each is not None)
 
-    chosen = np.linspace(0, len(rows) - 1, min(wanted.num_figures, len(rows))).round()
+    chosen = np.linspace(0, len(rows) - 1, min(options.num_figures, len(rows))).round()
     shown = set(chosen.astype(int).tolist())
     figures: list[str] = []
 
     def show(seen: Seen) -> None:
         path = folder / "figures" / f"image-{seen.index:05d}.png"
-        draw_image(seen, labels, path, PLUMBING if untrained else "")
+        draw_image(seen, labels, path, UNTRAINED if untrained else "")
         figures.append(f"figures/{path.name}")
 
     with Progress(len(rows), "comparing") as bar:
@@ -87,19 +94,22 @@ def compare_sam(wanted: SamArguments, data: DataArguments) -> dict[str, Any]:
             rows,
             labels,
             table,
-            prompts=wanted.prompts,
-            everything=wanted.everything,
+            prompts=options.prompts,
+            everything=options.everything,
+            prompter=prompter,
             show=lambda seen: show(seen) if seen.index in shown else None,
             done=bar.update,
         )
-    results = results_of(wanted, data, found, untrained, figures)
+    results = results_of(options, data, found, untrained, figures)
     write_results(folder, results, found)
     if untrained:
-        print(PLUMBING)
+        print(UNTRAINED)
     print(terminal_table(found.rows, SCORES))
     for sentence in boundary_changes(found.rows):
         print(sentence)
     print(CLASS_AWARENESS)
+    if prompter is not None:
+        print(CLASS_NAMES)
     print(f"mean_iou {found.rows[0].scores['mean_iou'] or 0:.4f}  {folder}", flush=True)
     return results
 
@@ -113,19 +123,21 @@ def compare(
     *,
     prompts: str = "boxes",
     everything: dict[str, Any] | None = None,
+    prompter: ClassPrompter | None = None,
     show: Callable[[Seen], Any] = lambda seen: None,
     done: Callable[[], Any] = lambda: None,
 ) -> Comparison:
-    """Segment every image in the four ways, and score at the label's own size.
+    """Segment every image with every method, and score at the label's own size.
 
     Args:
         segmenter: the model, a `Segmenter`.
         predictor: a `SamPredictor`.
         data: columns `image` and `label`.
-        labels: those of the data.
-        table: predicted id -> id of the data (`prediction_table`).
-        prompts: what SAM is told of a predicted region (`prompts_from_mask`).
+        labels: of the dataset.
+        table: predicted id -> dataset id (`prediction_table`).
+        prompts: kind of the prompts (`prompts_from_mask`).
         everything: options of `SamPredictor.segment_everything`.
+        prompter: a SAM 3 that is prompted with the class names, for two more methods.
         show: called with each image.
         done: called after each image.
     """
@@ -142,9 +154,9 @@ def compare(
         truth = sample["label"]
         image = Image.fromarray(sample["image"])
         with meter.step("predict"):
-            own = segmenter.segment(image, options, size=truth.shape).mask
+            predicted = segmenter.segment(image, plain, size=truth.shape).mask
         if image.size != truth.shape[::-1]:
-            # SAM's masks have the size of the image it is given, and are joined with the labels'
+            # SAM's masks have the size of its input, and are combined with the labels
             image = image.resize(truth.shape[::-1], Image.Resampling.BILINEAR)
         with meter.step("embed"):
             predictor.embed(image)
@@ -153,13 +165,13 @@ def compare(
         with meter.step("oracle"):
             named = oracle(masks, truth, labels.ignore_index)
         with meter.step("prompt"):
-            asked = regions(own, len(segmenter.labels))[:MAX_PROMPTS]
-            answers = predictor.prompt_each(image, [region.prompt(prompts) for region in asked])
-            prompted = outlined(asked, answers, own)
+            targets = regions(predicted, len(segmenter.labels))[:MAX_PROMPTS]
+            answers = predictor.prompt_each(image, [region.prompt(prompts) for region in targets])
+            prompted = with_sam_boundaries(targets, answers, predicted)
         with meter.step("vote"):
-            voted = refine_by_votes(masks, own)
+            voted = refine_by_votes(masks, predicted)
         predictions = {
-            "model": table[own],
+            "model": table[predicted],
             "oracle": np.where(named == labels.ignore_index, len(labels), named),
             "prompted": table[prompted],
             "voted": table[voted],
@@ -170,6 +182,13 @@ def compare(
             "prompted": answers.masks,
             "voted": _region_masks(predictions["voted"], labels),
         }
+        if prompter is not None:
+            with meter.step("names"):
+                by_name = prompter.segment(image)
+            predictions["sam3_instances"] = by_name.instances
+            predictions["sam3_semantic"] = by_name.semantic
+            proposals["sam3_instances"] = by_name.masks
+            proposals["sam3_semantic"] = _region_masks(by_name.semantic, labels)
         target = torch.from_numpy(truth.astype(np.int64)).to(device)
         for name, prediction in predictions.items():
             prediction = prediction.astype(np.int64)
@@ -179,18 +198,20 @@ def compare(
         show(Seen(index, names[index], image, truth, masks, predictions))
         done()
     parameters = {"model": _parameters(segmenter.model), "sam": _parameters(predictor.model)}
-    for way in WAYS:
-        values = scores[way.name].compute()
+    if prompter is not None:
+        parameters["sam3"] = _parameters(prompter.model)
+    for method in methods:
+        values = scores[method.name].compute()
         numbers = {key: number_or_none(values[key]) for key in SCORES if key in values}
-        hit, expected = recall[way.name].tolist()
+        hit, expected = recall[method.name].tolist()
         found.rows.append(
             Row(
-                way.title,
-                way.classes_from,
+                method.title,
+                method.classes_from,
                 {**numbers, "mask_recall": hit / expected if expected else None},
-                sum(meter.seconds[step] for step in way.steps) / len(samples),
-                meter.peak_gib(way.steps),
-                sum(parameters[name] for name in way.networks) / 1e6,
+                sum(meter.seconds[step] for step in method.steps) / len(samples),
+                meter.peak_gib(method.steps),
+                sum(parameters[name] for name in method.networks) / 1e6,
             )
         )
     return found

@@ -1,23 +1,24 @@
-"""What `scripts/inspect_dataset.py` leaves: a table, a page, JSON and sheets of samples."""
+"""The output of `hfseg inspect`: a table, a page, JSON and sheets of samples."""
 
-import html
 import json
 from collections.abc import Sequence
 from pathlib import Path
 
+import jinja2
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from hfseg.data.checks import Inspection
+from hfseg.data.checks import Inspection, SplitSummary
 from hfseg.labels import LabelSet
 from hfseg.visualization.overlay import legend_image, overlay
 
 _PANEL, _GAP, _CAPTION, _COLUMNS = 300, 8, 22, 2
-_MOST_LINES = 200
+_MOST_LINES = 200  # problems and warnings on the page
+_TEMPLATE = Path(__file__).with_name("dataset_report_template.html")
 
 
 class ContactSheet:
-    """Samples as image and overlay side by side, captions above, the classes below."""
+    """Samples as image and overlay side by side, with captions above and a legend below."""
 
     def __init__(self, labels: LabelSet) -> None:
         self.labels = labels
@@ -25,18 +26,17 @@ class ContactSheet:
         self._pixels = np.zeros(256, dtype=np.int64)
 
     def add(self, caption: str, image: Image.Image, ids: np.ndarray) -> None:
-        """Add one sample; `ids` has the image's size."""
+        """Add one sample; `ids` has the size of the image."""
         self._pixels += np.bincount(ids.ravel(), minlength=256)
-        pictures = (image, overlay(image, ids, self.labels))
+        panels = (image, overlay(image, ids, self.labels))
         tile = Image.new("RGB", (2 * _PANEL + _GAP, _CAPTION + _PANEL), "white")
         ImageDraw.Draw(tile).text((2, 3), caption, fill="black", font=_font())
-        for column, picture in enumerate(pictures):
-            picture = picture.copy()
-            # enlarged without blending, so that small pictures stay what they are
-            scale = _PANEL / max(picture.size)
-            size = (max(1, round(scale * picture.width)), max(1, round(scale * picture.height)))
+        for column, panel in enumerate(panels):
+            # enlarged without interpolation, so that the pixels of small images stay visible
+            scale = _PANEL / max(panel.size)
+            size = (max(1, round(scale * panel.width)), max(1, round(scale * panel.height)))
             method = Image.Resampling.BOX if scale < 1 else Image.Resampling.NEAREST
-            tile.paste(picture.resize(size, method), (column * (_PANEL + _GAP), _CAPTION))
+            tile.paste(panel.resize(size, method), (column * (_PANEL + _GAP), _CAPTION))
         height = _CAPTION + min(_PANEL, round(_PANEL * image.height / max(image.size)))
         self.tiles.append(tile.crop((0, 0, tile.width, height)))
 
@@ -62,29 +62,33 @@ def _font() -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
 
 
 def inspection_table(found: Inspection) -> str:
-    """Share of the valid pixels and number of images by class and split, for the terminal."""
+    """Fraction of the labeled pixels and number of images per class and split."""
     splits = list(found.splits.values())
     width = max(len(name) for name in (*found.labels.names, "ignored", "class"))
     head = "class".ljust(width) + "".join(f"{name:>22}" for name in found.splits)
     lines = [head + f"{'weight':>12}", "-" * (len(head) + 12)]
     for index, name in enumerate(found.labels.names):
         cells = "".join(
-            f"{_share(s.pixels[index], s.pixels):>12}{s.in_images[index]:>6} img" for s in splits
+            f"{_percent(s.pixels[index], s.pixels):>12}{s.in_images[index]:>6} img" for s in splits
         )
         weight = f"{found.weights[index]:.3f}" if found.weights[index] else "-"
         lines.append(name.ljust(width) + cells + f"{weight:>12}")
-    cells = "".join(f"{_share(s.ignored, [*s.pixels, s.ignored]):>12}{'':>10}" for s in splits)
+    cells = "".join(f"{_percent(s.ignored, [*s.pixels, s.ignored]):>12}{'':>10}" for s in splits)
     lines += [lines[1], "ignored".ljust(width) + cells]
     for name, summary in found.splits.items():
-        sizes = ", ".join(f"{size} ({n})" for size, n in list(summary.sizes.items())[:4])
-        more = f" and {len(summary.sizes) - 4} more sizes" if len(summary.sizes) > 4 else ""
-        lines.append(f"{name}: {summary.images} images; {sizes}{more}")
+        lines.append(f"{name}: {summary.images} images; {_sizes(summary, 4)}")
     return "\n".join(lines)
 
 
-def _share(part: int, whole: Sequence[int]) -> str:
-    total = sum(whole)
+def _percent(part: int, counts: Sequence[int]) -> str:
+    total = sum(counts)
     return f"{100 * part / total:.2f} %" if total and part else "-"
+
+
+def _sizes(summary: SplitSummary, most: int) -> str:
+    sizes = ", ".join(f"{size} ({n})" for size, n in list(summary.sizes.items())[:most])
+    more = len(summary.sizes) - most
+    return f"{sizes} and {more} more sizes" if more > 0 else sizes
 
 
 def write_inspection(folder: Path, title: str, found: Inspection, sheets: dict[str, str]) -> None:
@@ -92,33 +96,16 @@ def write_inspection(folder: Path, title: str, found: Inspection, sheets: dict[s
     folder.mkdir(parents=True, exist_ok=True)
     text = json.dumps(found.to_dict(), indent=1, ensure_ascii=False) + "\n"
     (folder / "report.json").write_text(text, encoding="utf-8")
-    (folder / "report.html").write_text(_page(title, found, sheets), encoding="utf-8")
-
-
-def _page(title: str, found: Inspection, sheets: dict[str, str]) -> str:
-    splits = found.splits
-    head = "".join(f"<th colspan=2>{html.escape(name)}</th>" for name in splits)
-    rows = []
-    for index, name in enumerate(found.labels.names):
-        color = "#{:02x}{:02x}{:02x}".format(*found.labels.palette[index])
-        cells = "".join(
-            f"<td>{_share(s.pixels[index], s.pixels)}</td><td>{s.in_images[index]}</td>"
-            for s in splits.values()
-        )
-        rows.append(
-            f'<tr><td>{index}</td><th><i style="background:{color}"></i>{html.escape(name)}</th>'
-            f"{cells}<td>{found.weights[index]:.3f}</td></tr>"
-        )
-    sizes = "".join(
-        f"<tr><th>{html.escape(name)}</th><td>{s.images}</td><td>"
-        + ", ".join(f"{size} ({n})" for size, n in list(s.sizes.items())[:12])
-        + ("" if len(s.sizes) <= 12 else f", and {len(s.sizes) - 12} more")
-        + f"</td><td>{_share(s.ignored, [*s.pixels, s.ignored])}</td></tr>"
-        for name, s in splits.items()
+    environment = jinja2.Environment(
+        autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
     )
-    pictures = "".join(
-        f'<h2>{html.escape(caption)}</h2><img src="{html.escape(file)}" alt="">'
-        for caption, file in sheets.items()
+    page = environment.from_string(_TEMPLATE.read_text(encoding="utf-8")).render(
+        title=title,
+        found=found,
+        sheets=sheets,
+        most_lines=_MOST_LINES,
+        percent=_percent,
+        sizes=_sizes,
     )
     return f"""<!doctype html>
 <html lang="en"><meta charset="utf-8"><title>{html.escape(title)}</title>

@@ -1,4 +1,4 @@
-"""One pass over a dataset: classes, sizes, images and problems."""
+"""`hfseg inspect`: classes, sizes, images and problems of a dataset, in one pass."""
 
 import time
 from pathlib import Path
@@ -26,16 +26,16 @@ def inspect_dataset(
     """Print a table and what was found; write report.html, report.json and contact_sheet.png.
 
     Args:
-        output_dir: where to; `runs/inspect-NAME` if None.
-        preview: also draw preview.png, what the augmentation makes of some samples.
+        output_dir: target folder; None: `runs/inspect-NAME`.
+        preview: also draw preview.png, a sheet of augmented samples.
 
     Raises:
-        UserError: data that can't be read at all.
+        UserError: the data can't be read.
     """
     if data.dataset_name is None:
         raise UserError("no data: give --dataset_name, such as folder with --dataset_path")
     if data.streaming:
-        raise UserError("--streaming can't be inspected: the complete dataset has to be read")
+        raise UserError("--streaming: inspect reads the complete dataset; leave the flag out")
     name = Path(data.dataset_path or data.dataset_name).name
     folder = Path(output_dir or f"runs/inspect-{name}")
     started = time.perf_counter()
@@ -69,7 +69,7 @@ def inspect_dataset(
 
 
 def _preview(data: DataArguments, rows: Any, labels: LabelSet, path: Path) -> None:
-    """A few samples, each beside what training would see of it in three epochs."""
+    """A few samples, each followed by its augmentations in three epochs."""
     transform = TrainingTransform(data.augmentation, data.crop_size, seed=42)
     size = data.image_size
     train = rows["train"] if "train" in rows else next(iter(rows.values()))

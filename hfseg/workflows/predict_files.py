@@ -2,7 +2,7 @@
 
     OUTPUT/masks/NAME.png      class ids, colored when viewed (mode P)
     OUTPUT/overlays/NAME.jpg   the photo under its classes
-    OUTPUT/legend.png, labels.json, predictions.json (how they were made)
+    OUTPUT/legend.png, labels.json, predictions.json (the settings)
 
 Of a video there is one mask for each frame (see `predict_video`). A mask gets its name when it is
 whole and its overlay is written, so that whatever stops a run, the same command continues where it
@@ -41,7 +41,7 @@ _LARGE = 4_000_000
 def predict(
     options: PredictionArguments, inputs: Sequence[str], output_dir: str, overwrite: bool = False
 ) -> int:
-    """`predict_files` with the model and the options that were asked for."""
+    """`predict_files` with the model and options of the command."""
     settings = {
         "model": options.model_name_or_path,
         "sliding_window": options.sliding_window,
@@ -81,8 +81,8 @@ def predict_files(
         For how many of these inputs the folder holds a result now.
 
     Raises:
-        UserError: inputs that are missing or share a name, a folder of something else, a full
-            disk, or (when all others are done) images that can't be read.
+        UserError: inputs are missing or share a name, the folder contains something else, the disk
+            is full, or (after all others are done) some images can't be read.
     """
     folder = Path(output_dir)
     jobs = name_outputs(inputs, folder)
@@ -141,7 +141,7 @@ def predict_files(
             raise UserError(
                 f"the disk is full; {kept}: free some space and run the same command again"
             ) from error
-        raise UserError(f"{error.filename or folder} can't be written ({error}); {kept}") from error
+        raise UserError(f"can't write {error.filename or folder} ({error}); {kept}") from error
     if bad:
         raise UserError(
             f"{len(bad)} of {len(jobs)} files can't be read (the first: {bad[0]}); the other "
@@ -151,13 +151,13 @@ def predict_files(
 
 
 def name_outputs(inputs: Sequence[str], output_dir: Path) -> dict[Path, str]:
-    """Image -> name of its mask and overlay, without suffix; no two are alike.
+    """Image -> unique name of its mask and overlay, without suffix.
 
-    What lies in a folder keeps its place in it; with several inputs the folder's own name comes
-    first. Where `a.jpg` and `a.png` lie side by side, both keep their suffix.
+    Files keep their path relative to the input folder, prefixed with the folder's name if there are
+    several inputs. If `a.jpg` and `a.png` are in one folder, both keep their suffix.
 
     Raises:
-        UserError: an input that isn't there, no image, or names that collide.
+        UserError: an input does not exist, there are no images, or names collide.
     """
     found: dict[Path, Path] = {}
     for each in map(Path, inputs):
@@ -171,9 +171,9 @@ def name_outputs(inputs: Sequence[str], output_dir: Path) -> dict[Path, str]:
         else:
             raise UserError(f"there is no image, video or folder {each}")
     if not found:
-        raise UserError(f"no image to segment in {', '.join(map(str, inputs))}")
+        raise UserError(f"no images in {', '.join(map(str, inputs))}; give folders of images")
 
-    def plain(name: Path) -> str:  # some file systems don't tell capitals apart
+    def plain(name: Path) -> str:  # some file systems ignore case
         return name.with_suffix("").as_posix().lower()
 
     alike = Counter(plain(name) for name in found.values())
@@ -202,13 +202,13 @@ def _check_folder(folder: Path, settings: dict[str, Any], overwrite: bool) -> No
         earlier = json.loads((folder / SETTINGS).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         raise UserError(
-            f"--output_dir {folder} is not empty and holds no predictions of ours; give another "
-            "folder, or --overwrite to write into it"
+            f"--output_dir {folder} is not empty and contains no predictions of hfseg; give "
+            "another folder, or --overwrite to write into it"
         ) from None
     if earlier != settings:
         differing = [key for key in settings if settings[key] != earlier.get(key)]
         raise UserError(
-            f"--output_dir {folder} holds predictions made with another {', '.join(differing)}; "
+            f"--output_dir {folder} contains predictions made with another {', '.join(differing)}; "
             "give another folder, or --overwrite to replace them"
         )
 
@@ -236,7 +236,7 @@ def _encoded(image: Image.Image, form: str, **options: Any) -> bytes:
 
 
 def _write(path: Path, data: bytes) -> None:
-    """Whole or not at all."""
+    """Write completely or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f"{path.name}.part")
     try:

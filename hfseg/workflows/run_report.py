@@ -1,4 +1,4 @@
-"""What a run leaves in its folder: results, recipe, figures and the model card."""
+"""The output of a run: results, recipe, figures and model card."""
 
 import json
 import math
@@ -41,14 +41,14 @@ _PICTURES = 3
 
 @dataclass
 class Evaluation:
-    """One split, scored.
+    """The scores of one split.
 
     Attributes:
         scores: with the prefix `eval_` or `test_`; `..._mean_iou_interval_95` is [low, high]
-            or None, and `..._mean_iou_interval_note` says what was taken as independent.
-        confusion: (K, K) int64, rows truth.
+            or None, and `..._mean_iou_interval_note` states the units taken as independent.
+        confusion: (K, K) int64, rows ground truth.
         per_image: sample index -> mIoU.
-        absent: classes in neither labels nor predictions.
+        absent: classes that occur in neither labels nor predictions.
     """
 
     scores: dict[str, Any]
@@ -68,7 +68,7 @@ def write_run(
 ) -> None:
     """Write results, `report/*.png` and the card; print the per-class table.
 
-    With `repo_id`, where the run is pushed to, the card's usage names that.
+    If the run is pushed, the usage in its card names `repo_id`.
     """
     folder = Path(arguments.training.output_dir)
     validation = evaluations["validation"]
@@ -90,7 +90,7 @@ def write_run(
 
 
 def class_table(labels: LabelSet, evaluations: dict[str, Evaluation]) -> str:
-    """IoU of each class and split, for the terminal."""
+    """IoU per class and split, for the terminal."""
     prefixes = {split: ("eval" if split == "validation" else split) for split in evaluations}
     width = max(len(name) for name in (*labels.names, *TITLES.values()))
     lines = ["class".ljust(width) + "".join(f"{split:>13}" for split in evaluations)]
@@ -108,7 +108,7 @@ def class_table(labels: LabelSet, evaluations: dict[str, Evaluation]) -> str:
 
 
 def _write_json(path: Path, scores: dict[str, Any]) -> None:
-    """NaN is no JSON: the score of an absent class is null."""
+    """JSON has no NaN: the score of an absent class is null."""
     clean = {
         key: None if isinstance(value, float) and math.isnan(value) else value
         for key, value in scores.items()

@@ -1,4 +1,4 @@
-"""What a comparison with SAM leaves: results.json, the page, tables and figures."""
+"""The output of a comparison with SAM: results.json, results.md, tables and figures."""
 
 import csv
 import json
@@ -21,7 +21,8 @@ from hfseg.metrics.table import TITLES, TRAINING_METRICS
 from hfseg.sam.masks import SamMasks
 from hfseg.visualization.sam_figures import (
     CLASS_AWARENESS,
-    PLUMBING,
+    CLASS_NAMES,
+    UNTRAINED,
     Row,
     boundary_changes,
     markdown_table,
@@ -33,12 +34,12 @@ SCORES = {
     **{key: TITLES[key] for key in ("mean_iou", "mean_boundary_iou", "mean_boundary_f")},
     "mask_recall": "mask recall",
 }
-"""What is measured of every way, and what it is called."""
+"""The metrics of every method, and their titles."""
 
 
 @dataclass(frozen=True)
-class Way:
-    """One of the four ways, and which steps and networks it needs."""
+class Method:
+    """One of the four methods, with the steps and networks it needs."""
 
     name: str
     title: str
@@ -47,35 +48,41 @@ class Way:
     networks: tuple[str, ...]
 
 
-WAYS = (
-    Way("model", "the model", "model", ("predict",), ("model",)),
-    Way(
+METHODS = (
+    Method("model", "the model", "model", ("predict",), ("model",)),
+    Method(
         "oracle",
         "SAM oracle (upper bound)",
-        "truth",
+        "ground truth",
         ("embed", "everything", "oracle"),
         ("sam",),
     ),
-    Way(
+    Method(
         "prompted",
         "SAM prompted by the model",
         "model",
         ("predict", "embed", "prompt"),
         ("model", "sam"),
     ),
-    Way(
+    Method(
         "voted",
-        "SAM's masks, the model votes",
+        "SAM masks, classes by vote",
         "model",
         ("predict", "embed", "everything", "vote"),
         ("model", "sam"),
     ),
 )
 
+SAM3_METHODS = (
+    Method("sam3_instances", "SAM 3, instances", "class names", ("names",), ("sam3",)),
+    Method("sam3_semantic", "SAM 3, semantic", "class names", ("names",), ("sam3",)),
+)
+"""With `--sam3`: no training, the classes come from their names."""
+
 
 @dataclass
 class Comparison:
-    """What was measured.
+    """The measurements.
 
     Attributes:
         rows: the four ways.
@@ -84,6 +91,7 @@ class Comparison:
         num_masks: sample index -> how many masks SAM has of everything.
     """
 
+    methods: tuple[Method, ...]
     rows: list[Row]
     scores: dict[str, SplitScores]
     names: Sequence[str]
@@ -92,14 +100,14 @@ class Comparison:
 
 @dataclass(frozen=True, eq=False)
 class Seen:
-    """One image in all ways, for a figure.
+    """One image segmented by all methods, for a figure.
 
     Attributes:
         name: what the image is called.
         image: RGB.
-        truth: (H, W) true ids.
-        everything: SAM's masks.
-        predictions: way -> (H, W) ids of the data set.
+        truth: (H, W) ground-truth ids.
+        everything: all SAM masks.
+        predictions: method -> (H, W) dataset ids.
     """
 
     index: int
@@ -111,31 +119,32 @@ class Seen:
 
 
 def results_of(
-    wanted: SamArguments,
+    options: SamArguments,
     data: DataArguments,
     found: Comparison,
     untrained: bool,
     figures: list[str],
 ) -> dict[str, Any]:
-    """What results.json holds."""
+    """The content of results.json."""
     from hfseg.cards.redaction import redacted
 
     count = len(found.num_masks)
     return {
-        "model": redacted(wanted.model_name_or_path),
-        "sam": redacted(wanted.sam),
+        "model": redacted(options.model_name_or_path),
+        "sam": redacted(options.sam),
         "sam_is_untrained": untrained,
+        "sam3": redacted(options.sam3) if options.sam3 else None,
         "dataset": redacted(str(data.dataset_name)),
-        "split": wanted.split,
+        "split": options.split,
         "num_images": count,
         "image_size": data.image_size,
-        "prompts": wanted.prompts,
-        **wanted.everything,
-        "dtype": wanted.dtype,
+        "prompts": options.prompts,
+        **options.everything,
+        "dtype": options.dtype,
         "device": _device_name(),
         "masks_per_image": sum(found.num_masks.values()) / count,
-        "ways": {
-            way.name: {
+        "methods": {
+            method.name: {
                 "name": row.name,
                 "classes_from": row.classes_from,
                 **row.scores,
@@ -145,27 +154,27 @@ def results_of(
                 "per_category_iou": {
                     name: number_or_none(value)
                     for name, value in zip(
-                        found.scores[way.name].labels.names,
-                        found.scores[way.name].compute()["per_category_iou"],
+                        found.scores[method.name].labels.names,
+                        found.scores[method.name].compute()["per_category_iou"],
                         strict=True,
                     )
                 },
             }
-            for way, row in zip(WAYS, found.rows, strict=True)
+            for method, row in zip(found.methods, found.rows, strict=True)
         },
         "figures": figures,
     }
 
 
 def write_results(folder: Path, results: dict[str, Any], found: Comparison) -> None:
-    """comparison.csv, images.csv, results.md and, when all is there, results.json."""
+    """Write comparison.csv, images.csv, results.md and, last, results.json."""
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "comparison.csv").open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
-        for number, (name, way) in enumerate(results["ways"].items()):
-            values = {key: value for key, value in way.items() if key != "per_category_iou"}
+        for number, (name, row) in enumerate(results["methods"].items()):
+            values = {key: value for key, value in row.items() if key != "per_category_iou"}
             if number == 0:
-                writer.writerow(["way", *values, "sam_is_untrained"])
+                writer.writerow(["method", *values, "sam_is_untrained"])
             writer.writerow([name, *values.values(), results["sam_is_untrained"]])
     per_image = {name: scores.image_scores() for name, scores in found.scores.items()}
     with (folder / "images.csv").open("w", newline="", encoding="utf-8") as file:
@@ -181,40 +190,46 @@ def write_results(folder: Path, results: dict[str, Any], found: Comparison) -> N
 
 def _markdown(results: dict[str, Any], found: Comparison) -> str:
     lines = [
-        f"# {results['model']} beside {results['sam']} on {results['dataset']}, {results['split']}",
+        f"# {results['model']} and {results['sam']} on {results['dataset']}, {results['split']}",
         "",
     ]
     if results["sam_is_untrained"]:
-        lines += [f"**{PLUMBING}**", ""]
+        lines += [f"**{UNTRAINED}**", ""]
     lines += [
         markdown_table(found.rows, SCORES),
         "",
         *(f"{sentence}.  " for sentence in boundary_changes(found.rows)),
         "",
         CLASS_AWARENESS,
+        *([CLASS_NAMES] if results["sam3"] else []),
         "",
         f"{results['num_images']} images, scored at the label's own size. SAM: "
         f"{results['points_per_side']} x {results['points_per_side']} points, predicted IoU above "
         f"{results['pred_iou_thresh']}, stability above {results['stability_score_thresh']}, "
-        f"{results['masks_per_image']:.1f} masks an image; prompts: {results['prompts']}. Seconds "
-        f"and memory on {results['device']}, {results['dtype']}; one image at a time, both models "
-        "loaded all the time.",
+        f"{results['masks_per_image']:.1f} masks per image; prompts: {results['prompts']}. Time "
+        f"and memory on {results['device']}, {results['dtype']}, one image at a time, with both "
+        "models loaded.",
     ]
     for path in results["figures"]:
-        lines += ["", f"![photo, truth, SAM's masks, the four ways and their errors]({path})"]
+        lines += [
+            "",
+            f"![photo, ground truth, SAM's masks; four predictions and their errors]({path})",
+        ]
     return "\n".join(lines) + "\n"
 
 
 def draw_image(seen: Seen, labels: LabelSet, path: Path, note: str) -> None:
-    """The figure of one image, with the score of each way on it."""
+    """Draw the figure of one image, with its score per method."""
     shown = []
-    for way in WAYS:
+    for method in (*METHODS, *SAM3_METHODS):
+        if method.name not in seen.predictions:
+            continue
         scores = SplitScores(labels, TRAINING_METRICS)
-        prediction = torch.from_numpy(seen.predictions[way.name].astype(np.int64))
+        prediction = torch.from_numpy(seen.predictions[method.name].astype(np.int64))
         scores.add(0, prediction, torch.from_numpy(seen.truth.astype(np.int64)))
         value = scores.image_scores()[0]
-        said = "" if math.isnan(value) else f", mIoU {value:.2f}"
-        shown.append((way.title + said, seen.predictions[way.name]))
+        score = "" if math.isnan(value) else f", mIoU {value:.2f}"
+        shown.append((method.title + score, seen.predictions[method.name]))
     plot_sam_image(
         seen.image,
         seen.truth,

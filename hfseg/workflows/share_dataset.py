@@ -1,11 +1,12 @@
-"""Any dataset that hfseg reads -> parquet files, on the Hub or in a folder."""
+"""`hfseg push dataset`: any dataset as parquet files, on the Hub or in a folder."""
 
 from pathlib import Path
 
 from hfseg.config.data import DataArguments
 from hfseg.data import dataset_info, load_dataset
-from hfseg.data.export import push_dataset, write_dataset
+from hfseg.data.export import write_dataset
 from hfseg.errors import UserError
+from hfseg.hub.dataset import push_dataset
 
 
 def share_dataset(
@@ -15,19 +16,19 @@ def share_dataset(
     `id2label.json` and a card; `hfseg.load_dataset(REPO_ID_OR_DIR)` reads it back.
 
     Args:
-        repo_id, output_dir: where to; one of them.
-        private: whether a new repository is; many licenses don't allow copies to be passed on.
+        repo_id, output_dir: the target, one of both.
+        private: visibility of a new repository. Many licenses don't allow redistribution.
 
     Returns:
-        A sentence that says where it is.
+        A sentence with the location.
 
     Raises:
-        UserError: data that can't be read, or a repository that can't be written to.
+        UserError: the data can't be read, or the target can't be written to.
     """
     if data.dataset_name is None:
         raise UserError("no data: give --dataset_name, such as folder with --dataset_path")
     if data.streaming:
-        raise UserError("--streaming can't be pushed: the complete dataset has to be read")
+        raise UserError("--streaming: push reads the complete dataset; leave the flag out")
     rows, labels = load_dataset(data.dataset_name, data.dataset_path, **data.dataset_options())
     info = dataset_info(data.dataset_name)
     counts = ", ".join(f"{split} {len(part)}" for split, part in rows.items())
@@ -35,4 +36,4 @@ def share_dataset(
     if output_dir is not None:
         write_dataset(output_dir, rows, labels, Path(output_dir).name, info)
         return f"written to {output_dir}"
-    return f"pushed to {push_dataset(str(repo_id), rows, labels, info, private)}"
+    return f"pushed to {push_dataset(str(repo_id), rows, labels, info, private=private)}"

@@ -1,10 +1,10 @@
-"""toyscapes: street scenes that the package draws itself, with exact masks and no download.
+"""toyscapes: synthetic street scenes with exact masks and no download.
 
-Eight classes, 160 x 256 pixels, 400 scenes to train on, 80 to validate and 80 to test. A scene is
+Eight classes, 160 x 256 pixels, 400 training, 80 validation and 80 test scenes. A scene is
 a pure function of its split and its index: the same pixels on every machine.
 
-What a scene can be is decided in `scene`; `houses` and `figures` draw what stands in it, and
-`canvas` turns shapes into pixels and masks.
+`scene` composes a scene, `houses` and `figures` draw its objects, and `canvas` turns shapes into
+pixels and masks.
 """
 
 import numpy as np
@@ -18,7 +18,7 @@ __all__ = ["HEIGHT", "LABELS", "SPLITS", "WIDTH", "draw_scene"]
 
 LABELS = LabelSet(
     names=NAMES,
-    # the colours of Cityscapes, https://github.com/mcordts/cityscapesScripts (labels.py)
+    # the colors of Cityscapes, https://github.com/mcordts/cityscapesScripts (labels.py)
     palette=(
         (70, 130, 180),
         (70, 70, 70),
@@ -35,7 +35,7 @@ LABELS = LabelSet(
 SPLITS = {"train": 400, "validation": 80, "test": 80}
 """The splits and their number of scenes."""
 
-_SEED = 20_240_000_000  # the splits lie a million apart, so no two scenes share a seed
+_SEED = 20_240_000_000  # the seeds of the splits are a million apart, so no two scenes share one
 
 
 def draw_scene(split: str, index: int) -> tuple[np.ndarray, np.ndarray]:
@@ -47,13 +47,13 @@ def draw_scene(split: str, index: int) -> tuple[np.ndarray, np.ndarray]:
 
     Returns:
         The image, (160, 256, 3) uint8 RGB, and the mask, (160, 256) uint8 class ids with 255
-        where an annotator would give up: the own car's bonnet and the fringe of foliage.
+        where the class is ambiguous: the hood of the camera's car and the fringe of foliage.
 
     Raises:
-        UserError: a split or an index that toyscapes does not have.
+        UserError: an unknown split or index.
     """
     if split not in SPLITS:
-        raise UserError(f"toyscapes has no split {split!r}; choose one of {', '.join(SPLITS)}")
+        raise UserError(f"toyscapes has no split {split!r}; choose from {', '.join(SPLITS)}")
     if not 0 <= index < SPLITS[split]:
         raise UserError(
             f"toyscapes has no scene {index} in {split!r}; choose 0 to {SPLITS[split] - 1}"

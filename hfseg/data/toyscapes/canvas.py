@@ -1,11 +1,11 @@
-"""How the shapes of toyscapes become pixels: one canvas that holds the colour and the class.
+"""Draws shapes as pixels: one canvas with color and class.
 
-Everything is drawn at twice the final size with hard edges, the colour and the class by the same
-stroke. The image is the mean of each 2 x 2 block, so its edges are smooth; the mask takes one
-sample of each block, so it never holds a class that is not there.
+Shapes are drawn at twice the final size with hard edges, color and class together. The image is the
+mean of each 2 x 2 block, so its edges are smooth; the mask is one sample of each block, so it
+contains no class that was not drawn.
 
-The same pixels come out on every machine because nothing here or in the scene leaves integers and
-the four operations that IEEE 754 rounds exactly: no sine, no exponential, no floating-point sum.
+The pixels are the same on every machine because all code uses integers and the four operations that
+IEEE 754 rounds exactly: no sine, no exponential, no floating-point sum.
 """
 
 import sys
@@ -34,7 +34,7 @@ class Dice:
         self._pool: list[int] = []
 
     def _next(self) -> int:
-        if not self._pool:  # drawn in bulk: one call of numpy costs as much as 100 of these numbers
+        if not self._pool:  # in bulk: one call of numpy takes as long as 100 of these numbers
             self._pool = self._generator.integers(0, 2**31, 512).tolist()
         return self._pool.pop()
 
@@ -47,7 +47,7 @@ class Dice:
         return low + (high - low) * (self._next() / 2**31)
 
     def chance(self, percent: int) -> bool:
-        """True in `percent` of 100 cases."""
+        """True with a probability of `percent` / 100."""
         return self._next() % 100 < percent
 
     def pick(self, options: Sequence):
@@ -81,12 +81,12 @@ def mix(first: Color, second: Color, percent: int) -> Color:
 
 
 def word(color: Color, label: int) -> np.uint32:
-    """A colour and a class as one pixel of a canvas."""
+    """A color and a class as one pixel of a canvas."""
     return np.uint32(int.from_bytes((*color, label), sys.byteorder))
 
 
 def words(colors: np.ndarray, label: int) -> np.ndarray:
-    """Colours (..., 3), 0 to 255, and a class as pixels (...) uint32 of a canvas."""
+    """Colors (..., 3), 0 to 255, and a class as pixels (...) uint32 of a canvas."""
     pixels = np.empty((*colors.shape[:-1], 4), np.uint8)
     pixels[..., :3] = colors
     pixels[..., 3] = label
@@ -96,7 +96,7 @@ def words(colors: np.ndarray, label: int) -> np.ndarray:
 class Canvas:
     """The drawing, (320, 512): `rgb` and `ids` uint8, two views of one word for each pixel.
 
-    As the four bytes of a `words` pixel are red, green, blue and the class, one stroke sets both.
+    The four bytes of a `words` pixel are red, green, blue and the class, so one write sets both.
     """
 
     def __init__(self) -> None:
@@ -105,9 +105,9 @@ class Canvas:
         self.rgb, self.ids = pixels[..., :3], pixels[..., 3]
 
     def window(self, x0: int, y0: int, x1: int, y1: int):
-        """The part of a box that lies on the canvas: its slices, its x as a row, its y as a column.
+        """The part of a box inside the canvas: its slices, its x as a row, its y as a column.
 
-        None where nothing of the box is on the canvas.
+        None if the box is outside the canvas.
         """
         x0, x1, y0, y1 = max(x0, 0), min(x1, COLUMNS), max(y0, 0), min(y1, ROWS)
         if x0 >= x1 or y0 >= y1:
@@ -168,9 +168,9 @@ class Light:
     """Time of day and weather."""
 
     zenith: Color
-    horizon: Color  # the colour of the sky low down, and of the haze
+    horizon: Color  # the color of the sky low down, and of the haze
     tint: Color  # what is left of each channel, in percent
-    haze: int  # metres at which half of a thing's colour is haze
+    haze: int  # meters at which half of a thing's color is haze
     shade: int = 100  # percent of the light that is left in a shadow
     lit: int = 0  # how many of 16 windows are lit
     noise: int = 4  # strength of the sensor's noise
@@ -179,9 +179,9 @@ class Light:
 
 @dataclass
 class View:
-    """A camera in a street: metres become canvas pixels, and colours become light seen from here.
+    """A camera in a street: meters become canvas pixels, and colors become light seen from here.
 
-    X is metres to the right of the camera, Y metres above the ground, Z metres ahead.
+    X is meters to the right of the camera, Y meters above the ground, Z meters ahead.
     """
 
     canvas: Canvas
@@ -189,26 +189,26 @@ class View:
     center: int  # canvas column of the vanishing point
     horizon: int  # canvas row of the horizon
     focal: int  # focal length in canvas pixels
-    height: float  # of the camera, in metres
+    height: float  # of the camera, in meters
 
     def point(self, x: float, y: float, z: float) -> Point:
         """The canvas pixel of a point in the world."""
         scale = self.focal / z
         return int(self.center + x * scale), int(self.horizon + (self.height - y) * scale)
 
-    def size(self, metres: float, z: float) -> int:
+    def size(self, meters: float, z: float) -> int:
         """How many canvas pixels a length has at a distance."""
-        return int(self.focal * metres / z)
+        return int(self.focal * meters / z)
 
     def seen(self, color: Color, z: float, glow: bool = False) -> Color:
-        """A colour as it arrives: tinted by the light (unless it glows), paled by the haze."""
+        """A color as it arrives: tinted by the light (unless it glows), paled by the haze."""
         if not glow:
             (r, g, b), (tr, tg, tb) = color, self.light.tint
             color = min(r * tr // 100, 255), min(g * tg // 100, 255), min(b * tb // 100, 255)
         return mix(color, self.light.horizon, int(100 * z / (z + self.light.haze)))
 
     def seen_tables(self, colors: Sequence[Color], z: np.ndarray, glow: int = -1) -> np.ndarray:
-        """`seen` for a set of colours at many distances: (len(z), len(colors), 3) int16.
+        """`seen` for a set of colors at many distances: (len(z), len(colors), 3) int16.
 
         The haze of a wall depends on the column only, that of the ground on the row only, so a
         surface is painted by looking its pixels up here. `glow` is the position of one that glows.
@@ -219,5 +219,5 @@ class View:
         return (table >> 8).astype(np.int16)
 
     def quad(self, corners, z: float, color: Color, label: int, glow: bool = False) -> None:
-        """A convex patch with (X, Y, Z) corners, coloured as seen at distance `z`."""
+        """A convex patch with (X, Y, Z) corners, colored as seen at distance `z`."""
         self.canvas.polygon([self.point(*c) for c in corners], self.seen(color, z, glow), label)

@@ -1,4 +1,4 @@
-"""What stands in a street of toyscapes: cars, people, trees and poles."""
+"""The objects in a street of toyscapes: cars, people, trees and poles."""
 
 import numpy as np
 
@@ -124,7 +124,7 @@ def draw_crossing_car(view: View, dice: Dice, x: float, z: float) -> None:
 
 
 def draw_person(view: View, dice: Dice, x: float, z: float) -> None:
-    """Someone who stands or walks, at times under an umbrella."""
+    """A person who stands or walks, sometimes with an umbrella."""
     tall = dice.uniform(1.5, 1.9)
     shirt, trousers = dice.pick(CLOTHES), mix(dice.pick(CLOTHES), BLACK, 40)
     skin, hair = dice.pick(SKINS), dice.pick(HAIRS)

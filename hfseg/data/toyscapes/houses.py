@@ -1,4 +1,4 @@
-"""The houses of toyscapes: what one looks like, and how a wall of it is drawn."""
+"""The houses of toyscapes: their appearance, and how their walls are drawn."""
 
 from dataclasses import dataclass
 
@@ -16,13 +16,13 @@ WALLS = (
 
 @dataclass(frozen=True)
 class House:
-    """How a building looks, the same on all its walls; lengths in metres."""
+    """The appearance of a building, equal on all its walls; lengths in meters."""
 
     wall: Color
     tall: float
     storey: float
     bay: float  # from one window to the next
-    glazing: float  # share of a bay that is window
+    glazing: float  # fraction of a bay that is window
     shop: Color | None  # the awning over a shop front
     bricks: bool
     seed: int
@@ -44,9 +44,9 @@ class House:
 def draw_house(
     view: View, house: House, side: int, facade: float, start: float, end: float, light: int
 ) -> None:
-    """A house whose front lies `facade` metres to the left (`side` -1) or right (1) of the camera.
+    """A house whose front is `facade` meters to the left (`side` -1) or right (1) of the camera.
 
-    It reaches from `start` to `end` metres ahead; `light` is the percent of light on its front.
+    It reaches from `start` to `end` meters ahead; `light` is the percent of light on its front.
     """
     edges = sorted(view.center + side * view.focal * facade / z for z in (start, end))
     left, right = max(int(edges[0]), 0), min(int(edges[1]) + 1, COLUMNS)
@@ -54,7 +54,7 @@ def draw_house(
         columns = np.arange(left, right, dtype=np.float32) + 0.5 - view.center
         z = np.clip(view.focal * facade / np.maximum(side * columns, 1), start, end)
         _draw_wall(view, house, left, right, z, z, light)
-    if start > 1.5:  # the wall at a right angle, seen where the plot before it is empty
+    if start > 1.5:  # the side wall, visible if the plot before it is empty
         left, right = sorted(view.point(side * x, 0, start)[0] for x in (facade, facade + 12))
         left, right = max(left, 0), min(right, COLUMNS)
         if left < right:
@@ -68,7 +68,7 @@ def _draw_wall(
 ) -> None:
     """A wall of a house over the canvas columns left to right.
 
-    `z` is the distance of the wall at each column, `along` the metres along it; `shade` is the
+    `z` is the distance of the wall at each column, `along` the meters along it; `shade` is the
     percent of light on it.
     """
     top = int(view.horizon - view.focal * (house.tall - view.height) / z.min()) - 1
@@ -78,7 +78,7 @@ def _draw_wall(
         return
     slices, _, ys = window
     scale = (z / view.focal)[None, :]
-    up = view.height + (view.horizon - 0.5 - ys).astype(np.float32) * scale  # metres
+    up = view.height + (view.horizon - 0.5 - ys).astype(np.float32) * scale  # meters
     inside = (up >= 0) & (up < house.tall)
 
     bays, storeys = along / house.bay, up / house.storey

@@ -1,4 +1,4 @@
-"""A whole scene of toyscapes: light and camera, the street, what stands in it, and the sensor."""
+"""Composes a scene of toyscapes: light and camera, the street, its objects, and the sensor."""
 
 from collections.abc import Callable
 
@@ -42,16 +42,16 @@ LIGHTS = (
 )
 ASPHALTS = ((86, 86, 92), (102, 100, 100), (72, 74, 80), (110, 107, 102))
 SLABS = ((184, 168, 148), (174, 144, 122), (190, 184, 170))
-FAR = 75.0  # metres to the end of the street
+FAR = 75.0  # meters to the end of the street
 
 
 def _fraction(values: np.ndarray) -> np.ndarray:
-    """What is left of each value above the whole number below it."""
+    """The fractional part of each value."""
     return values - np.floor(values)
 
 
 class Scene:
-    """Everything that is chosen once for a scene; `draw` then draws it from far to near."""
+    """The random choices of a scene; `draw` draws it from far to near."""
 
     def __init__(self, dice: Dice) -> None:
         self.dice = dice
@@ -69,7 +69,7 @@ class Scene:
         self.grain = dice.grain((ROWS, COLUMNS)).astype(np.int16)
         self.leaves = (dice.clouds(8) + dice.clouds(4)) >> 1
         self.blobs = dice.clouds(32)
-        # the street, in metres from the camera: the road runs from -left to right
+        # the street, in meters from the camera: the road runs from -left to right
         self.driving = dice.chance(78)
         lanes = dice.between(1, 3)
         width = lanes * dice.uniform(2.9, 3.6) + dice.pick((0.0, 0.0, 2.2))
@@ -78,7 +78,7 @@ class Scene:
         self.left, self.right = (far, near) if dice.chance(75) else (near, far)
         self.walk = dice.uniform(1.8, 4.6)  # width of the pavement
         self.crossing = dice.uniform(10, 20) if dice.chance(45) else None  # where a street crosses
-        self.sun = dice.pick((-1, 1))  # the side whose houses throw their shadow on the street
+        self.sun = dice.pick((-1, 1))  # the side whose houses cast a shadow on the street
         self.taken: list[tuple[float, float, float]] = []  # z, x, half width
         self.things: list[tuple[float, Callable[[], None]]] = []  # z, how to draw it
 
@@ -134,7 +134,7 @@ class Scene:
         z = (view.focal * view.height / below)[:, None]
         beside = np.arange(COLUMNS, dtype=np.float32) + 0.5 - view.center
         x = beside[None, :] * (z / view.focal)
-        from_left, from_right = x + self.left, self.right - x  # metres onto the road
+        from_left, from_right = x + self.left, self.right - x  # meters onto the road
         onto = np.minimum(from_left, from_right)
         own = onto > 0
         if self.crossing:
@@ -142,7 +142,7 @@ class Scene:
         road = onto > 0
         blobs, grain = self.blobs[first:], self.grain[first:]
 
-        # what the ground is made of, as positions in `colors`
+        # materials of the ground, as positions in `colors`
         asphalt, slab = dice.pick(ASPHALTS), dice.pick(SLABS)
         patch = mix(asphalt, BLACK, dice.between(8, 20))
         colors = [slab, mix(slab, BLACK, 20), mix(slab, WHITE, 24), asphalt, patch, (222, 220, 208)]
@@ -164,7 +164,7 @@ class Scene:
             marks |= (z > stripes) & (z < stripes + 2.6) & (_fraction(x) < 0.5)
         kind[marks & own & (grain > dice.between(10, 90))] = 5
 
-        # the houses on the sunny side throw a shadow: the same materials again, darker
+        # the houses on the sunny side cast a shadow: the same materials, darker
         dark = [mix(BLACK, c, self.light.shade) for c in colors]
         reach = dice.uniform(-1, 1) * (self.left + self.right) / 2
         edge = (x - middle) * self.sun + (blobs - 128) * np.float32(1 / 160)
@@ -191,14 +191,14 @@ class Scene:
             house = House.roll(dice, low)
             if not inside and not dice.chance(70 if open_country else 16):
                 place = (view, house, side, facade, max(z, 0.8), end, light)
-                # by its far end: what stands before it in the street is then drawn after it
+                # by its far end, so that objects before it in the street are drawn after it
                 self.things.append((end, lambda place=place: draw_house(*place)))
             elif not inside:
                 self._park(side, facade, max(z, 7), end)
             z = end + (0 if dice.chance(70) else dice.uniform(1, 4))
 
     def _add(self, z: float, x: float, half: float, draw: Callable[[], None]) -> None:
-        """Remember a thing to draw and throw its shadow, unless something stands there already."""
+        """Add an object and cast its shadow, unless the place is taken."""
         for other, at, width in self.taken:
             if abs(z - other) < 1.2 and abs(x - at) < half + width:
                 return
@@ -239,7 +239,7 @@ class Scene:
             self._add(z, x, 2.1, lambda: draw_crossing_car(view, dice, x, z))
 
     def _free(self, start: float, end: float) -> bool:
-        """Whether a stretch lies clear of the street that crosses."""
+        """Whether a stretch is clear of the crossing street."""
         return not self.crossing or end < self.crossing - 3 or start > self.crossing + 8
 
     def _street_furniture(self) -> None:
@@ -276,7 +276,7 @@ class Scene:
             self._add(z, x, 0.35, lambda x=x, z=z: draw_person(view, dice, x, z))
 
     def _wet_road(self) -> None:
-        """The street mirrors what stands above the horizon, and rain streaks the air."""
+        """The wet street reflects what is above the horizon, and rain streaks the air."""
         horizon, rgb = self.view.horizon, self.canvas.rgb
         rows = np.arange(horizon + 1, min(2 * horizon, ROWS))
         wet = self.canvas.ids[rows] == ROAD
@@ -291,7 +291,7 @@ class Scene:
             streak += (255 - streak) // 8
 
     def _bonnet(self) -> None:
-        """Our own car at the lower edge: in the picture, but nobody annotates it."""
+        """The camera's own car at the lower edge, which is ignored in the mask."""
         paint = np.array(self.dice.pick(CAR_PAINTS)) * np.array(self.light.tint) // 100
         rise, middle = self.dice.between(16, 40), COLUMNS // 2 + self.dice.between(-30, 30)
         window = self.canvas.window(0, ROWS - rise, COLUMNS, ROWS)
@@ -303,7 +303,7 @@ class Scene:
         self.canvas.stamp(slices, ys >= edge, words(np.clip(colors, 0, 255), IGNORE))
 
     def _photograph(self) -> tuple[np.ndarray, np.ndarray]:
-        """What the sensor makes of it: exposure and noise."""
+        """The effects of the sensor: exposure and noise."""
         image, mask = self.canvas.develop()
         image = image * self.dice.between(110, 128) >> 7
         strength = self.light.noise + self.dice.between(0, 4)
