@@ -144,11 +144,12 @@ def compare(
     samples = EvaluationSamples(data)
     device = torch.device(segmenter.model.device)
     meter = Meter(device)
-    scores = {way.name: SplitScores(labels) for way in WAYS}
-    recall = {way.name: np.zeros(2, dtype=np.int64) for way in WAYS}
+    methods = METHODS if prompter is None else (*METHODS, *SAM3_METHODS)
+    scores = {method.name: SplitScores(labels) for method in methods}
+    recall = {method.name: np.zeros(2, dtype=np.int64) for method in methods}
     names = sample_names(data, "evaluated")
-    found = Comparison([], scores, names)
-    options = Options()
+    found = Comparison(methods, [], scores, names)
+    plain = Options()
     for index, waiting in read_ahead(range(len(samples)), samples.__getitem__):
         sample = waiting()
         truth = sample["label"]

@@ -107,37 +107,4 @@ def write_inspection(folder: Path, title: str, found: Inspection, sheets: dict[s
         percent=_percent,
         sizes=_sizes,
     )
-    return f"""<!doctype html>
-<html lang="en"><meta charset="utf-8"><title>{html.escape(title)}</title>
-<style>
-body {{ font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 80rem; }}
-table {{ border-collapse: collapse; margin: 1rem 0; }}
-td, th {{ padding: .15rem .7rem; text-align: right; border-bottom: 1px solid #ddd; }}
-tbody th {{ text-align: left; font-weight: normal; }}
-i {{ display: inline-block; width: 1em; height: 1em; margin-right: .5em; vertical-align: -.15em; }}
-img {{ max-width: 100%; }} li {{ overflow-wrap: anywhere; }}
-</style>
-<h1>{html.escape(title)}</h1>
-{_list("What stops training", found.findings)}
-{_list("Problems: samples that can't be used", found.problems)}
-{_list("Warnings", found.warnings)}
-<h2>Classes</h2>
-<p>Share of the valid pixels, number of images with the class, and the suggested weight
-(<code>balanced</code>, over the training split).</p>
-<table><thead><tr><th>id</th><th>class</th>{head}<th>weight</th></tr></thead>
-<tbody>{"".join(rows)}</tbody></table>
-<h2>Images</h2>
-<table><thead><tr><th>split</th><th>images</th><th>sizes</th><th>ignored</th></tr></thead>
-<tbody>{sizes}</tbody></table>
-{pictures}
-</html>
-"""
-
-
-def _list(title: str, lines: Sequence[str]) -> str:
-    if not lines:
-        return f"<h2>{title}</h2><p>None.</p>"
-    items = "".join(f"<li>{html.escape(line)}</li>" for line in lines[:_MOST_LINES])
-    more = len(lines) - _MOST_LINES
-    rest = f"<li>and {more} more, see report.json</li>" if more > 0 else ""
-    return f"<h2>{title}: {len(lines)}</h2><ul>{items}{rest}</ul>"
+    (folder / "report.html").write_text(page, encoding="utf-8")

@@ -85,10 +85,11 @@ class Comparison:
     """The measurements.
 
     Attributes:
-        rows: the four ways.
-        scores: way -> its counts.
-        names: what each sample is called.
-        num_masks: sample index -> how many masks SAM has of everything.
+        methods: the four, and with SAM 3 two more.
+        rows: one per method.
+        scores: method -> its counts.
+        names: sample index -> name of the image.
+        num_masks: sample index -> number of all SAM masks.
     """
 
     methods: tuple[Method, ...]
@@ -103,7 +104,7 @@ class Seen:
     """One image segmented by all methods, for a figure.
 
     Attributes:
-        name: what the image is called.
+        name: name of the image.
         image: RGB.
         truth: (H, W) ground-truth ids.
         everything: all SAM masks.
