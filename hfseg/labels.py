@@ -2,6 +2,7 @@
 
 import colorsys
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,6 +53,11 @@ def default_palette(num_labels: int) -> tuple[Color, ...]:
     return tuple(colors)
 
 
+def plain_name(name: object) -> str:
+    """What two names of one class share: capitals, spaces, hyphens and underscores don't count."""
+    return re.sub(r"[\s_-]+", " ", str(name)).strip().lower()
+
+
 @dataclass(frozen=True)
 class LabelSet:
     """Names and colours of the classes, in id order, and the id that is ignored.
@@ -99,6 +105,11 @@ class LabelSet:
     @property
     def label2id(self) -> dict[str, int]:
         return {name: index for index, name in enumerate(self.names)}
+
+    @property
+    def unnamed(self) -> bool:
+        """Whether these are the names that transformers gives where there are none."""
+        return self.names == tuple(f"LABEL_{index}" for index in range(len(self)))
 
     @property
     def metric_names(self) -> tuple[str, ...]:

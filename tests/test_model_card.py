@@ -334,6 +334,13 @@ def test_a_pushed_model_is_used_by_its_id_with_remote_code_where_needed(tmp_path
     assert "trust_remote_code" not in card_text(tmp_path, repo_id="me/streets")
 
 
+def test_a_universal_model_is_used_by_its_own_class_and_subtask(tmp_path):
+    text = card_text(tmp_path, is_universal=True)
+    assert '("photo.jpg", subtask="semantic")' in text
+    assert "AutoModelForUniversalSegmentation.from_pretrained(" in text
+    assert "AutoModelForSemanticSegmentation" not in text
+
+
 def test_the_usage_works_as_pasted(tmp_path, monkeypatch):
     from transformers import (
         SegformerConfig,
@@ -384,6 +391,8 @@ def test_the_usage_works_as_pasted(tmp_path, monkeypatch):
         (["upernet", "upernet-convnext-tiny"], ["xiao2018unified"]),
         (["unetplusplus-resnet34", "UNet++"], []),
         (["dpt"], []),
+        (["eomt_dinov3", "eomt-dinov3-vitl"], ["kerssies2025eomt"]),
+        (["mask2former-swin-tiny"], ["cheng2022masked"]),
     ],
 )
 def test_known_architectures_are_cited_and_no_other(texts, keys):

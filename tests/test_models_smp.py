@@ -93,6 +93,13 @@ class TestDpt(SmpTester):
     }
 
 
+class TestLinear(SmpTester):
+    name = "linear-tu-test_vit"
+    unused: ClassVar = {
+        f"encoder.model.{part}.{kind}" for part in ("norm", "head") for kind in ("weight", "bias")
+    }
+
+
 @pytest.mark.slow
 class TestUnetOnTimm(SmpTester):
     name = "unet-tu-convnext_atto"

@@ -61,6 +61,37 @@ class TestUperNetResNet(ModelTester):
     needs_two_images = True
 
 
+class TestUperNetDinov3(ModelTester):
+    name = "upernet-dinov3-vits"
+    model_config: ClassVar = {
+        "backbone_config.hidden_size": 24,
+        "backbone_config.intermediate_size": 48,
+        "backbone_config.num_attention_heads": 2,
+        "hidden_size": 32,
+        "auxiliary_channels": 16,
+    }
+    unused: ClassVar = {"backbone.embeddings.mask_token"}
+    needs_two_images = True
+
+
+def test_upernet_takes_a_dinov3_encoder_from_its_folder(tmp_path) -> None:
+    from transformers import DINOv3ViTConfig, DINOv3ViTModel
+
+    torch.manual_seed(0)
+    config = DINOv3ViTConfig(
+        hidden_size=24, intermediate_size=48, num_hidden_layers=12, num_attention_heads=2,
+        num_register_tokens=4,
+    )  # fmt: skip
+    encoder = DINOv3ViTModel(config)
+    encoder.save_pretrained(tmp_path)
+    options = {"hidden_size": 32, "auxiliary_channels": 16}
+    model, _ = load_model("upernet-dinov3-vits", LABELS, encoder_weights=str(tmp_path), **options)
+    assert model.config.backbone_config.out_indices == [3, 6, 9, 12]
+    loaded = dict(model.backbone.named_parameters())
+    for name, parameter in encoder.named_parameters():
+        assert torch.equal(loaded[name], parameter), name
+
+
 @pytest.mark.parametrize(
     ("name", "channels"),
     [("upernet-convnext-tiny", 384), ("upernet-swin-tiny", 384), ("upernet-resnet50", 1024)],

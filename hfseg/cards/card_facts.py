@@ -13,7 +13,6 @@ import hfseg
 from hfseg.config.resolve import Arguments
 from hfseg.data import dataset_info
 from hfseg.labels import LabelSet
-from hfseg.models.universal_eomt import EOMT, side_of
 
 if TYPE_CHECKING:
     import datasets
@@ -63,6 +62,7 @@ class CardInputs:
         dataset_homepage: address of the official copy and its terms, None if unknown.
         image_size: (height, width) that images are resized to, None for their own size.
         needs_remote_code: loading it without hfseg needs `trust_remote_code=True`.
+        is_universal: it answers with queries and masks, as Mask2Former and EoMT do.
         repo_id: Hub id that it is pushed to, None if it isn't.
         notes: further facts, one sentence each.
     """
@@ -99,8 +99,14 @@ class CardInputs:
     dataset_homepage: str | None = None
     image_size: tuple[int, int] | None = None
     needs_remote_code: bool = False
+    is_universal: bool = False
     repo_id: str | None = None
     notes: Sequence[str] = field(default_factory=tuple)
+
+    @property
+    def auto_class(self) -> str:
+        kind = "Universal" if self.is_universal else "Semantic"
+        return f"AutoModelFor{kind}Segmentation"
 
 
 def card_facts(
@@ -123,6 +129,7 @@ def card_facts(
     from hfseg.cards.licenses import licence_of_data, licence_of_model, licence_of_weights
     from hfseg.models import NAMED_MODELS
     from hfseg.models.origin import architecture_in_words, weights_repository
+    from hfseg.models.universal import is_universal
 
     wanted, start = arguments.data, arguments.model
     dataset_name, name = str(wanted.dataset_name), str(start.model_name_or_path)
@@ -177,6 +184,7 @@ def card_facts(
         num_parameters=sum(p.numel() for p in trainer.model.parameters()),
         image_size=size,
         needs_remote_code=needs_remote_code,
+        is_universal=is_universal(trainer.model),
         repo_id=repo_id,
     )
 
@@ -209,6 +217,8 @@ def _dataset_id(name: str | None, path: str | None) -> str | None:
 
 def protocol(config: Any, image_size: object, eval_at_image_size: bool) -> str:
     """One sentence: at which size it was predicted and scored."""
+    from hfseg.models.universal_eomt import EOMT, side_of
+
     images = f"Images resized to {image_size}" if image_size else "Images at their own size"
     if config.model_type in EOMT:
         side = side_of(config)

@@ -59,6 +59,23 @@ _PATTERNS = {
   booktitle = {IEEE Conference on Computer Vision and Pattern Recognition},
   year      = {2015}
 }""",
+    r"\bmask2former": """\
+@inproceedings{cheng2022masked,
+  title     = {Masked-attention Mask Transformer for Universal Image Segmentation},
+  author    = {Cheng, Bowen and Misra, Ishan and Schwing, Alexander G. and Kirillov, Alexander and
+               Girdhar, Rohit},
+  booktitle = {IEEE/CVF Conference on Computer Vision and Pattern Recognition},
+  year      = {2022}
+}""",
+    r"\beomt": """\
+@inproceedings{kerssies2025eomt,
+  title     = {Your {ViT} is Secretly an Image Segmentation Model},
+  author    = {Kerssies, Tommie and Cavagnero, Niccol{\\`o} and Hermans, Alexander and
+               Norouzi, Narges and Averta, Giuseppe and Leibe, Bastian and Dubbelman, Gijs and
+               de Geus, Daan},
+  booktitle = {IEEE/CVF Conference on Computer Vision and Pattern Recognition},
+  year      = {2025}
+}""",
     r"\bupernet": """\
 @inproceedings{xiao2018unified,
   title     = {Unified Perceptual Parsing for Scene Understanding},

@@ -1,7 +1,6 @@
 """Whose class is whose: from a model's ids to those of a data set."""
 
 import json
-import re
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +8,7 @@ import numpy as np
 import yaml
 
 from hfseg.errors import UserError
-from hfseg.labels import LabelSet
+from hfseg.labels import LabelSet, plain_name
 
 
 def prediction_table(
@@ -30,15 +29,15 @@ def prediction_table(
         UserError: classes without a counterpart, or names that are not there.
     """
     table = np.full(256, len(data), dtype=np.int64)
-    known = {_plain(name): index for index, name in enumerate(data.names)}
+    known = {plain_name(name): index for index, name in enumerate(data.names)}
     wishes = _read(class_map, model, data) if class_map is not None else {}
-    if not wishes and _unnamed(model) and len(model) == len(data):
+    if not wishes and model.unnamed and len(model) == len(data):
         table[: len(data)] = np.arange(len(data))
         return table
     for index, name in enumerate(model.names):
         target = wishes.get(name, name)
         if target is not None:
-            table[index] = known.get(_plain(target), len(data))
+            table[index] = known.get(plain_name(target), len(data))
     found = set(table.tolist())
     lost = [name for index, name in enumerate(data.names) if index not in found]
     if lost and class_map is None:
@@ -65,30 +64,22 @@ def _read(class_map: str | Path, model: LabelSet, data: LabelSet) -> dict[str, s
         ) from None
     if not isinstance(values, dict):
         raise UserError(f"--class_map {path}: expected lines of `model's name: data set's name`")
-    names = {_plain(name): name for name in model.names}
-    targets = {_plain(name) for name in data.names}
+    names = {plain_name(name): name for name in model.names}
+    targets = {plain_name(name) for name in data.names}
     wishes: dict[str, str | None] = {}
     for key, value in values.items():
-        if _plain(key) not in names:
+        if plain_name(key) not in names:
             raise UserError(
                 f"--class_map {path}: the model has no class {str(key)!r}, it has "
                 f"{_listed(model.names)}"
             )
-        if value is not None and _plain(value) not in targets:
+        if value is not None and plain_name(value) not in targets:
             raise UserError(
                 f"--class_map {path}: the data set has no class {str(value)!r}, it has "
                 f"{_listed(data.names)}"
             )
-        wishes[names[_plain(key)]] = None if value is None else str(value)
+        wishes[names[plain_name(key)]] = None if value is None else str(value)
     return wishes
-
-
-def _plain(name: object) -> str:
-    return re.sub(r"[\s_-]+", " ", str(name)).strip().lower()
-
-
-def _unnamed(labels: LabelSet) -> bool:
-    return labels.names == tuple(f"LABEL_{index}" for index in range(len(labels)))
 
 
 def _listed(names: Any, most: int = 6) -> str:

@@ -25,6 +25,7 @@ from hfseg.models.encoder_weights import (
     load_smp_weights,
     read_state_dict,
 )
+from hfseg.models.head_reuse import trained_labels
 from hfseg.models.loading import first_line, load_checkpoint, quiet_transformers, unreachable
 from hfseg.models.small_images import accept_small_images
 from hfseg.models.universal import UNIVERSAL, act_as_semantic, is_universal
@@ -56,7 +57,8 @@ def load_model(
         name: a name from `hfseg.models.NAMED_MODELS` (`segformer-b0`, ...),
             `<architecture>-<encoder>` of segmentation_models_pytorch (`unet-resnet34`), or a Hub
             id or local folder of a segmentation checkpoint or of a bare encoder.
-        labels: the classes; a head of another size is reinitialised and named in the log.
+        labels: the classes; the head of a trained model keeps those it knows by name, the rest is
+            reinitialised, both named in the log.
         pretrained: load weights; False starts from random ones (`--from_scratch`).
         encoder_weights: where a named model's encoder comes from instead: a Hub id, a local
             folder, a `.safetensors` or `.pth` state dict, or a name of weights the encoder offers.
@@ -101,14 +103,15 @@ def load_model(
         stored = _stored_config(name if named is None else source, hub)
         config = stored if named is None else _as_architecture(stored, named, name, source)
         side = side_of(config) if config.model_type in EOMT else None
+        before = trained_labels(stored)
         _set_options(config, {**(named.options if named else {}), **model_config}, labels)
         if config is stored and side is not None and side != config.image_size:
             # at the size of the weights first: their position embeddings are interpolated
             wanted, config.image_size = config.image_size, side
-            model = load_checkpoint(_model_class(config, name), source, config, **hub)
+            model = load_checkpoint(_model_class(config, name), source, config, before, **hub)
             resize_positions(model, wanted)
         elif config is stored:
-            model = load_checkpoint(_model_class(config, name), source, config, **hub)
+            model = load_checkpoint(_model_class(config, name), source, config, before, **hub)
         else:
             model = _build(config, name)
             load_backbone(model, source, **hub)
@@ -176,7 +179,10 @@ def _as_architecture(
     backbone = named.sizes.get("backbone_config", {}).get("model_type")
     if stored.model_type == backbone:
         values = stored.to_dict()
-        values |= {"out_features": STAGES, "out_indices": None, "id2label": None, "label2id": None}
+        indices = named.sizes["backbone_config"].get("out_indices")
+        features = None if indices else STAGES
+        values |= {"out_features": features, "out_indices": indices}
+        values |= {"id2label": None, "label2id": None}
         return AutoConfig.for_model(named.model_type, backbone_config=values)
     encoders = [encoder for encoder, model in ENCODERS.items() if model == named.model_type]
     fitting = " or ".join(repr(each) for each in (named.model_type, backbone, *encoders) if each)

@@ -75,6 +75,31 @@ def _eomt(
     return NamedModel("eomt", weights, license, sizes)
 
 
+def _upernet_dinov3(size: str) -> NamedModel:
+    """UperNet on four evenly spaced layers of DINOv3."""
+    width, layers, heads = _VITS[size]
+    backbone = {
+        "hidden_size": width,
+        "intermediate_size": 4 * width,
+        "num_hidden_layers": layers,
+        "num_attention_heads": heads,
+        "num_register_tokens": 4,
+        "out_indices": [layers * part // 4 for part in (1, 2, 3, 4)],
+    }
+    return NamedModel(
+        "upernet",
+        f"facebook/dinov3-vit{size[0]}16-pretrain-lvd1689m",
+        "dinov3-license",
+        {"backbone_config": {"model_type": "dinov3_vit", **backbone}},
+    )
+
+
+def _dino(architecture: str, encoder: str, license: str) -> NamedModel:
+    """An architecture of `SmpConfig` on timm's DINOv2 or DINOv3."""
+    options = {"architecture": architecture, "encoder_name": f"tu-{encoder}"}
+    return NamedModel("smp", "imagenet", license, options=options)
+
+
 # hidden size, layers, attention heads
 _VITS = {"small": (384, 12, 6), "base": (768, 12, 12), "large": (1024, 24, 16)}
 STAGES = ["stage1", "stage2", "stage3", "stage4"]
@@ -163,6 +188,17 @@ NAMED_MODELS: dict[str, NamedModel] = {
     "eomt-vit-large": _eomt(
         "tue-mps/cityscapes_semantic_eomt_large_1024", "mit", "large", 4, 100, 1024
     ),
+    **{f"upernet-dinov3-vit{size[0]}": _upernet_dinov3(size) for size in _VITS},
+    **{
+        f"dpt-dinov3-vit{size[0]}": _dino("dpt", f"vit_{size}_patch16_dinov3", "dinov3-license")
+        for size in _VITS
+    },
+    **{
+        f"linear-dinov2-vit{size[0]}": _dino(
+            "linear", f"vit_{size}_patch14_reg4_dinov2", "apache-2.0"
+        )
+        for size in _VITS
+    },
     # from the bare encoder
     **{
         f"eomt-dinov2-vit{size[0]}": _eomt(

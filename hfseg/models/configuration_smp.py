@@ -8,8 +8,8 @@ from typing import Any
 from transformers import PretrainedConfig
 
 ARCHITECTURES = (
-    "deeplabv3", "deeplabv3plus", "dpt", "fcn", "fpn", "linknet", "manet", "pan", "pspnet",
-    "segformer", "unet", "unetplusplus", "upernet",
+    "deeplabv3", "deeplabv3plus", "dpt", "fcn", "fpn", "linear", "linknet", "manet", "pan",
+    "pspnet", "segformer", "unet", "unetplusplus", "upernet",
 )  # fmt: skip
 
 

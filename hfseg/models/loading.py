@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from hfseg.errors import UserError
 from hfseg.hub_errors import explain_hub_error
+from hfseg.labels import LabelSet
+from hfseg.models.head_reuse import carry_over, class_tensors, same_classes, with_labels
 
 if TYPE_CHECKING:
     import torch
@@ -84,18 +86,29 @@ def in_encoder(model: "PreTrainedModel") -> Callable[[str], bool]:
 
 
 def load_checkpoint(
-    model_class: type["PreTrainedModel"], source: str, config: "PreTrainedConfig", **hub: Any
+    model_class: type["PreTrainedModel"],
+    source: str,
+    config: "PreTrainedConfig",
+    before: LabelSet | None = None,
+    **hub: Any,
 ) -> "PreTrainedModel":
-    """`from_pretrained`, with a head of another size reinitialised and named.
+    """`from_pretrained`, with a head for other labels reinitialised and named.
+
+    Args:
+        before: the labels the checkpoint was trained on, where they have names; the head keeps
+            what it knows of those that are in `config` too.
 
     Raises:
         UserError: weights that can't be reached, or that lack tensors of the encoder.
     """
+    labels = LabelSet.from_config(config)
+    changed = before is not None and before.names != labels.names
+    kept = same_classes(before, labels) if changed else {}
     try:
         with quiet_transformers():
             model, info = model_class.from_pretrained(
                 source,
-                config=config,
+                config=with_labels(config, before) if kept else config,
                 ignore_mismatched_sizes=True,
                 output_loading_info=True,
                 **hub,
@@ -116,6 +129,18 @@ def load_checkpoint(
             f"{model_class.__name__} (the first is {lost[0]}); they belong to another model, "
             "so give weights of this architecture, or train with --from_scratch"
         )
+    if kept:
+        untrained = class_tensors(model) & fresh
+        model = carry_over(model, config, before, labels)
+        if not untrained:
+            learned = [name for index, name in enumerate(labels.names) if index not in kept]
+            logger.warning(
+                "from %s; the head keeps %d classes by name (%s); to be learned in this run: %s",
+                source,
+                len(kept),
+                ", ".join(labels.names[index] for index in kept),
+                ", ".join(learned) or "none",
+            )
     if fresh:
         logger.warning(
             "from %s; reinitialised, to be learned in this run: %s", source, summarize(fresh)

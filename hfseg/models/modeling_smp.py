@@ -77,6 +77,39 @@ class Fcn(nn.Module):
         self.segmentation_head = nn.Conv2d(self.decoder.out_channels, classes, 1)
 
 
+class LinearDecoder(nn.Module):
+    """Batch norm of the last feature map: what DINOv2's linear probe has before its classifier."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm2d(channels)
+
+    def forward(
+        self, features: list[torch.Tensor], prefix_tokens: list[torch.Tensor | None]
+    ) -> torch.Tensor:
+        return self.norm(features[-1])
+
+
+class Linear(nn.Module):
+    """A linear classifier of a ViT's patches (Oquab et al. 2023, arXiv 2304.07193, section 7.4)."""
+
+    requires_divisible_input_shape = True
+
+    def __init__(self, encoder_name: str, encoder_depth: int = 4, classes: int = 2) -> None:
+        from segmentation_models_pytorch.encoders.timm_vit import TimmViTEncoder
+
+        super().__init__()
+        self.encoder = TimmViTEncoder(
+            encoder_name.removeprefix("tu-"),
+            pretrained=False,
+            depth=encoder_depth,
+            dynamic_img_size=True,
+        )
+        channels = self.encoder.out_channels[-1]
+        self.decoder = LinearDecoder(channels)
+        self.segmentation_head = nn.Conv2d(channels, classes, 1)
+
+
 class SmpForSemanticSegmentation(PreTrainedModel):
     """Semantic segmentation with an architecture and encoder of segmentation_models_pytorch.
 
@@ -222,6 +255,8 @@ def build_network(config: SmpConfig) -> nn.Module:
     stride = config.encoder_output_stride
     if config.architecture == "fcn":
         return Fcn(config.encoder_name, output_stride=stride or 8, **options)
+    if config.architecture == "linear":
+        return Linear(config.encoder_name, **options)
     if config.architecture in ("deeplabv3", "deeplabv3plus", "pan"):
         if stride is not None:
             options["encoder_output_stride"] = stride

@@ -22,13 +22,19 @@ _TYPES = {
     "eomt": "EoMT on DINOv2",
     "eomt_dinov3": "EoMT on DINOv3",
 }
-_BACKBONES = {"convnext": "ConvNeXt", "swin": "Swin Transformer", "resnet": "ResNet"}
+_BACKBONES = {
+    "convnext": "ConvNeXt",
+    "swin": "Swin Transformer",
+    "resnet": "ResNet",
+    "dinov3_vit": "DINOv3",
+}
 _SMP = {
     "deeplabv3": "DeepLabV3",
     "deeplabv3plus": "DeepLabV3+",
     "dpt": "DPT",
     "fcn": "FCN",
     "fpn": "FPN",
+    "linear": "A linear classifier",
     "linknet": "LinkNet",
     "manet": "MA-Net",
     "pan": "PAN",

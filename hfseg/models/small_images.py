@@ -1,4 +1,4 @@
-"""Images smaller than the stride of a model of transformers."""
+"""Images of sizes that a model of transformers can't take as they are."""
 
 from typing import Any
 
@@ -15,8 +15,8 @@ MINIMUM = 32
 def accept_small_images(model: PreTrainedModel) -> None:
     """Pad images below 32 x 32 at the bottom and right, and crop their logits again.
 
-    `SmpForSemanticSegmentation` pads by itself; SegFormer and UperNet fail on such images. With
-    labels the model is left as it is: its own loss would not fit.
+    UperNet on a ViT also gets images of whole patches: it would drop the rest. With labels the
+    model is left as it is: its own loss would not fit. `SmpForSemanticSegmentation` pads by itself.
     """
     model.register_forward_pre_hook(_pad, with_kwargs=True)
     model.register_forward_hook(_crop, with_kwargs=True)
@@ -28,11 +28,19 @@ def _pad(model: PreTrainedModel, args: tuple[Any, ...], kwargs: dict[str, Any]) 
         return None
     height, width = images.shape[-2:]
     model._small_image = None
-    if min(height, width) < MINIMUM:
+    patch = _patch_size(model)
+    right = max(MINIMUM - width, -width % patch)
+    bottom = max(MINIMUM - height, -height % patch)
+    if right > 0 or bottom > 0:
         model._small_image = height, width
-        right, bottom = max(MINIMUM - width, 0), max(MINIMUM - height, 0)
         kwargs = {**kwargs, "pixel_values": F.pad(images, (0, right, 0, bottom))}
     return args, kwargs
+
+
+def _patch_size(model: PreTrainedModel) -> int:
+    """Of a ViT; the stages of other encoders round up by themselves."""
+    backbone = getattr(model.config, "backbone_config", None)
+    return backbone.patch_size if getattr(backbone, "model_type", None) == "dinov3_vit" else 1
 
 
 def _crop(model: PreTrainedModel, args: Any, kwargs: dict[str, Any], output: Any) -> Any:

@@ -149,8 +149,13 @@ class _Pairs:
     def add(self, prediction, label):
         """Count one image: two arrays from `_mask`."""
         if prediction.dtype == label.dtype == np.uint8:
-            packed = prediction.astype(np.uint16) * _BYTES + label  # few predictions: few bins
-            counts = np.bincount(packed.ravel())
+            packed = (prediction.astype(np.uint16) * _BYTES + label).ravel()
+            ends = np.flatnonzero(packed[1:] != packed[:-1])  # masks have long runs of one pair
+            if len(ends) < packed.size // 8:
+                ends = np.append(ends, packed.size - 1)
+                counts = np.bincount(packed[ends], np.diff(ends, prepend=-1)).astype(np.int64)
+            else:
+                counts = np.bincount(packed)
             self.table[: len(counts)] += counts
             return
         label, prediction = label.astype(np.int64), prediction.astype(np.int64)

@@ -1,0 +1,68 @@
+"""Fine-tuning a trained model keeps what its head knows of classes that have the same name."""
+
+import copy
+from typing import TYPE_CHECKING
+
+import torch
+
+from hfseg.errors import UserError
+from hfseg.labels import LabelSet, plain_name
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedConfig, PreTrainedModel
+
+
+def same_classes(before: LabelSet, after: LabelSet) -> dict[int, int]:
+    """Id in `after` -> id in `before`, of classes whose names match as in evaluation."""
+    known = {plain_name(name): index for index, name in enumerate(before.names)}
+    names = {index: plain_name(name) for index, name in enumerate(after.names)}
+    return {index: known[name] for index, name in names.items() if name in known}
+
+
+def trained_labels(config: "PreTrainedConfig") -> LabelSet | None:
+    """The classes a checkpoint names, or None where it names none, or too many for a mask."""
+    try:
+        labels = LabelSet.from_config(config)
+    except UserError:
+        return None
+    return None if labels.unnamed else labels
+
+
+def with_labels(config: "PreTrainedConfig", labels: LabelSet) -> "PreTrainedConfig":
+    """A copy of the config that describes `labels`."""
+    config = copy.deepcopy(config)
+    config.id2label, config.label2id = labels.id2label, labels.label2id
+    return config
+
+
+def carry_over(
+    trained: "PreTrainedModel", config: "PreTrainedConfig", before: LabelSet, after: LabelSet
+) -> "PreTrainedModel":
+    """The trained model with a head for other labels: rows of the same classes kept, others new.
+
+    A head may have rows behind those of the classes, such as "no object": they are kept.
+
+    Args:
+        trained: a model for the labels `before`.
+        config: its config, describing the labels `after`.
+    """
+    model = type(trained)(config).to(trained.dtype).eval()
+    state, rows = trained.state_dict(), model.state_dict()
+    for name in class_tensors(trained):
+        rows[name][len(after) :] = state[name][len(before) :]
+        for new, old in same_classes(before, after).items():
+            rows[name][new] = state[name][old]
+        state[name] = rows[name]
+    model.load_state_dict(state, strict=True)
+    return model
+
+
+def class_tensors(model: "PreTrainedModel") -> set[str]:
+    """Names of the tensors that have a row per class: those whose shape depends on the number."""
+    larger = copy.deepcopy(model.config)
+    larger.id2label = {index: str(index) for index in range(model.config.num_labels + 1)}
+    with torch.device("meta"):
+        other = type(model)(larger).state_dict()
+    return {
+        name for name, tensor in model.state_dict().items() if tensor.shape != other[name].shape
+    }
