@@ -77,7 +77,7 @@ def losses(device: str) -> dict[str, Any]:
     for name in ("ce", "focal", "dice", "jaccard", "tversky", "lovasz", "ohem"):
         found = []
         for place in ("cpu", device):
-            moved = logits.to(place).requires_grad_()
+            moved = logits.clone().to(place).requires_grad_()
             loss = SegmentationLoss(name, class_weights=[1, 2, 3, 1, 0.5])
             value = loss(moved, truth.to(place))
             value.backward()
@@ -117,8 +117,8 @@ def sam(device: str, kind: str) -> dict[str, Any]:
     image = Image.fromarray(photo(48, 64))
     prompts = [Prompt(points=((10, 20),)), Prompt(box=(5, 5, 40, 30))]
     answers = []
+    model, processor = FAMILY[kind]()
     for place in ("cpu", device):
-        model, processor = FAMILY[kind]()
         predictor = SamPredictor(model.to(place), processor)
         everything = predictor.segment_everything(
             image, points_per_side=4, pred_iou_thresh=0, stability_score_thresh=0
