@@ -39,7 +39,7 @@ MAX_KEPT = 2 << 30
 MAX_PER_CLIENT = 256 << 20
 """Bytes of uploads of one address."""
 MAX_WAITING = 32
-"""Requests in the queue; the next one is told that it is full."""
+"""Requests in the queue; the next one is told that the queue is full."""
 
 _T = TypeVar("_T")
 

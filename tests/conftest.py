@@ -1,4 +1,4 @@
-"""Shared by all tests: one cache for data sets, no network, and small things to train on."""
+"""Shared by all tests: one cache for datasets, no network, and small things to train on."""
 
 import os
 import subprocess
@@ -40,7 +40,7 @@ def segmentation_folder(tmp_path: Path) -> Path:
 
 
 def make_folder(folder: Path, count: int, size: tuple[int, int] = (48, 64)) -> Path:
-    """A `folder` data set: class 1 is bright, class 2 red, 0 the rest; ignored pixels vary."""
+    """A `folder` dataset: class 1 is bright, class 2 red, 0 the rest; ignored pixels vary."""
     (folder / "images").mkdir(parents=True)
     (folder / "masks").mkdir()
     height, width = size

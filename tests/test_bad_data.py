@@ -31,7 +31,7 @@ def unknown_id(data: Path) -> tuple[str, str]:
     mask = np.array(Image.open(data / "masks" / "003.png"))
     mask[-1, -1] = 7
     Image.fromarray(mask).save(data / "masks" / "003.png")
-    return "003.png", "value 7 stands in 1 pixels"
+    return "003.png", "value 7 occurs in 1 pixels"
 
 
 def other_size(data: Path) -> tuple[str, str]:
@@ -90,7 +90,7 @@ def test_two_classes_with_the_same_color_are_refused(tmp_path: Path) -> None:
         load_dataset("folder", str(data))
 
 
-def test_an_empty_folder_is_told(tmp_path: Path) -> None:
+def test_an_empty_folder_is_reported(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no folder images/ in it"):
         load_dataset("folder", str(tmp_path))
     (tmp_path / "images").mkdir()

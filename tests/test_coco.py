@@ -208,7 +208,7 @@ def test_a_missing_image_is_named_or_left_out(tmp_path: Path, caplog) -> None:
     assert "left out 1 of 6" in caplog.text and "é 2.jpg" in caplog.text
 
 
-def test_categories_that_differ_between_splits_are_told(tmp_path: Path) -> None:
+def test_categories_that_differ_between_splits_are_reported(tmp_path: Path) -> None:
     write_export(tmp_path / "train", 1, ROBOFLOW, used=[3])
     other = [{"id": 3, "name": "roof", "supercategory": "wall"}]
     write_export(tmp_path / "valid", 1, other, used=[3])

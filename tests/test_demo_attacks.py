@@ -378,7 +378,7 @@ def test_uploads_that_are_cut_off_leave_nothing_for_long(address, folder):
     assert not any(path.is_file() for path in folder.iterdir())
 
 
-def test_an_image_within_the_limits_is_scaled_down_and_the_reader_is_told(address, tmp_path):
+def test_an_image_within_the_limits_is_scaled_down_and_the_reader_is_reported(address, tmp_path):
     noise = np.random.default_rng(0).integers(0, 255, (128, 3072, 3), dtype=np.uint8)
     Image.fromarray(noise).save(tmp_path / "wide.png")
     path = upload(address, (tmp_path / "wide.png").read_bytes())

@@ -1,4 +1,4 @@
-"""Data sets on disk, read into ids; the expected ids are written down by hand."""
+"""Datasets on disk, read into ids; the expected ids are written down by hand."""
 
 from pathlib import Path
 
@@ -28,7 +28,7 @@ def make_camseq(folder: Path, frames: int = 20) -> Path:
     return folder
 
 
-def test_camseq_colours_become_ids_and_void_is_ignored(tmp_path: Path) -> None:
+def test_camseq_colors_become_ids_and_void_is_ignored(tmp_path: Path) -> None:
     data, labels = load_dataset("camseq", str(make_camseq(tmp_path / "CamSeq01")))
     assert labels.names == ("Animal", "Bicyclist", "Building")
     assert labels.palette[1] == (0, 128, 192)
@@ -87,7 +87,7 @@ def test_folder_split_does_not_depend_on_the_files_times_or_order(tmp_path: Path
     assert names[0] == names[1] and len(names[0]) == 3
 
 
-def test_palette_png_is_read_by_index_and_gives_the_colours(tmp_path: Path) -> None:
+def test_palette_png_is_read_by_index_and_gives_the_colors(tmp_path: Path) -> None:
     source = make_folder(tmp_path / "data", count=10)
     for file in (source / "masks").iterdir():
         mask = Image.open(file)

@@ -15,7 +15,7 @@ from hfseg.errors import UserError
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGBA", "CMYK", "HSV"])
-def test_every_colour_mode_becomes_what_pillow_shows(tmp_path, mode):
+def test_every_color_mode_becomes_what_pillow_shows(tmp_path, mode):
     image = Image.fromarray(photo(20, 30)).convert(mode)
     expected = np.asarray(image.convert("RGB"))
     read = to_rgb(image)
@@ -54,13 +54,13 @@ def test_sixteen_bits_of_grey_are_scaled_not_clipped(tmp_path):
         (7, "not int"),
     ],
 )
-def test_what_is_not_an_image_is_told_in_one_sentence(image, words):
+def test_what_is_not_an_image_is_reported_in_one_sentence(image, words):
     with pytest.raises(UserError, match=words) as caught:
         to_rgb(image)
     assert "\n" not in str(caught.value)
 
 
-def test_a_damaged_or_foreign_file_is_told_in_one_sentence(tmp_path):
+def test_a_damaged_or_foreign_file_is_reported_in_one_sentence(tmp_path):
     (tmp_path / "notes.png").write_text("not an image")
     with pytest.raises(UserError, match=r"notes\.png is not an image"):
         to_rgb(tmp_path / "notes.png")

@@ -88,7 +88,7 @@ def test_cached_pixels_are_those_that_training_resizes_to(tmp_path: Path, caplog
             np.testing.assert_array_equal(plain[(2, index)][key], quick[(2, index)][key])
 
 
-def test_a_cache_that_does_not_fit_is_told_before_it_is_written(
+def test_a_cache_that_does_not_fit_is_reported_before_it_is_written(
     tmp_path: Path, monkeypatch
 ) -> None:
     data, _ = load_dataset("folder", str(make_folder(tmp_path / "data", count=5)))

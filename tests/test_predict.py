@@ -116,7 +116,7 @@ def test_an_unreadable_image_is_reported_after_all_others_are_done(tmp_path, pho
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux: needs /dev/full, a full device")
-def test_a_full_disk_is_told_and_finished_masks_are_kept(tmp_path, photos, segmenter):
+def test_a_full_disk_is_reported_and_finished_masks_are_kept(tmp_path, photos, segmenter):
     out = tmp_path / "out"
     (out / "masks").mkdir(parents=True)
     (out / "masks" / "b.png.part").symlink_to("/dev/full")  # writing b.png meets a full disk

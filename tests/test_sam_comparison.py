@@ -63,7 +63,7 @@ class TruthfulSam(torch.nn.Module):
 
     Args:
         scenes: pairs of image and truth.
-        processor: tells how an image looks to the network, by which it is recognised.
+        processor: tells how an image looks to the network, by which it is recognized.
         erosion: pixels that every answer lacks along its outline.
     """
 

@@ -182,7 +182,7 @@ def test_a_pipeline_of_ones_own_is_read_from_yaml(tmp_path: Path) -> None:
     ("text", "complaint"),
     [("transform: {__class_fullname__: Nope}", "Nope"), ("a: [", "no albumentations pipeline")],
 )
-def test_a_wrong_pipeline_is_told_before_training(
+def test_a_wrong_pipeline_is_reported_before_training(
     tmp_path: Path, text: str, complaint: str
 ) -> None:
     (tmp_path / "mine.yaml").write_text(text)

@@ -1,4 +1,4 @@
-"""Files that name the classes of a data set: `label_colors.txt`, `classes.csv`, `labels.json`."""
+"""Files that name the classes of a dataset: `label_colors.txt`, `classes.csv`, `labels.json`."""
 
 import csv
 import json
@@ -9,7 +9,7 @@ from hfseg.errors import UserError
 from hfseg.labels import IGNORE_INDEX, Color, LabelSet
 
 IGNORED_NAMES = ("void", "ignore", "ignored", "unlabelled", "unlabeled")
-"""Names, in any case, of what is no class."""
+"""Names, in any case, that mean "not a class"."""
 
 
 def read_label_colors(path: Path) -> list[tuple[str, Color]]:

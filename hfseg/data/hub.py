@@ -1,4 +1,4 @@
-"""Data sets in the Hub's format: anyone's repository, or a local copy of one.
+"""Datasets in the Hub's format: anyone's repository, or a local copy of one.
 
 `hub_columns` finds the roles of the columns, `hub_rows` reads what is stored in them, `hub_labels`
 names the classes; here the repository is opened and its rows become `image` and `label`.
@@ -291,7 +291,7 @@ def _opened(
 
 
 def _sampled_masks(split: Any, label: str) -> Iterator[Any]:
-    """The first masks that can be opened; the others are told when they are read."""
+    """The first masks that can be opened; the others are reported when they are read."""
     for row in first_rows(split, _SNIFFED):
         with suppress(UserError):
             yield mask_source(row[label], "")
@@ -308,12 +308,12 @@ def _one_sentence(source: HubSource) -> Iterator[None]:
         cause = explain_hub_error(error, source.id, "dataset")
         if cause is not None:
             raise UserError(
-                f"the data set {source.id!r} can't be loaded: {cause}, or give a local copy with "
+                f"the dataset {source.id!r} can't be loaded: {cause}, or give a local copy with "
                 "--dataset_path"
             ) from error
         cause = " ".join(str(error).split())[:300] or type(error).__name__
         raise UserError(
-            f"the data set {source.id!r} can't be loaded ({cause}); check the name, the network "
+            f"the dataset {source.id!r} can't be loaded ({cause}); check the name, the network "
             "and HF_TOKEN, or give a local copy with --dataset_path"
         ) from error
 

@@ -1,6 +1,6 @@
-"""Which column of a Hub data set is the image and which the mask.
+"""Which column of a Hub dataset is the image and which the mask.
 
-Told by the features and by a look at a few rows; names are a last hint only, since they mislead
+Found by the features and by a look at a few rows; names are a last hint only, since they mislead
 (the `label` of Pets is a breed).
 """
 
@@ -23,7 +23,7 @@ def find_columns(
     """The names of the image and of the mask column.
 
     Args:
-        name: of the data set, for messages.
+        name: of the dataset, for messages.
         split: with its raw columns.
         image, label: columns that are known already.
 
@@ -53,7 +53,7 @@ def find_columns(
         image = photos[0]
     if not image or not label:
         raise UserError(
-            f"{name}: which column is the image and which the mask can't be told "
+            f"{name}: can't find out which column is the image and which the mask "
             f"(pictures are {', '.join(pictures) or 'none'}); give --image_column and "
             "--label_column"
         )
@@ -61,7 +61,7 @@ def find_columns(
 
 
 def _look_like_masks(split: Any, columns: Sequence[str]) -> list[str]:
-    """Of picture columns those with few colours in every sampled row."""
+    """Of the image columns, those with few colors in every sampled row."""
     found = []
     for column in columns:
         plain = encoded(split, column)

@@ -1,4 +1,4 @@
-"""Rows of a Hub data set as they are stored: encoded pictures, or nested lists."""
+"""Rows of a Hub dataset as they are stored: encoded images, or nested lists."""
 
 import io
 from itertools import islice
@@ -11,7 +11,7 @@ from hfseg.errors import UserError
 
 
 def is_image(feature: Any) -> bool:
-    """Whether a feature of a data set is `datasets.Image`."""
+    """Whether a feature of a dataset is `datasets.Image`."""
     import datasets
 
     return isinstance(feature, datasets.Image)
@@ -70,4 +70,4 @@ def mask_source(value: Any, where: str) -> Any:
     try:
         return np.asarray(value, dtype=np.int64)
     except (ValueError, TypeError) as error:
-        raise UserError(f"{where}: its mask is no rectangle of whole numbers") from error
+        raise UserError(f"{where}: its mask is not a rectangle of integers") from error

@@ -1,11 +1,11 @@
-"""Facts about the built-in data sets: where they come from and what their licence says."""
+"""Facts about the built-in datasets: where they come from and what their license says."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class HubSource:
-    """A copy of a data set on the Hub.
+    """A copy of a dataset on the Hub.
 
     Attributes:
         id: repository id.
@@ -24,12 +24,12 @@ class HubSource:
 
 @dataclass(frozen=True)
 class DatasetInfo:
-    """What a card says about a data set.
+    """What a card says about a dataset.
 
     Attributes:
         name: the `--dataset_name`.
         title: its full name.
-        license: the Hub's licence key (`other` where none fits).
+        license: the Hub's license key (`other` where none fits).
         license_note: the terms in a sentence.
         homepage: where the official copy and its terms are.
         citation: authors, title and year of the paper.

@@ -1,4 +1,4 @@
-"""Masks of any encoding become ids here, once, when a data set is read."""
+"""Masks of any encoding become ids here, once, when a dataset is read."""
 
 import functools
 import io
@@ -28,13 +28,13 @@ class MaskDecoder:
     Args:
         num_labels: ids run from 0 to `num_labels - 1`.
         ids: raw grey or palette value -> id. Empty: a value is its own id.
-        colors: RGB colour -> id, for masks stored as colours. Empty: colours can't be read.
+        colors: RGB color -> id, for masks stored as colors. Empty: colors can't be read.
         rgb_holds_ids: RGB masks have three equal channels that are ids, not colors (`sniff`).
         palette_holds_colors: palette masks mean the colors of their palette, in whatever order
             it lists them, not the indices (`sniff`).
 
     Both maps may send values to the ignore index. Pairs in tuples rather than dicts, so that a
-    decoder can be hashed into the name of a cached data set.
+    decoder can be hashed into the name of a cached dataset.
     """
 
     num_labels: int
@@ -103,10 +103,10 @@ class MaskDecoder:
         )
 
     def __call__(self, source: MaskSource, name: str = "") -> np.ndarray:
-        """Decode a file, an opened image, or an array of values (H, W) or colours (H, W, 3).
+        """Decode a file, an opened image, or an array of values (H, W) or colors (H, W, 3).
 
         Raises:
-            UserError: a file that can't be read, or a value or colour that is no class.
+            UserError: a file that can't be read, or a value or color that is not a class.
         """
         name = name or str(getattr(source, "filename", "") or source)
         image = _opened(source)
@@ -130,7 +130,7 @@ class MaskDecoder:
         if self.rgb_holds_ids:
             if not (pixels == pixels[..., :1]).all():
                 raise UserError(
-                    f"{name}: this mask holds colours, others of the data set grey ids; "
+                    f"{name}: this mask holds colors, others of the dataset grey ids; "
                     "save all masks in one way"
                 )
             return self._from_values(pixels[..., 0], name, lossy)
@@ -185,10 +185,10 @@ class MaskDecoder:
             remedy = (
                 "it was saved as JPEG, which changes values: export it again as PNG"
                 if lossy
-                else "name all classes, or mend the mask"
+                else "name all classes, or fix the mask"
             )
             raise UserError(
-                f"{name}: value {unknown[0]} stands in {counts[0]} pixels but is no class "
+                f"{name}: value {unknown[0]} occurs in {counts[0]} pixels but is not a class id "
                 f"(known are {known}, and {self.ignore_index} for ignored); {remedy}"
             )
         return decoded.astype(np.uint8)
@@ -202,14 +202,14 @@ class MaskDecoder:
             worst = int(unknown[counts.argmax()])
             color = (worst >> 16, worst >> 8 & 255, worst & 255)
             if lossy:
-                hint = "it was saved as JPEG, which changes colours: export it again as PNG"
+                hint = "it was saved as JPEG, which changes colors: export it again as PNG"
             elif len(unknown) > 20:
                 hint = "it looks resampled: export it again as PNG without smoothing"
             else:
-                hint = "add the colour to the class table, or mend the mask"
+                hint = "add the color to the class table, or fix the mask"
             raise UserError(
-                f"{name}: colour {color} stands in {counts.max()} pixels but is in no class "
-                f"({len(unknown)} unknown colours in this mask); {hint}"
+                f"{name}: color {color} occurs in {counts.max()} pixels but is not in the class "
+                f"({len(unknown)} unknown colors in this mask); {hint}"
             )
         return decoded.astype(np.uint8)
 
@@ -231,7 +231,7 @@ def _opened(source: MaskSource) -> Image.Image | np.ndarray:
 
 @functools.lru_cache(maxsize=2)
 def _color_table(colors: tuple[tuple[Color, int], ...]) -> np.ndarray:
-    """(2^24,) int16: packed colour -> id, -1 where there is none. 32 MiB, yet far faster."""
+    """(2^24,) int16: packed color -> id, -1 where there is none. 32 MiB, yet far faster."""
     table = np.full(1 << 24, -1, dtype=np.int16)
     table[pack_colors(np.array([color for color, _ in colors], dtype=np.uint8))] = [
         label for _, label in colors
@@ -240,7 +240,7 @@ def _color_table(colors: tuple[tuple[Color, int], ...]) -> np.ndarray:
 
 
 def pack_colors(pixels: np.ndarray) -> np.ndarray:
-    """(..., 3) uint8 -> (...) int32: one number a colour."""
+    """(..., 3) uint8 -> (...) int32: one number per color."""
     wide = pixels.astype(np.int32)
     return (wide[..., 0] << 16) | (wide[..., 1] << 8) | wide[..., 2]
 

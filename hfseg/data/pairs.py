@@ -30,9 +30,9 @@ _SNIFFED = 16
 
 @dataclass(frozen=True)
 class Pair:
-    """One sample: the image file, and its mask: a file, or what the data set's decoder takes.
+    """One sample: the image file, and its mask: a file, or what the dataset's decoder takes.
 
-    A mask that is no file has `path` (the file it comes from) and `key` (which part of that).
+    A mask that is not a file has `path` (the file it comes from) and `key` (which part of that).
     """
 
     image: str

@@ -69,7 +69,7 @@ class SplitPlan:
     def complete(self, splits: Mapping[str, Sequence[str]]) -> dict[str, tuple[str, list[int]]]:
         """What each split is made of: the given split, and which of its samples.
 
-        An undivided data set (`WHOLE`) is divided; where there are only train and test, a part of
+        An undivided dataset (`WHOLE`) is divided; where there are only train and test, a part of
         train becomes the validation split.
 
         Args:

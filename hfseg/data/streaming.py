@@ -1,4 +1,4 @@
-"""Training on a Hub data set as it comes, without downloading it first."""
+"""Training on a Hub dataset as it comes, without downloading it first."""
 
 import itertools
 import zlib

@@ -1,6 +1,6 @@
 """Augmentation. The one place that knows albumentations.
 
-Its 2.0.8 release has two habits that this file mends: every DataLoader worker draws the same
+Its 2.0.8 release has two habits that this file fixes: every DataLoader worker draws the same
 random stream, and after `set_random_seed` each transform of a pipeline gets the same seed, so
 that two flips always agree. Here the randomness of a sample is a function of
 (seed, epoch, index), whichever process or worker draws it.
@@ -151,7 +151,7 @@ def _leaves(pipeline: A.BaseCompose) -> Iterator[A.BasicTransform]:
 
 
 class TrainingTransform:
-    """Augments one image and mask: random scale, crop, pad, flip and colour as the preset says.
+    """Augments one image and mask: random scale, crop, pad, flip and color as the preset says.
 
     Args:
         augmentation: `none`, `light` (flip), `standard` (scale 0.5-2, crop, flip, photometric),

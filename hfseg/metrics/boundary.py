@@ -13,7 +13,7 @@ do for all classes at once.
 Boundary F-score: Csurka, Larlus & Perronnin, "What is a good evaluation measure for semantic
 segmentation?", BMVC 2013. Precision is the share of predicted contour pixels with a true contour
 pixel of the class within 0.75 % of the diagonal (in a disc), recall the reverse. Where that paper
-averages over images, counts are summed over the data set here, as they are for IoU.
+averages over images, counts are summed over the dataset here, as they are for IoU.
 Where labels are ignored:
 - a contour may run under an ignored band, as nearly all of VOC's do: as in the paper, the edge of
   the band is true contour, but only where another class begins across it, within twice the

@@ -108,7 +108,7 @@ def _or_outside(ids: Tensor, num_labels: int) -> Tensor:
 def _what_is_outside(
     predictions: Tensor, labels: Tensor, num_labels: int, ignore_index: int
 ) -> str:
-    """Names an id that is no class, a label rather than a prediction."""
+    """Names an id that is not a class, a label rather than a prediction."""
     counted = _is_counted(labels.long(), ignore_index)
     name, ids = "label", labels.long()[counted]
     outside = ids[_or_outside(ids, num_labels) == num_labels]

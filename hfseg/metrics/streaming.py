@@ -40,7 +40,7 @@ class StreamingScores:
         """Count a batch; the scores of all batches if it is the last.
 
         Raises:
-            UserError: a label that is no class.
+            UserError: a label that is not a class id.
         """
         matrices, losses = (values.cpu().numpy() for values in batch.predictions)
         indices = batch.label_ids.cpu().numpy()

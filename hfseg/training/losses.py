@@ -2,7 +2,7 @@
 
 A loss is a sum of terms, `ce+0.5*dice`. Every term is either a mean over pixels or a mean over
 images, so it is two numbers, a sum and a count, and both add up over batches: the loss of an
-optimiser step doesn't depend on how the step is divided over processes and accumulation steps.
+optimizer step doesn't depend on how the step is divided over processes and accumulation steps.
 
 - mean over valid pixels (weighted by class, if asked): `ce`, `focal`;
 - mean over images, each of them scored by itself: `dice`, `jaccard`, `tversky`, `lovasz`, `ohem`.
@@ -44,7 +44,7 @@ class SegmentationLoss:
         terms: such as `ce`, `dice` or `ce+0.5*dice`.
         ignore_index: the label of pixels that don't count.
         label_smoothing: for `ce`, share of the target that is spread over all classes.
-        class_weights: one a class, for `ce`, `focal` and `ohem`; the others weigh the classes of
+        class_weights: one per class, for `ce`, `focal` and `ohem`; the others weigh the classes of
             an image alike by themselves.
 
     Attributes:
@@ -236,7 +236,7 @@ def parse_terms(text: str) -> list[tuple[float, str]]:
         match = re.fullmatch(r"(?:(\d+\.?\d*|\.\d+)\*)?([a-z]+)", part)
         if match is None or match[2] not in known:
             raise UserError(
-                f"--loss {text!r}: {part!r} is no loss; give one of {', '.join(known)}, "
+                f"--loss {text!r}: {part!r} is not a loss; give one of {', '.join(known)}, "
                 "or a sum such as ce+0.5*dice"
             )
         terms.append((float(match[1] or 1), match[2]))

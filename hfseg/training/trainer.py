@@ -103,7 +103,7 @@ class SegmentationTrainer(ResumableTrainer):
         expose_auxiliary_logits(self.model)
         self.auxiliary_loss_weight = auxiliary_loss_weight(self.model)
         self._evaluation_collator = Collator(image_processor, resize=True)
-        # We normalise the loss ourselves, over the whole accumulated and distributed batch:
+        # We normalize the loss ourselves, over the whole accumulated and distributed batch:
         # Trainer must neither pass its count of items on nor divide by the accumulation steps.
         self.model_accepts_loss_kwargs = False
         self.loss_is_scaled_for_ga = True
@@ -158,7 +158,7 @@ class SegmentationTrainer(ResumableTrainer):
     def _get_num_items_in_batch(
         self, batch_samples: list[dict[str, Any]], device: torch.device
     ) -> torch.Tensor | None:
-        """`SegmentationLoss.counts` of one optimiser step: all accumulation steps and processes."""
+        """`SegmentationLoss.counts` of one optimizer step: all accumulation steps and processes."""
         if not batch_samples:
             return None
         counts = [self.loss.counts(batch["labels"]) for batch in batch_samples]
@@ -171,7 +171,7 @@ class SegmentationTrainer(ResumableTrainer):
         return_outputs: bool = False,
         num_items_in_batch: torch.Tensor | None = None,
     ) -> Any:
-        """This batch's part of the loss of the whole optimiser step."""
+        """This batch's part of the loss of the whole optimizer step."""
         outputs = model(pixel_values=inputs["pixel_values"])
         counts = num_items_in_batch
         loss = sum(
@@ -182,7 +182,7 @@ class SegmentationTrainer(ResumableTrainer):
         loss = loss * self.accelerator.num_processes
         return (loss, outputs) if return_outputs else loss
 
-    # ---- optimiser ----
+    # ---- optimizer ----
 
     def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
         if self.optimizer is None:

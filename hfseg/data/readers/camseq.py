@@ -1,6 +1,6 @@
-"""CamSeq01: 101 consecutive frames of one CamVid sequence, with CamVid's names and colours.
+"""CamSeq01: 101 consecutive frames of one CamVid sequence, with CamVid's names and colors.
 
-Official layout: `NAME.png`, `NAME_L.png` (RGB colours) and `label_colors.txt` in one folder. The
+Official layout: `NAME.png`, `NAME_L.png` (RGB colors) and `label_colors.txt` in one folder. The
 frames are consecutive, so the split is by time: a random one would put neighbours into both.
 """
 

@@ -23,7 +23,7 @@ INFO = DatasetInfo(
     name="camvid",
     title="CamVid, the Cambridge-driving Labeled Video Database",
     license="other",
-    license_note="CamVid's page states no licence; it is used for research",
+    license_note="CamVid's page states no license; it is used for research",
     homepage="http://mi.eng.cam.ac.uk/research/projects/VideoRec/CamVid/",
     citation="Brostow, Fauqueur and Cipolla, Semantic object classes in video, "
     "Pattern Recognition Letters 2009",
@@ -97,10 +97,10 @@ _FLAT_FOLDERS = (
 def labels(
     label_mode: str | None = None, table: Mapping[str, Color] = COLORS
 ) -> tuple[LabelSet, MaskDecoder]:
-    """`32`: all names but Void, read from colours. `11`: the groups, from colours or SegNet ids.
+    """`32`: all names but Void, read from colors. `11`: the groups, from colors or SegNet ids.
 
     Args:
-        table: name -> colour, of the data's own `label_colors.txt`.
+        table: name -> color, of the data's own `label_colors.txt`.
     """
     table = {_MISSPELT.get(name, name): color for name, color in table.items() if name != _STRAY}
     if label_mode == "11":

@@ -148,10 +148,10 @@ def _numbered(reading: Reading, masks: Sequence[str], label_map: Values) -> Read
 
 
 def _mask_palette(masks: Sequence[str], count: int) -> tuple[Color, ...]:
-    """The colours of a palette PNG, where it has enough different ones."""
+    """The colors of a palette PNG, where it has enough different ones."""
     try:
         mask: Image.Image = open_image(masks[0])
-    except UserError:  # told when the sample is read
+    except UserError:  # reported when the sample is read
         return ()
     if mask.mode != "P":
         return ()

@@ -40,7 +40,7 @@ _AUG_LISTS = ("trainaug.txt", "train_aug.txt")
 
 
 def voc_color(index: int) -> Color:
-    """The development kit's colour of an id: its bits, dealt in turn to red, green and blue."""
+    """The development kit's color of an id: its bits, dealt in turn to red, green and blue."""
     red = green = blue = 0
     for bit in range(8):
         red |= (index >> 3 * bit & 1) << (7 - bit)
