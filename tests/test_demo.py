@@ -47,7 +47,8 @@ def browser():
 
 def opened(browser, address, **options):
     """A page; `page.problems` lists console errors and requests to other hosts."""
-    page = browser.new_page(**{"viewport": {"width": 1400, "height": 900}, **options})
+    viewport = {"width": 1400, "height": 900}
+    page = browser.new_page(**{"viewport": viewport, "reduced_motion": "reduce", **options})
     page.problems = []
     page.on("console", lambda m: m.type == "error" and page.problems.append(f"console: {m.text}"))
     page.on("pageerror", lambda error: page.problems.append(f"page: {error}"))
