@@ -100,6 +100,7 @@ def test_a_hostile_card_and_hostile_names_reach_no_other_host(tmp_path) -> None:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=CHROMIUM_ARGS)
         page = browser.new_page()
         page.goto(address)
+        page.wait_for_selector("#hfseg[data-ready]")
         page.set_input_files("[data-is=file]", photo)
         page.wait_for_selector("[data-is=segment] .pane[data-painted]")
         page.get_by_role("tab", name="About").click()

@@ -222,7 +222,7 @@ def test_a_token_or_a_home_directory_is_never_pushed(
 ) -> None:
     (folder / "eval_results.json").write_text(json.dumps({"note": secret}))
     error = str(pusher.push(folder))
-    assert "eval_results.json holds" in error and secret not in error
+    assert "eval_results.json contains" in error and secret not in error
     assert not pusher.repo.files
 
 

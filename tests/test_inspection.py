@@ -67,8 +67,8 @@ def test_inspect_leaves_a_page_with_every_problem(tmp_path: Path, capsys) -> Non
 def test_the_page_escapes_names_of_classes(tmp_path: Path) -> None:
     source = make_folder(tmp_path / "data", count=6)
     (source / "classes.txt").write_text("ground\n<script>\nroof\n")
-    data, labels = load_dataset("folder", str(source))
-    write_inspection(tmp_path / "report", "a & b", inspect(data, labels), {})
+    found = inspect(read_dataset("folder", str(source)))
+    write_inspection(tmp_path / "report", "a & b", found, {})
     page = (tmp_path / "report" / "report.html").read_text()
     assert "&lt;script&gt;" in page and "<script>" not in page and "a &amp; b" in page
 

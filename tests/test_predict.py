@@ -120,7 +120,7 @@ def test_a_full_disk_is_reported_and_finished_masks_are_kept(tmp_path, photos, s
     out = tmp_path / "out"
     (out / "masks").mkdir(parents=True)
     (out / "masks" / "b.png.part").symlink_to("/dev/full")  # writing b.png meets a full disk
-    with pytest.raises(UserError, match=r"the disk is full; 1 of 3 .* run the same command"):
+    with pytest.raises(UserError, match=r"the disk is full; the 1 of 3 .* run the same command"):
         predict(segmenter, photos, to=out, overwrite=True)
     assert (out / "masks/a.png").exists() and not (out / "masks/b.png").exists()
     assert not list(out.rglob("*.part"))
