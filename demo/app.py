@@ -10,7 +10,10 @@ which demo/README.md shows.
 """
 
 import argparse
+import json
 import os
+import signal
+import sys
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,10 +22,11 @@ from hfseg.cli import run
 from hfseg.errors import UserError
 
 if TYPE_CHECKING:
-    import gradio as gr
-    from shown_models import ShownModels
+    from .guarded_blocks import GuardedBlocks
+    from .shown_models import ShownModels
 
 QUICKSTART = "runs/quickstart"
+PAGE = Path(__file__).resolve().parent / "page"
 
 
 def parse_args(argv: list[str]) -> argparse.Namespace:
@@ -58,16 +62,24 @@ def main(argv: list[str]) -> None:
         )
     os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    if "SPACE_ID" in os.environ:  # the visitors' addresses are those that the Hub's proxy names
+        os.environ.setdefault("FORWARDED_ALLOW_IPS", "*")
     with tempfile.TemporaryDirectory(prefix="hfseg-demo-") as folder:
         # a folder of our own: gradio's default one is shared by all its programs, and served
         os.environ["GRADIO_TEMP_DIR"] = folder
 
-        from shown_models import load_models
+        # its default action would leave the visitors' files behind
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+
+        from .shown_models import load_models
 
         app = build_app(load_models(args.models, args.sam))
         try:
             app.launch(
-                server_name=args.host, server_port=args.port, share=args.share, **launch_options()
+                server_name=args.host,
+                server_port=args.port,
+                share=args.share,
+                **launch_options(app),
             )
         except OSError as error:
             raise UserError(
@@ -76,77 +88,85 @@ def main(argv: list[str]) -> None:
             ) from error
 
 
-def launch_options() -> dict[str, Any]:
+def launch_options(app: "GuardedBlocks") -> dict[str, Any]:
     """What every `launch` of the page shares: looks, limits, and nothing told to a client."""
     import gradio as gr
-    from gate import Gate
     from gradio.themes.utils.fonts import LocalFont
-    from limits import MAX_UPLOAD
     from starlette.middleware import Middleware
+    from starlette.routing import Mount
+    from starlette.staticfiles import StaticFiles
 
+    from .bounded_log import bound_the_log
+    from .gate import Gate
+    from .limits import MAX_UPLOAD
+    from .uploads import Uploads
+
+    bound_the_log()
     # A font that comes with gradio; others would be fetched from Google. Of its weights, the
     # SemiBold that themes ask for by default is a file without Latin letters.
     font = LocalFont("Source Sans Pro", weights=(400, 700))
-    theme = gr.themes.Default(
-        primary_hue="teal", neutral_hue="slate", font=[font, "system-ui", "sans-serif"]
-    ).set(
-        # white letters on the default teal are too faint to read
-        button_primary_background_fill="*primary_700",
-        button_primary_background_fill_hover="*primary_800",
-        button_primary_background_fill_dark="*primary_700",
-        button_primary_background_fill_hover_dark="*primary_600",
-    )
-    here = Path(__file__).parent
-    script = (here / "page.js").read_text(encoding="utf-8")
+    gate = Middleware(Gate, endpoints=app.endpoints(), functions=len(app.fns), uploads=Uploads())
     return {
-        "theme": theme,
-        "css_paths": here / "style.css",
-        "head": f"<script>{script}</script>",
+        "theme": gr.themes.Default(
+            primary_hue="teal", neutral_hue="slate", font=[font, "system-ui", "sans-serif"]
+        ),
+        # by a link, as gradio drops media queries from the style sheets that it is given
+        "head": '<link rel="stylesheet" href="page/style.css">',
         "footer_links": [],
         "max_file_size": MAX_UPLOAD,
         "show_error": False,
         "state_session_capacity": 100,
         "ssr_mode": False,
-        "app_kwargs": {"middleware": [Middleware(Gate)]},
+        "enable_monitoring": False,
+        "run_history": False,
+        "app_kwargs": {
+            "middleware": [gate],
+            "routes": [Mount("/page", StaticFiles(directory=PAGE))],
+        },
     }
 
 
-def build_app(models: "ShownModels") -> "gr.Blocks":
-    """The page; start it with `app.launch(**launch_options())`."""
+def build_app(models: "ShownModels") -> "GuardedBlocks":
+    """The page; start it with `app.launch(**launch_options(app))`."""
     import gradio as gr
-    from about_tab import about_tab
-    from compare_tab import compare_tab
-    from evaluate_tab import evaluate_tab
-    from gate import GuardedBlocks
-    from limits import MAX_WAITING
-    from segment_tab import segment_tab
-    from web_api import add_endpoints
 
+    from .examples import example_photos
+    from .guarded_blocks import GuardedBlocks
+    from .limits import MAX_WAITING
+    from .web_api import add_endpoints
+
+    settings = {
+        "models": [{"name": name} for name in models.names],
+        "sam": models.sam_name is not None,
+        "examples": example_photos(models),
+        "knows": describe(models),
+    }
     with GuardedBlocks(title="hfseg: semantic segmentation", analytics_enabled=False) as app:
-        add_endpoints(models)  # first, so that their names are theirs
-        gr.Markdown(f"# Semantic segmentation\n\n{describe(models)}", elem_classes="intro")
-        with gr.Tab("Segment"):
-            segment_tab(models)
-        with gr.Tab("Compare with SAM"):
-            compare_tab(models)
-        with gr.Tab("Evaluate"):
-            evaluate_tab(models)
-        with gr.Tab("About") as about:
-            about_tab(models, about)
+        gr.HTML(
+            (PAGE / "index.html").read_text(encoding="utf-8"),
+            # a JSON text is JavaScript too
+            js_on_load=f"""import(new URL("page/main.js", document.baseURI).href).then(
+                ({{ start }}) => start(element.querySelector(".hfseg"), {json.dumps(settings)}))""",
+            padding=False,
+        )
+        add_endpoints(models)
     # else direct calls would pass the queue
     return app.queue(max_size=MAX_WAITING, api_open=False)
 
 
 def describe(models: "ShownModels") -> str:
     """One line on the models, for the head of the page."""
+    from .examples import knows_toyscapes
+
     if len(models.names) > 1:
-        listed = ", ".join(f"`{name}`" for name in models.names)
-        return f"Give every pixel of an image a class. The models: {listed}."
-    names = models.segmenter(None).labels.names
+        return "Give every pixel of a photo a class, with several models side by side."
+    labels = models.labels(None)
+    names = labels.names
     shown = ", ".join(names[:12]) + (f" and {len(names) - 12} more" if len(names) > 12 else "")
+    drawn = " It was trained on drawn street scenes, so photos are strange to it."
     return (
-        f"Give every pixel of an image a class. The model `{models.names[0]}` knows "
-        f"{len(names)} of them: {shown}."
+        f"Give every pixel of a photo a class. {models.names[0]} knows {len(names)}: {shown}."
+        + (drawn if knows_toyscapes(labels) else "")
     )
 
 

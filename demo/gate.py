@@ -1,174 +1,230 @@
-"""Between the page and the world: what a request may hold, and what an error may tell.
+"""ASGI middleware between the page and the world: which requests pass, how large and how slow.
 
-gradio serves more than this page needs. Its interface takes a web address wherever it takes a
-file and fetches it, relays addresses by `/file=`, lets direct calls pass the queue, and holds an
-upload to its limit file by file, but not in their number. What is refused here is refused for all
-endpoints and components at once.
+gradio serves more than this page needs. What is not listed here is refused, so that a route which
+a later version of gradio adds stays closed too.
 """
 
 import asyncio
-import html
-import os
+import json
+import logging
+import re
 import time
-import traceback
-from pathlib import Path
+from collections.abc import Callable, Mapping
 from typing import Any
 
-import gradio as gr
-from gradio.components.api_component import Api
-from gradio.utils import get_upload_folder
-from limits import KEPT_SECONDS, MAX_BODY, MAX_KEPT, MAX_UPLOAD, UPLOAD_SECONDS
-from starlette.exceptions import HTTPException
-from starlette.responses import PlainTextResponse
+from starlette.requests import ClientDisconnect
 
-from hfseg.errors import UserError
+from .arguments import Endpoint, Refused, is_upload
+from .limits import MAX_BODY, MAX_UPLOAD, UPLOAD_SECONDS
+from .uploads import Uploads
 
-NOT_UPLOADED = (
-    "An image must be an uploaded file, not an address, a path or text: send it to "
-    "/gradio_api/upload first, and give the path that comes back."
-)
-BAD_REQUEST = "The request is not what this endpoint takes: /gradio_api/info lists the parameters."
 OUR_FAULT = "Something went wrong here; whoever runs this page finds the reason in its log."
-FULL = "The page has no room for more files at the moment: try again in an hour."
+NO_ADDRESS = "This page has no such address."
 
-# of gradio's own, and of no use to this page
-_CLOSED = ("file=http:", "file=https:", "file=//", "proxy=", "process_recording", "deep_link",
-           "component_server", "stream", "vibe", "profiling", "run-history")  # fmt: skip
+_READ = re.compile(
+    r"/(config/?|theme\.css|favicon\.ico|robots\.txt|manifest\.json|pwa_icon(/\d+)?)?"
+    r"|/(assets|static|page)/[\w@.+/-]+"
+    r"|/gradio_api/(info/?|openapi\.json|startup-events|theme\.css|app_id/?|upload_progress)"
+    r"|/gradio_api/(queue/data|heartbeat/\w+|call/\w+/\w+)"
+)
+_WRITE = re.compile(r"/gradio_api/(upload|queue/join|call/\w+|run/\w+|cancel|reset)/?")
+_FILE = "/gradio_api/file="
 
-
-class GuardedBlocks(gr.Blocks):
-    """Blocks that take no file but an uploaded one, and answer every failure in one sentence."""
-
-    async def preprocess_data(self, block_fn: Any, inputs: list[Any], *args: Any, **kwargs: Any):
-        try:
-            check_files(inputs)
-            # curl may leave out what has a default, as Python's client may
-            inputs = [*inputs, *(block.value for block in _left_out(block_fn, inputs))]
-            return await super().preprocess_data(block_fn, inputs, *args, **kwargs)
-        except gr.Error:
-            raise
-        except Exception:  # whatever a stranger sent; theirs, so nothing for our log
-            raise gr.Error(BAD_REQUEST, title="Not understood", print_exception=False) from None
-
-    async def process_api(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
-        try:
-            return await super().process_api(*args, **kwargs)
-        except gr.Error:
-            raise
-        except UserError as error:
-            raise told(error) from None
-        except Exception:
-            traceback.print_exc()
-            raise gr.Error(OUR_FAULT, print_exception=False) from None
-
-
-def told(error: UserError) -> gr.Error:
-    """The sentence for the visitor; gradio's pages show it as HTML."""
-    sentence = html.escape(str(error), quote=False)
-    return gr.Error(sentence[:1].upper() + sentence[1:], title="", print_exception=False)
-
-
-def _left_out(block_fn: Any, inputs: list[Any]) -> list[Api]:
-    rest = block_fn.inputs[len(inputs) :]
-    return rest if all(isinstance(block, Api) for block in rest) else []
-
-
-def check_files(inputs: Any) -> None:
-    """Every file named anywhere in a request was uploaded here.
-
-    Raises:
-        gr.Error: one that was not.
-    """
-    folder = Path(get_upload_folder()).resolve()
-    waiting = [inputs]
-    while waiting:
-        value = waiting.pop()
-        if isinstance(value, list):
-            waiting.extend(value)
-        elif isinstance(value, dict):
-            waiting.extend(value.values())
-            if not {"path", "url"} & value.keys():
-                continue
-            path = value.get("path")
-            if not isinstance(path, str) or not _is_file_in(folder, path):
-                raise gr.Error(NOT_UPLOADED, title="Not an upload", print_exception=False)
-
-
-def _is_file_in(folder: Path, path: str) -> bool:
-    try:
-        whole = Path(path).resolve()
-        return whole.is_relative_to(folder) and whole.is_file()
-    except (OSError, ValueError):  # such as a name with a null character
-        return False
+_HEADERS = [
+    # gradio's page needs inline scripts and compiles templates; nothing leads to another host
+    (
+        b"content-security-policy",
+        b"default-src 'self' data: blob:; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; "
+        b"style-src 'self' 'unsafe-inline'; object-src 'none'; base-uri 'self'; form-action 'self'",
+    ),
+    (b"x-content-type-options", b"nosniff"),
+]
+_log = logging.getLogger("hfseg.demo")
 
 
 class Gate:
-    """ASGI middleware: bounds on bytes and time of a request, and the routes that stay closed."""
+    """Lets pass what the page needs, with bounds on the bytes and the time of a request.
 
-    def __init__(self, app: Any) -> None:
+    Args:
+        app: what is behind it.
+        endpoints: name -> what a direct call of it takes.
+        functions: number of functions that the page itself may call by index.
+        uploads: keeps account of files.
+    """
+
+    def __init__(
+        self, app: Any, endpoints: Mapping[str, Endpoint], functions: int, uploads: Uploads
+    ) -> None:
         self.app = app
-        self.since = time.time()
+        self.endpoints = endpoints
+        self.functions = functions
+        self.uploads = uploads
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        if scope["type"] != "http":
+        if scope["type"] == "lifespan":
             await self.app(scope, receive, send)
             return
-        route = scope["path"].split("/gradio_api/", 1)[-1].lstrip("/")
-        if route.startswith(_CLOSED):
-            await PlainTextResponse("This page does not do that.", 403)(scope, receive, send)
+        if scope["type"] != "http":  # the page has no web sockets
             return
-        if scope["method"] != "POST":
+        started = False
+
+        async def guarded(message: Any) -> None:
+            nonlocal started
+            if message["type"] == "http.response.start":
+                started = True
+                message = {**message, "headers": [*message.get("headers", []), *_HEADERS]}
+            await send(message)
+
+        try:
+            await self._answer(scope, receive, guarded)
+        except Refused as refusal:
+            if not started:
+                await _refuse(guarded, refusal)
+        except ClientDisconnect:
+            pass
+        except Exception:
+            _log.exception("%s %s failed", scope["method"], scope["path"])
+            if not started:
+                await _refuse(guarded, Refused(500, OUR_FAULT))
+
+    async def _answer(self, scope: Any, receive: Any, send: Any) -> None:
+        path = scope["path"]
+        if scope["method"] in ("GET", "HEAD"):
+            if not (
+                is_upload(path.removeprefix(_FILE))
+                if path.startswith(_FILE)
+                else _READ.fullmatch(path) and ".." not in path
+            ):
+                raise Refused(404, NO_ADDRESS)
             await self.app(scope, receive, send)
-            return
-        uploads = route.startswith("upload")
-        limit = MAX_UPLOAD if uploads else MAX_BODY
-        too_large = f"This is more than the {limit >> 20} MiB that are allowed."
-        if int(dict(scope["headers"]).get(b"content-length", b"0")) > limit:
-            await PlainTextResponse(too_large, 413)(scope, receive, send)
-            return
-        if uploads and not await asyncio.to_thread(
-            make_room, Path(get_upload_folder()), self.since
-        ):
-            await PlainTextResponse(FULL, 503)(scope, receive, send)
-            return
-        received, complete = 0, False
-        deadline = time.monotonic() + UPLOAD_SECONDS
+        elif scope["method"] == "POST" and _WRITE.fullmatch(path):
+            client = scope["client"][0] if scope.get("client") else ""
+            if path.startswith("/gradio_api/upload"):
+                await self._upload(client, scope, receive, send)
+            else:
+                await asyncio.to_thread(self.uploads.sweep)
+                body = await _body(scope, receive)
+                self._check(path.split("/")[2:], body)
+                await self.app(scope, _replayed(body, receive), send)
+        else:
+            raise Refused(404, NO_ADDRESS)
 
-        async def counted() -> Any:
-            nonlocal received, complete
-            if complete:  # what comes now is the end of the connection, which may take its time
-                return await receive()
-            try:
-                message = await asyncio.wait_for(receive(), max(0, deadline - time.monotonic()))
-            except TimeoutError:
-                raise HTTPException(408, "The upload took too long.") from None
-            received += len(message.get("body", b""))
-            if received > limit:
-                raise HTTPException(413, too_large)
-            complete = not message.get("more_body", False)
-            return message
+    async def _upload(self, client: str, scope: Any, receive: Any, send: Any) -> None:
+        length = _stated_length(scope, MAX_UPLOAD)
+        await asyncio.to_thread(self.uploads.make_room, client, length or MAX_UPLOAD)
+        answer: list[bytes] = []
 
-        await self.app(scope, counted, send)
+        async def listening(message: Any) -> None:
+            answer.append(message.get("body", b""))
+            await send(message)
+
+        await self.app(scope, _bounded(receive, MAX_UPLOAD), listening)
+        self.uploads.record(client, b"".join(answer))
+
+    def _check(self, route: list[str], body: bytes) -> None:
+        """Raise Refused unless the body is what the route takes."""
+        request = _parsed(body)
+        if route[0] in ("call", "run"):
+            name = route[1]
+            if name not in self.endpoints:
+                names = ", ".join(f"/{name}" for name in self.endpoints)
+                raise Refused(404, f"There is no endpoint /{name}; there are {names}.")
+            if route[0] == "run" and self.endpoints[name].queued:
+                raise Refused(404, f"/{name} waits in the queue: ask for it at call/{name}.")
+            self.endpoints[name].check(_data(request))
+        elif route[0] == "queue":
+            _data(request)
+            index = request.get("fn_index")
+            if not isinstance(index, int) or not 0 <= index < self.functions:
+                raise Refused(404, "fn_index must be the number of a function of this page.")
+        session = request.get("session_hash")
+        if not isinstance(session, str | None):
+            raise Refused(422, "session_hash must be text.")
 
 
-def make_room(folder: Path, since: float, now: float | None = None) -> bool:
-    """Delete what is old in the temporary folder; whether there is room for more.
+def _parsed(body: bytes) -> dict[str, Any]:
+    def no_number(text: str) -> float:
+        raise Refused(422, f"{text} is not a finite number.")
 
-    What is older than `since` are the page's own examples, which stay. Files that lie
-    in the folder directly are uploads under way, or cut off; finished ones have a folder.
-    """
-    now = time.time() if now is None else now
-    kept = 0
-    for root, _, names in os.walk(folder):
-        allowed = 2 * UPLOAD_SECONDS if Path(root) == folder else KEPT_SECONDS
-        for name in names:
-            file = Path(root, name)
-            try:
-                status = file.stat()
-                if since < status.st_mtime < now - allowed:
-                    file.unlink()
-                else:
-                    kept += status.st_size
-            except OSError:  # another request was faster
-                continue
-    return kept < MAX_KEPT
+    def finite(text: str) -> float:
+        value = float(text)
+        return value if abs(value) != float("inf") else no_number(text)
+
+    try:
+        request = json.loads(body, parse_constant=no_number, parse_float=finite)
+    except (ValueError, RecursionError):
+        raise Refused(400, "The body must be JSON.") from None
+    if not isinstance(request, dict):
+        raise Refused(422, 'The body must be a JSON object, such as {"data": []}.')
+    return request
+
+
+def _data(request: dict[str, Any]) -> list[Any]:
+    data = request.get("data")
+    if not isinstance(data, list):
+        raise Refused(422, "data must be the list of the endpoint's values.")
+    return data
+
+
+def _stated_length(scope: Any, limit: int) -> int:
+    """The Content-Length, 0 if there is none; Refused if it is too large."""
+    text = dict(scope["headers"]).get(b"content-length", b"0")
+    length = int(text) if text.isdigit() else 0
+    if length > limit:
+        raise _too_large(limit)
+    return length
+
+
+def _too_large(limit: int) -> Refused:
+    return Refused(413, f"This is more than the {limit >> 20} MiB that are allowed.")
+
+
+def _bounded(receive: Any, limit: int) -> Callable[[], Any]:
+    """`receive` of a body that may have so many bytes and take UPLOAD_SECONDS."""
+    received, complete = 0, False
+    deadline = time.monotonic() + UPLOAD_SECONDS
+
+    async def bounded() -> Any:
+        nonlocal received, complete
+        if complete:  # what comes now is the end of the connection, which may take its time
+            return await receive()
+        try:
+            message = await asyncio.wait_for(receive(), max(0, deadline - time.monotonic()))
+        except TimeoutError:
+            raise Refused(408, "The upload took too long.") from None
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
+        received += len(message.get("body", b""))
+        if received > limit:
+            raise _too_large(limit)
+        complete = not message.get("more_body", False)
+        return message
+
+    return bounded
+
+
+async def _body(scope: Any, receive: Any) -> bytes:
+    _stated_length(scope, MAX_BODY)
+    bounded, parts, more = _bounded(receive, MAX_BODY), [], True
+    while more:
+        message = await bounded()
+        parts.append(message.get("body", b""))
+        more = message.get("more_body", False)
+    return b"".join(parts)
+
+
+def _replayed(body: bytes, receive: Any) -> Callable[[], Any]:
+    pending = [{"type": "http.request", "body": body, "more_body": False}]
+
+    async def replayed() -> Any:
+        return pending.pop() if pending else await receive()
+
+    return replayed
+
+
+async def _refuse(send: Any, refusal: Refused) -> None:
+    body = json.dumps({"detail": refusal.sentence}).encode()
+    headers = [(b"content-type", b"application/json"), (b"connection", b"close"),
+               (b"content-length", str(len(body)).encode())]  # fmt: skip
+    await send({"type": "http.response.start", "status": refusal.status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})

@@ -2,9 +2,9 @@
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from pathlib import Path
 from typing import Any, TypeVar
 
+from hfseg.data.decode_limits import ImageDecoder
 from hfseg.errors import UserError
 
 MAX_UPLOAD = 25 << 20
@@ -18,53 +18,32 @@ MAX_SIDE = 1536
 seconds on a CPU and cannot use up the memory."""
 MAX_SAM_SIDE = 1024
 """As MAX_SIDE, where SAM may give some hundred masks of the image's size."""
+MAX_VIDEO_SIDE = 640
+"""Pixels; larger frames are scaled down."""
+MAX_FRAMES = 300
+"""Of a video; the rest is left out."""
+MAX_IMAGES = 50
+"""In one batch."""
 MAX_POINTS = 50
 MAX_POINTS_PER_SIDE = 32
 
 SECONDS = 120
 """For one piece of work on the device."""
+DECODE_SECONDS = 15
+"""For the decoding of one file."""
 UPLOAD_SECONDS = 120
 KEPT_SECONDS = 3600
 """How long uploads and results stay in the temporary folder."""
 MAX_KEPT = 2 << 30
 """Bytes in the temporary folder."""
+MAX_PER_CLIENT = 256 << 20
+"""Bytes of uploads of one address."""
 MAX_WAITING = 32
-"""Requests in the queue; the next one is told that it is full."""
-
-_FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP")
-_NO_IMAGE = "This file cannot be read as an image: try a PNG or JPEG."
+"""Requests in the queue; the next one is told that the queue is full."""
 
 _T = TypeVar("_T")
 
-
-def open_upload(path: str | None) -> Any:
-    """An uploaded file as Pillow sees it, with its pixels read and their number within bounds.
-
-    Raises:
-        UserError: nothing was uploaded, it is no image, or it has too many pixels.
-    """
-    from PIL import Image
-
-    if not path:
-        raise UserError("Choose an image first.")
-    try:
-        # by its content, and by few decoders: no SVG, no PostScript, whatever the name says
-        Image.init()  # else only some of the formats are known
-        image = Image.open(path, formats=_FORMATS)
-        width, height = image.size
-        if width * height > MAX_PIXELS:
-            raise UserError(
-                f"The image has {width} × {height} pixels, and {MAX_PIXELS // 1_000_000} million "
-                "are allowed: scale it down."
-            )
-        image.load()
-    except Image.DecompressionBombError:
-        raise UserError("The image has too many pixels: scale it down.") from None
-    except UserError:
-        raise
-    except (OSError, SyntaxError, ValueError, MemoryError):
-        raise UserError(_NO_IMAGE) from None
-    return image
+_decoder = ImageDecoder(DECODE_SECONDS, MAX_PIXELS)
 
 
 def open_photo(path: str | None, max_side: int = MAX_SIDE) -> tuple[Any, str]:
@@ -72,26 +51,36 @@ def open_photo(path: str | None, max_side: int = MAX_SIDE) -> tuple[Any, str]:
 
     Returns:
         The image, and a note for the reader if it was scaled down (else empty).
-    """
-    from hfseg.data.image_io import to_rgb
 
-    image = to_rgb(open_upload(path))
-    if max(image.size) <= max_side:
-        return image, ""
-    whole = image.size
-    image.thumbnail((max_side, max_side))
-    return image, f"Scaled from {whole[0]} × {whole[1]} to {image.width} × {image.height} pixels."
+    Raises:
+        UserError: nothing was uploaded, or it can't be read within the limits.
+    """
+    photo, whole = _decoder.read(_given(path), max_side)
+    if photo.size == whole:
+        return photo, ""
+    return photo, f"Scaled from {whole[0]} × {whole[1]} to {photo.width} × {photo.height} pixels."
+
+
+def open_mask(path: str | None) -> Any:
+    """An uploaded mask with its stored values, at its own size. Errors as of `open_photo`."""
+    return _decoder.read(_given(path), photo=False)[0]
+
+
+def own_size(path: str | None) -> tuple[int, int]:
+    """(width, height) of an upload when upright. Errors as of `open_photo`."""
+    return _decoder.read(_given(path), max_side=1)[1]
+
+
+def _given(path: str | None) -> str:
+    if not path:
+        raise UserError("Choose an image first.")
+    return path
 
 
 def check_number_of_points(points: Sequence[Any]) -> None:
     """Raises a UserError if there are too many."""
     if len(points) > MAX_POINTS:
         raise UserError(f"These are {len(points)} points, and {MAX_POINTS} are allowed.")
-
-
-def stem(path: str) -> str:
-    """An upload's own name, for the names of its results."""
-    return Path(path).stem[:60] or "image"
 
 
 class Device:

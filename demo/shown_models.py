@@ -3,14 +3,18 @@
 import time
 from collections import OrderedDict
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING, Any
-
-from limits import Device
 
 from hfseg.errors import UserError
 
+from .card import described, read_card
+from .colors import shared_colors
+from .limits import Device
+
 if TYPE_CHECKING:
     from hfseg.inference import Segmentation, Segmenter
+    from hfseg.labels import LabelSet
 
 _ANSWERS_KEPT = 4
 
@@ -37,7 +41,11 @@ class ShownModels:
         self.device = device or Device()
         self._sam_source = sam if isinstance(sam, str) else None
         self._sam = None if isinstance(sam, str) else sam
-        self._answers: OrderedDict[tuple[str, str, int], tuple[Segmentation, float]] = OrderedDict()
+        self._card_pages: dict[str, str] = {}
+        self._cards_lock = Lock()
+        self._answers: OrderedDict[Any, tuple[Segmentation, float]] = OrderedDict()
+        labels = shared_colors(segmenter.labels for segmenter in segmenters.values())
+        self._labels = dict(zip(segmenters, labels, strict=True))
 
     @property
     def names(self) -> list[str]:
@@ -63,35 +71,59 @@ class ShownModels:
             raise UserError(f"This page shows no such model; it shows {', '.join(self.names)}.")
         return self.segmenters[name]
 
-    def segment(self, name: str | None, path: str, image: Any) -> "tuple[Segmentation, float]":
+    def labels(self, name: str | None) -> "LabelSet":
+        """The classes of a model in the colors they have on this page, where a class looks the
+        same in all models. Errors as of `segmenter`."""
+        self.segmenter(name)
+        return self._labels[name or self.names[0]]
+
+    def segment(
+        self, name: str | None, path: str, image: Any, **options: Any
+    ) -> "tuple[Segmentation, float]":
         """The answer and its seconds; those of the last few images are kept.
 
         Args:
             name: of the model.
-            path: of the upload, which says which image this is.
+            path: of the upload, which says which image this is; empty: nothing is kept.
             image: RGB.
+            options: of `Segmenter.__call__`.
 
         Raises:
             UserError: an unknown model, or a size that it cannot take.
         """
-        segmenter = self.segmenter(name)
-        key = (name or "", path, max(image.size))
+        self.segmenter(name)
+        key = (name or self.names[0], path, max(image.size), *sorted(options.items()))
+        return self.device.run(self._segment, key, image, options)
+
+    def _segment(self, key: Any, image: Any, options: Any) -> "tuple[Segmentation, float]":
         if key in self._answers:
             self._answers.move_to_end(key)
             return self._answers[key]
         start = time.perf_counter()
         try:
-            found = segmenter(image)
+            found = self.segmenters[key[0]](image, **options)
         except RuntimeError as error:  # torch: such as smaller than a kernel
             if type(error) is not RuntimeError:
                 raise
             raise UserError(
                 f"The model cannot segment {image.width} × {image.height} pixels: try another size."
             ) from error
-        self._answers[key] = found, time.perf_counter() - start
+        answer = found, time.perf_counter() - start
+        if key[1]:
+            self._answers[key] = answer
         while len(self._answers) > _ANSWERS_KEPT:
             self._answers.popitem(last=False)
-        return self._answers[key]
+        return answer
+
+    def card(self, name: str | None) -> str:
+        """The model card as HTML, rendered once for all visitors."""
+        segmenter = self.segmenter(name)
+        name = name or self.names[0]
+        with self._cards_lock:
+            if name not in self._card_pages:
+                page = read_card(self.cards.get(name, ""))
+                self._card_pages[name] = page or described(name, segmenter)
+        return self._card_pages[name]
 
     def sam(self) -> Any:
         """The predictor, loaded at the first call.

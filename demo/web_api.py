@@ -4,19 +4,23 @@ README.md beside this file shows them through `gradio_client` and curl.
 """
 
 import math
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import gradio as gr
 import numpy as np
-from compare_tab import everything, object_at, timed, with_object
-from inputs import ON_DEVICE
-from limits import MAX_SAM_SIDE, check_number_of_points, open_photo, stem
 from PIL import Image
-from shown_models import ShownModels
-from viewer import save_picture
 
 from hfseg.errors import UserError
 from hfseg.labels import LabelSet
+
+from .files import file_data, save_photo, save_png, stem
+from .limits import MAX_SAM_SIDE, check_number_of_points, open_photo, own_size
+from .many_api import ManyApi
+from .page_api import PageApi
+from .sam_work import everything, object_at, timed, with_object
+from .scoring import ScoringApi
+from .shown_models import ShownModels
 
 METHODS = ("votes", "boxes", "points")
 
@@ -38,10 +42,10 @@ def add_endpoints(models: ShownModels) -> None:
         classes that occur with their share of the area. `model` is a name listed by /health;
         left empty, the first one.
         """
-        path = uploaded(image)
+        path = image["path"]
         check_opacity(opacity)
-        photo, note = run(open_photo, path)
-        found, took = run(models.segment, model, path, photo)
+        photo, note = open_photo(path)
+        found, took = models.segment(model, path, photo)
         summary = {
             "model": model or models.names[0],
             "width": found.mask.shape[1],
@@ -60,9 +64,9 @@ def add_endpoints(models: ShownModels) -> None:
         Gives a 16-bit PNG of mask numbers (0 where there is none, smaller masks on top), and for
         each number the area in pixels, the box (left, top, right, bottom) and the predicted IoU.
         """
-        path = uploaded(image)
+        path = image["path"]
         density = whole_number(points_per_side, "points_per_side")
-        photo, note = run(open_photo, path, MAX_SAM_SIDE)
+        photo, note = open_photo(path, MAX_SAM_SIDE)
         predictor = run(models.sam)
         masks, took = run(timed, lambda: everything(predictor, photo, density))
         numbers, listed = numbered(masks)
@@ -75,7 +79,7 @@ def add_endpoints(models: ShownModels) -> None:
             "masks": listed,
             "note": note,
         }
-        return file_data(save_picture(picture, f"{stem(path)}_masks")), summary
+        return file_data(save_png(picture, f"{stem(path)}_masks")), summary
 
     def refine(
         image: gr.FileData, model: str = "", method: str = "votes", points: list | None = None,
@@ -92,12 +96,12 @@ def add_endpoints(models: ShownModels) -> None:
 
         if method not in METHODS:
             raise UserError(f"The method is one of {', '.join(METHODS)}.")
-        path = uploaded(image)
+        path = image["path"]
         check_opacity(opacity)
         asked = checked_points(points) if method == "points" else []
-        photo, note = run(open_photo, path, MAX_SAM_SIDE)
+        photo, note = open_photo(path, MAX_SAM_SIDE)
         predictor = run(models.sam)
-        found, _ = run(models.segment, model, path, photo)
+        found, _ = models.segment(model, path, photo)
         extra: dict[str, Any] = {}
 
         def work() -> np.ndarray:
@@ -106,12 +110,12 @@ def add_endpoints(models: ShownModels) -> None:
             if method == "votes":
                 return refine_by_votes(predictor.segment_everything(photo, points_per_side=16),
                                        found.mask)  # fmt: skip
-            whole = open_photo(path, max_side=1 << 16)[0].size if note else photo.size
+            whole = own_size(path)
             shares = [(x / whole[0], y / whole[1], label) for x, y, label in asked]
             if any(not (0 <= x <= 1 and 0 <= y <= 1) for x, y, _ in shares):
                 raise UserError(f"A point lies outside the image of {whole[0]} × {whole[1]}.")
             mask, score = object_at(models, photo, shares)
-            refined, class_id = with_object(found.mask, mask, found.labels)
+            refined, class_id = with_object(found.mask, mask)
             extra.update(object=found.labels.names[class_id], predicted_iou=round(score, 4))
             return refined
 
@@ -140,20 +144,31 @@ def add_endpoints(models: ShownModels) -> None:
             "sam": models.sam_name,
         }
 
-    for endpoint in (segment, segment_everything, refine):
-        gr.api(endpoint, api_name=endpoint.__name__, **ON_DEVICE)
+    device: dict[str, Any] = {"concurrency_limit": 1, "concurrency_id": "device"}
+    add(segment, ("mask", "overlay", "summary"), **device)
+    add(segment_everything, ("masks", "summary"), **device)
+    add(refine, ("mask", "overlay", "summary"), **device)
     # not in the queue: it answers when the queue is full too
-    gr.api(health, api_name="health", queue=False)
+    add(health, ("health",), queue=False)
+
+    # what the page asks; offered to nobody else, as it changes with the page
+    page, many = PageApi(models), ManyApi(models)
+    hidden: dict[str, Any] = {"api_visibility": "undocumented"}
+    for asked in (page.view, page.objects, page.everything, ScoringApi(models).evaluate):
+        add(asked, ("answer",), **device, **hidden)
+    for slow in (many.batch, many.video):  # frame by frame, so that they hold up nobody
+        add(slow, ("answer",), concurrency_limit=2, concurrency_id="many", **hidden)
+    add(many.training_pairs, ("answer",), concurrency_limit=2, **hidden)
+    add(page.card, ("answer",), concurrency_limit=2, **hidden)
 
 
-def uploaded(image: Any) -> str:
-    """The path of an upload; that it is one has been checked (see gate.py)."""
-    if not isinstance(image, dict) or not isinstance(image.get("path"), str):
-        raise UserError(
-            "An image must be an uploaded file: send it to /gradio_api/upload first, and give "
-            'the path that comes back as {"path": ..., "meta": {"_type": "gradio.FileData"}}.'
-        )
-    return image["path"]
+def add(endpoint: Callable[..., Any], outputs: Sequence[str], **options: Any) -> None:
+    """Add one endpoint under its own name, with names for what it gives."""
+    added = gr.api(endpoint, api_name=endpoint.__name__, **options)
+    context = gr.context.Context.root_block
+    assert context is not None
+    for block, name in zip(context.fns[added["id"]].outputs, outputs, strict=True):
+        block.label = name
 
 
 def checked_points(points: Any) -> list[tuple[float, float, int]]:
@@ -180,12 +195,12 @@ def checked_points(points: Any) -> list[tuple[float, float, int]]:
 
 
 def check_opacity(opacity: Any) -> None:
-    if not isinstance(opacity, int | float) or not 0 <= opacity <= 1:
+    if not 0 <= opacity <= 1:
         raise UserError("The opacity is a number from 0 to 1.")
 
 
 def whole_number(value: Any, name: str) -> int:
-    if not isinstance(value, int | float) or value != round(value):
+    if value != round(value):
         raise UserError(f"{name} is a whole number.")
     return int(value)
 
@@ -227,12 +242,6 @@ def mask_and_overlay(
     from hfseg.visualization.overlay import index_png, overlay
 
     return (
-        file_data(save_picture(index_png(mask, labels), f"{stem(path)}_mask")),
-        file_data(
-            save_picture(overlay(photo, mask, labels, opacity), f"{stem(path)}_overlay", photo=True)
-        ),
+        file_data(save_png(index_png(mask, labels), f"{stem(path)}_mask")),
+        file_data(save_photo(overlay(photo, mask, labels, opacity), f"{stem(path)}_overlay")),
     )
-
-
-def file_data(path: str) -> dict[str, Any]:
-    return {"path": path, "meta": {"_type": "gradio.FileData"}}

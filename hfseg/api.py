@@ -135,7 +135,8 @@ def _dataset_option(
     if isinstance(dataset, str | Path):
         options["dataset_name"] = str(dataset)
         return None
-    names = ("train_val_test_split", "split_seed", "split_by")
+    names = ("train_val_test_split", "split_seed", "split_by", "image_column", "label_column",
+             "label_map", "id2label", "on_bad_sample")  # fmt: skip
     reading = {key: options[key] for key in names if key in options}
     return load_dataset(dataset, labels=labels, **reading)
 

@@ -1,4 +1,4 @@
-"""Shared by all tests: one cache for data sets, no network, and small things to train on."""
+"""Shared by all tests: one cache for datasets, no network, and small things to train on."""
 
 import os
 import subprocess
@@ -15,6 +15,9 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 os.environ["ACCELERATE_USE_CPU"] = "true"
+# the tests compare with the CPU's results; those in tests/gpu/ start processes that see the GPUs
+os.environ.setdefault("HFSEG_TEST_GPUS", os.environ.get("CUDA_VISIBLE_DEVICES", "all"))
+os.environ["CUDA_VISIBLE_DEVICES"] = ""
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # the tests of several files run at once
 
@@ -22,6 +25,7 @@ import numpy as np
 import pytest
 from hub_server import HubServer
 from PIL import Image
+from untested import untested_lines
 
 if TYPE_CHECKING:
     from demo_server import DemoPage
@@ -36,7 +40,7 @@ def segmentation_folder(tmp_path: Path) -> Path:
 
 
 def make_folder(folder: Path, count: int, size: tuple[int, int] = (48, 64)) -> Path:
-    """A `folder` data set: class 1 is bright, class 2 red, 0 the rest; ignored pixels vary."""
+    """A `folder` dataset: class 1 is bright, class 2 red, 0 the rest; ignored pixels vary."""
     (folder / "images").mkdir(parents=True)
     (folder / "masks").mkdir()
     height, width = size
@@ -114,3 +118,12 @@ class Hub:
         if check and done.returncode != 0:
             raise AssertionError(f"exit {done.returncode}\n{done.stdout}\n{done.stderr[-4000:]}")
         return done
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Says at the end what was not tested here; one line per subject instead of one per test."""
+    skipped = terminalreporter.stats.get("skipped", [])
+    if lines := untested_lines(report.longrepr[2] for report in skipped):
+        terminalreporter.section("not tested here")
+        for line in lines:
+            terminalreporter.line(line)

@@ -20,7 +20,7 @@ from hfseg.data.toyscapes import LABELS
 from hfseg.inference import Segmenter
 
 DEMO = REPOSITORY / "demo"
-sys.path.insert(0, str(DEMO))  # as `python demo/app.py` does
+sys.path.insert(0, str(REPOSITORY))
 
 CHROMIUM = shutil.which("chromium")
 CHROMIUM_ARGS = [
@@ -30,7 +30,7 @@ CHROMIUM_ARGS = [
     "--no-first-run",
 ]
 needs_browser = pytest.mark.skipif(
-    CHROMIUM is None, reason="chromium is not installed (apt-get install chromium; .ci/run does)"
+    CHROMIUM is None, reason="browser: install Chromium (apt-get install chromium)"
 )
 
 
@@ -84,7 +84,7 @@ class EagerSam:
 
 def tiny_models(sam: Any = None) -> Any:
     """Two models, `first` and `second`, as `demo/app.py` would load them."""
-    from shown_models import ShownModels
+    from demo.shown_models import ShownModels
 
     return ShownModels({"first": tiny_segmenter(), "second": tiny_segmenter(seed=1)}, sam)
 
@@ -92,7 +92,7 @@ def tiny_models(sam: Any = None) -> Any:
 @contextmanager
 def served(models: Any, folder: Path) -> Iterator[str]:
     """The address of the page; its temporary folder is `folder`."""
-    import app as demo
+    from demo import app as demo
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GRADIO_TEMP_DIR", str(folder))
@@ -105,7 +105,7 @@ def served(models: Any, folder: Path) -> Iterator[str]:
             server_port=port,
             prevent_thread_lock=True,
             quiet=True,
-            **demo.launch_options(),
+            **demo.launch_options(page),
         )
         yield url
         page.close(verbose=False)

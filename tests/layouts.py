@@ -1,4 +1,4 @@
-"""Data sets in their official layouts: the real sample where there is one, or generated."""
+"""Datasets in their official layouts: the real sample where there is one, or generated."""
 
 import json
 import os
@@ -12,7 +12,7 @@ from PIL import Image
 from hfseg.data.readers import voc
 
 REAL = Path(os.environ.get("HFSEG_REAL_DATA") or REPOSITORY.parent / "shared" / "data")
-# data set -> its sample; of Cityscapes there is one frame, which can't be trained on
+# dataset -> its sample; of Cityscapes there is one frame, which can't be trained on
 _REAL_FOLDERS = {
     "voc": "VOCdevkit/VOC2012",
     "pets": "oxford_pets",

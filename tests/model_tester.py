@@ -176,7 +176,7 @@ class ModelTester:
         labels = LabelSet(("a", "b", "c", "d", "e"))
         loaded, _ = load_model(str(folder), labels)
         assert loaded.config.id2label == labels.id2label
-        assert "reinitialised" in caplog.text
+        assert "reinitialized" in caplog.text
         for name, part in encoder_parts(model).items():
             assert_same_state(loaded.get_submodule(name), part)
         with torch.no_grad():

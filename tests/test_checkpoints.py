@@ -21,13 +21,13 @@ def refuse(path: Path | str, words: str) -> None:
     assert "\n" not in str(caught.value)
 
 
-def test_a_missing_folder_is_told_without_asking_the_hub(tmp_path, monkeypatch):
+def test_a_missing_folder_is_reported_without_asking_the_hub(tmp_path, monkeypatch):
     monkeypatch.setattr("socket.getaddrinfo", lambda *_: pytest.fail("the network was asked"))
     refuse(tmp_path / "nothing", "there is no model folder .*nothing: train one")
     refuse("runs/nothing", "there is no model folder runs/nothing")
 
 
-def test_a_name_that_the_hub_cannot_give_is_told():
+def test_a_name_that_the_hub_cannot_give_is_reported():
     refuse(
         "someone/no-such-model", "no folder someone/no-such-model, and from the Hugging Face Hub"
     )
@@ -55,13 +55,13 @@ def test_a_classification_checkpoint_of_another_family_is_refused(tmp_path):
     refuse(tmp_path, "is not a semantic-segmentation checkpoint: give one that")
 
 
-def test_damaged_weights_are_told(tmp_path):
+def test_damaged_weights_are_reported(tmp_path):
     save_tiny(tmp_path / "copy")
     (tmp_path / "copy" / "model.safetensors").write_bytes(b"cut")
     refuse(tmp_path / "copy", "copy cannot be loaded")
 
 
-def test_a_missing_image_processor_is_told(tmp_path):
+def test_a_missing_image_processor_is_reported(tmp_path):
     save_tiny(tmp_path / "copy")
     (tmp_path / "copy" / "preprocessor_config.json").unlink()
     refuse(tmp_path / "copy", "has no usable image processor")

@@ -85,6 +85,20 @@ def test_a_polygon_with_a_hole_is_what_point_in_polygon_says(
     assert (ids == 1).any() and ids[32, 32] == 0
 
 
+@settings(deadline=None, max_examples=40)
+@given(radii, small_radii, st.sampled_from([int, float]))
+def test_a_ring_in_a_ring_is_what_pycocotools_draws_of_both(
+    outer: list[float], inner: list[float], number: type
+) -> None:
+    from pycocotools import mask as coco_mask
+
+    rings = [[c for point in star(32, part) for c in point] for part in (outer, inner)]
+    around, hole = (coco_mask.decode(coco_mask.frPyObjects([r], SIZE, SIZE))[..., 0] for r in rings)
+    area = number((around ^ hole).sum())
+    ids = draw({"segmentation": rings, "area": area})
+    np.testing.assert_array_equal(ids, around ^ hole)
+
+
 SQUARE = [4, 4, 40, 4, 40, 40, 4, 40]
 INNER = [10, 10, 20, 10, 20, 20, 10, 20]
 
@@ -194,9 +208,20 @@ def test_a_missing_image_is_named_or_left_out(tmp_path: Path, caplog) -> None:
     assert "left out 1 of 6" in caplog.text and "é 2.jpg" in caplog.text
 
 
-def test_categories_that_differ_between_splits_are_told(tmp_path: Path) -> None:
+def test_categories_that_differ_between_splits_are_reported(tmp_path: Path) -> None:
     write_export(tmp_path / "train", 1, ROBOFLOW, used=[3])
     other = [{"id": 3, "name": "roof", "supercategory": "wall"}]
     write_export(tmp_path / "valid", 1, other, used=[3])
     with pytest.raises(UserError, match="category 3 is 'roof' here but 'wall'"):
         load_dataset("coco", str(tmp_path))
+
+
+@pytest.mark.parametrize("number", [int, float])
+@pytest.mark.parametrize("stated", [0, 30, 166, 250, 290, 300, 400])
+def test_whether_a_ring_is_a_hole_does_not_depend_on_how_its_area_is_written(
+    number: type, stated: int
+) -> None:
+    outer, inner = [0, 0, 20, 0, 20, 15, 0, 15], [4, 2, 16, 2, 16, 13, 4, 13]
+    ids = draw({"segmentation": [outer, inner], "area": number(stated)})
+    without, filled = 300 - 132, 300
+    assert (ids == 1).sum() == min(without, filled, key=lambda size: abs(size - stated))

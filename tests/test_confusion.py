@@ -1,5 +1,7 @@
 """Confusion counts with torch, and the scores of a confusion matrix."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -11,7 +13,10 @@ from torchmetrics.classification import MulticlassJaccardIndex
 from torchmetrics.segmentation import MeanIoU
 
 from hfseg import UserError
+from hfseg.labels import LabelSet
 from hfseg.metrics import confusion_matrix, confusion_matrix_per_image, scores
+from hfseg.metrics.confusion import count_pairs
+from hfseg.metrics.streaming import StreamingScores
 
 K = 5
 
@@ -89,6 +94,23 @@ def test_a_label_out_of_range_is_named(value):
     labels[0, 1] = value
     with pytest.raises(UserError, match=rf"label {value} is not in 0\.\.4 \(3 pixels"):
         confusion_matrix(predictions, labels, K)
+
+
+def test_count_pairs_counts_ids_that_are_no_class_in_a_row_and_a_column_of_their_own():
+    labels = torch.tensor([[0, 1, 7, -3, 255]])
+    predictions = torch.tensor([[0, 9, 1, 1, 9]])
+    counts = count_pairs(predictions, labels, 2)
+    assert counts.tolist() == [[[1, 0, 0], [0, 0, 1], [0, 2, 0]]]
+
+
+def test_streaming_scores_refuse_a_label_that_is_no_class():
+    labels = torch.tensor([[[0, 1, 2]]])
+    counts = count_pairs(torch.zeros_like(labels), labels, 2)
+    batch = SimpleNamespace(
+        predictions=(counts, torch.zeros(1, 2, 2)), label_ids=torch.tensor([12])
+    )
+    with pytest.raises(UserError, match=r"sample 12: 1 labels are not in 0\.\.1"):
+        StreamingScores(LabelSet(("a", "b")))(batch)
 
 
 @pytest.mark.parametrize("ignored", [255, -100])

@@ -50,7 +50,7 @@ def test_the_python_example_of_the_readme_runs(address, photo, monkeypatch, caps
     assert "masks" in capsys.readouterr().out
 
 
-@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
+@pytest.mark.skipif(shutil.which("curl") is None, reason="curl: install curl")
 def test_the_curl_example_of_the_readme_runs(address, photo):
     done = subprocess.run(
         ["bash", "-euc", example("bash", address)],

@@ -53,6 +53,11 @@ def test_run_leaves_all_that_the_contract_lists(run) -> None:
     for name in LEFT_BY_A_RUN:
         if name.endswith(".png"):
             assert Image.open(output / name).width > 300
+    photos = sorted((output / "examples").glob("*.jpg"))
+    assert 1 <= len(photos) <= 3  # for the demo, with their ground truth
+    for photo in photos:
+        mask = photo.with_name(f"{photo.stem}_mask.png")
+        assert Image.open(mask).size == Image.open(photo).size
 
 
 def test_last_line_is_the_score_and_the_folder(run) -> None:

@@ -1,14 +1,12 @@
-"""Data sets on disk, read into ids; the expected ids are written down by hand."""
+"""Datasets on disk, read into ids; the expected ids are written down by hand."""
 
 from pathlib import Path
 
 import numpy as np
-import pytest
 from conftest import make_folder
 from PIL import Image
 
 from hfseg import load_dataset
-from hfseg.errors import UserError
 
 
 def ids(dataset, split: str, index: int = 0) -> np.ndarray:
@@ -30,7 +28,7 @@ def make_camseq(folder: Path, frames: int = 20) -> Path:
     return folder
 
 
-def test_camseq_colours_become_ids_and_void_is_ignored(tmp_path: Path) -> None:
+def test_camseq_colors_become_ids_and_void_is_ignored(tmp_path: Path) -> None:
     data, labels = load_dataset("camseq", str(make_camseq(tmp_path / "CamSeq01")))
     assert labels.names == ("Animal", "Bicyclist", "Building")
     assert labels.palette[1] == (0, 128, 192)
@@ -89,7 +87,7 @@ def test_folder_split_does_not_depend_on_the_files_times_or_order(tmp_path: Path
     assert names[0] == names[1] and len(names[0]) == 3
 
 
-def test_palette_png_is_read_by_index_and_gives_the_colours(tmp_path: Path) -> None:
+def test_palette_png_is_read_by_index_and_gives_the_colors(tmp_path: Path) -> None:
     source = make_folder(tmp_path / "data", count=10)
     for file in (source / "masks").iterdir():
         mask = Image.open(file)
@@ -117,21 +115,6 @@ def test_train_and_val_folders_are_taken_as_they_are(tmp_path: Path) -> None:
     (source / "classes.txt").write_text("ground\nwall\nroof\n")
     data, _ = load_dataset("folder", str(source))
     assert {split: len(rows) for split, rows in data.items()} == {"train": 4, "validation": 2}
-
-
-def test_masks_of_0_and_255_only_are_explained(tmp_path: Path) -> None:
-    source = make_folder(tmp_path / "data", count=4)
-    (source / "classes.txt").unlink()
-    for file in (source / "masks").iterdir():
-        mask = np.zeros((48, 64), dtype=np.uint8)
-        mask[5:20] = 255
-        Image.fromarray(mask).save(file)
-    with pytest.raises(UserError, match="Pixel Value, Class"):
-        load_dataset("folder", str(source))
-    (source / "classes.csv").write_text("Pixel Value, Class\n0, background\n255, crack\n")
-    data, labels = load_dataset("folder", str(source), train_val_test_split="0.5,0.25,0.25")
-    assert labels.names == ("background", "crack")
-    assert set(np.unique(ids(data, "train"))) == {0, 1}
 
 
 def test_roboflow_png_mask_semantic_export_reads_names_and_values(tmp_path: Path) -> None:

@@ -70,7 +70,7 @@ def test_a_permutation_of_the_same_classes_is_followed(tmp_path) -> None:
 def test_no_class_of_the_same_name_leaves_a_new_head(tmp_path, caplog) -> None:
     save(tmp_path, "segformer-tiny", BEFORE, {})
     load_model(str(tmp_path), LabelSet(("a", "b")))
-    assert "the head keeps" not in caplog.text and "reinitialised" in caplog.text
+    assert "the head keeps" not in caplog.text and "reinitialized" in caplog.text
 
 
 @pytest.mark.skipif("HFSEG_REAL_DATA" not in os.environ, reason="HFSEG_REAL_DATA is not set")

@@ -1,12 +1,19 @@
 """The metric and the demo on the Hub, and what is said where the Hub gives nothing."""
 
 import json
+import subprocess
+import sys
+import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 from conftest import REPOSITORY, Hub
+from gradio_client import Client, handle_file
 from hub_repos import STRANGER
 from huggingface_hub import RepoCard
+from PIL import Image
+from tiny_segformer import save_tiny
 
 SCRIPTS = REPOSITORY / "scripts"
 
@@ -40,7 +47,11 @@ def test_the_demo_becomes_a_space_that_runs_the_model(hub: Hub, tmp_path: Path) 
     repo = hub.server.repos["space", "me/roof-demo"]
     header = RepoCard(repo.files["README.md"].decode()).data.to_dict()
     assert header["app_file"] == "app.py" and header["models"] == ["me/roofs"]
-    here = {f"demo/{path.name}" for path in (REPOSITORY / "demo").iterdir() if path.is_file()}
+    here = {
+        path.relative_to(REPOSITORY).as_posix()
+        for path in (REPOSITORY / "demo").rglob("*.*")
+        if "__pycache__" not in path.parts
+    }
     assert here | {"hfseg/__init__.py", "hfseg/cards/model_card_template.md"} <= set(repo.files)
     assert not any("__pycache__" in path for path in repo.files)
     requirements = repo.files["requirements.txt"].decode().split()
@@ -59,7 +70,41 @@ def test_the_demo_becomes_a_space_that_runs_the_model(hub: Hub, tmp_path: Path) 
     assert "--models" in shown.stdout
 
 
-def test_a_space_for_a_model_that_is_not_on_the_hub_is_rejected_in_one_sentence(hub: Hub) -> None:
+@pytest.mark.slow
+def test_the_pushed_space_starts_from_its_own_files_and_segments(hub: Hub, tmp_path: Path) -> None:
+    photo = Image.fromarray(np.zeros((40, 60, 3), np.uint8))
+    photo.save(tmp_path / "photo.png")
+    model = save_tiny(tmp_path / "model")
+    hub.server.add("model", "me/roofs", {path.name: path.read_bytes() for path in model.iterdir()})
+    hub.run(SCRIPTS / "push_space.py", "--repo_id", "me/roof-demo", "--model", "me/roofs")
+    space = tmp_path / "space"
+    for path, content in hub.server.repos["space", "me/roof-demo"].files.items():
+        (space / path).parent.mkdir(parents=True, exist_ok=True)
+        (space / path).write_bytes(content)
+    app = (space / "app.py").read_text().replace('"--host"', '"--port", "17862", "--host"')
+    (space / "app.py").write_text(app)
+    # only the files of the Space, and what its requirements install
+    environment = {**hub.env, "PYTHONPATH": "", "SPACE_HOST": "127.0.0.1"}
+    with (tmp_path / "log").open("w") as log:
+        server = subprocess.Popen(
+            [sys.executable, "app.py"], cwd=space, env=environment, stdout=log, stderr=log
+        )
+    try:
+        for _ in range(240):
+            try:
+                client = Client("http://127.0.0.1:17862", verbose=False)
+                break
+            except Exception:  # not up yet
+                assert server.poll() is None, (tmp_path / "log").read_text()
+                time.sleep(0.5)
+        mask, _, _ = client.predict(handle_file(tmp_path / "photo.png"), api_name="/segment")
+        assert Image.open(mask).size == photo.size
+    finally:
+        server.terminate()
+        server.wait(30)
+
+
+def test_a_space_for_a_model_that_is_not_on_the_hub_is_one_sentence(hub: Hub) -> None:
     flags = ("--repo_id", "me/demo", "--model", "me/rofs")
     failed = hub.run(SCRIPTS / "push_space.py", *flags, check=False)
     assert failed.returncode == 2

@@ -10,8 +10,10 @@ from PIL import Image
 from transformers import SegformerImageProcessor
 
 from hfseg import load_dataset
-from hfseg.cli.inspect import main as inspect_command
-from hfseg.data.checks import inspect
+from hfseg.cli.inspect import main
+from hfseg.data.checks import by_kind, count_specks, inspect
+from hfseg.data.dataset import read_dataset
+from hfseg.data.locate import LoadOptions
 from hfseg.data.resized import resized_rows
 from hfseg.data.samples import TrainingSamples
 from hfseg.data.transforms import TrainingTransform
@@ -21,8 +23,7 @@ from hfseg.workflows.dataset_report import write_inspection
 
 def test_inspection_counts_pixels_images_and_sizes(tmp_path: Path) -> None:
     source = make_folder(tmp_path / "data", count=10)
-    data, labels = load_dataset("folder", str(source))
-    found = inspect(data, labels)
+    found = inspect(read_dataset("folder", str(source)))
     masks = [np.array(Image.open(file)) for file in (source / "masks").iterdir()]
     for index in range(3):
         pixels = sum(summary.pixels[index] for summary in found.splits.values())
@@ -39,24 +40,26 @@ def test_inspection_warns_of_shared_images_and_absent_classes(tmp_path: Path) ->
     for split in ("train", "val"):
         make_folder(source / split, count=2)
     (source / "classes.txt").write_text("ground\nwall\nroof\ndoor\n")
-    data, labels = load_dataset("folder", str(source))
-    warnings = " | ".join(inspect(data, labels).warnings)
-    assert "validation sample 0 is the same picture as train sample 0: the splits" in warnings
+    report = LoadOptions(on_bad_sample="report")
+    warnings = " | ".join(inspect(read_dataset("folder", str(source), options=report)).warnings)
+    assert "000.png: the same image as 000.png of train, so scores are too good" in warnings
+    assert "2 of 2 images of validation are near-duplicates of training images" in warnings
     assert "class 'door' (3) never occurs" in warnings
 
 
-def test_inspect_writes_a_page_with_every_problem(tmp_path: Path, monkeypatch, capsys) -> None:
+def test_inspect_leaves_a_page_with_every_problem(tmp_path: Path, capsys) -> None:
     source = make_folder(tmp_path / "data", count=8)
     Image.new("L", (9, 9)).save(source / "masks" / "003.png")
     folder = tmp_path / "report"
     flags = ["--dataset_name", "folder", "--dataset_path", str(source), "--preview"]
-    inspect_command([*flags, "--output_dir", str(folder), "--augmentation", "roboflow"])
+    with pytest.raises(SystemExit) as left:  # training would stop
+        main([*flags, "--output_dir", str(folder), "--augmentation", "roboflow"])
+    assert left.value.code == 1
     printed = capsys.readouterr().out
     report = json.loads((folder / "report.json").read_text())
     assert len(report["problems"]) == 1 and "003.png" in report["problems"][0]
     assert "003.png" in printed and "1 problems" in printed and "ms per image" in printed
-    page = (folder / "report.html").read_text()
-    assert "003.png" in page and page.count("<img") == 2
+    assert "003.png" in (folder / "report.html").read_text()
     for sheet in ("contact_sheet.png", "preview.png"):
         assert Image.open(folder / sheet).width > 600
 
@@ -64,8 +67,8 @@ def test_inspect_writes_a_page_with_every_problem(tmp_path: Path, monkeypatch, c
 def test_the_page_escapes_names_of_classes(tmp_path: Path) -> None:
     source = make_folder(tmp_path / "data", count=6)
     (source / "classes.txt").write_text("ground\n<script>\nroof\n")
-    data, labels = load_dataset("folder", str(source))
-    write_inspection(tmp_path / "report", "a & b", inspect(data, labels), {})
+    found = inspect(read_dataset("folder", str(source)))
+    write_inspection(tmp_path / "report", "a & b", found, {})
     page = (tmp_path / "report" / "report.html").read_text()
     assert "&lt;script&gt;" in page and "<script>" not in page and "a &amp; b" in page
 
@@ -85,7 +88,7 @@ def test_cached_pixels_are_those_that_training_resizes_to(tmp_path: Path, caplog
             np.testing.assert_array_equal(plain[(2, index)][key], quick[(2, index)][key])
 
 
-def test_a_cache_that_does_not_fit_is_told_before_it_is_written(
+def test_a_cache_that_does_not_fit_is_reported_before_it_is_written(
     tmp_path: Path, monkeypatch
 ) -> None:
     data, _ = load_dataset("folder", str(make_folder(tmp_path / "data", count=5)))
@@ -93,3 +96,29 @@ def test_a_cache_that_does_not_fit_is_told_before_it_is_written(
     monkeypatch.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": 1000})())
     with pytest.raises(UserError, match=r"need 0\.00 GB on disk, but"):
         resized_rows(data["train"], processor)
+
+
+def test_problems_are_grouped_by_what_they_say() -> None:
+    sentences = [f"masks/{i}.png: value {i} occurs in {3 * i} pixels" for i in range(5)]
+    sentences += ["a.png: no mask b.png for it"]
+    assert [len(group) for group in by_kind(sentences)] == [5, 1]
+
+
+def test_inspect_prints_three_examples_of_each_kind_of_problem(tmp_path: Path, capsys) -> None:
+    source = make_folder(tmp_path / "data", count=12)
+    for index in range(5):
+        Image.new("L", (64, 40 + index)).save(source / "masks" / f"{index:03d}.png")
+    (source / "masks" / "008.png").unlink()
+    with pytest.raises(SystemExit) as left:
+        main(["--dataset_name", "folder", "--dataset_path", str(source),
+              "--output_dir", str(tmp_path / "report")])  # fmt: skip
+    printed = capsys.readouterr().out
+    assert left.value.code == 1 and "6 problems" in printed
+    assert printed.count("both must have one size") == 3 and "and 2 more like these" in printed
+    assert printed.count("no mask") == 1
+
+
+def test_a_speck_is_a_pixel_that_no_neighbor_resembles() -> None:
+    ids = np.zeros((8, 9), np.uint8)
+    ids[2, 2], ids[5, 5:7], ids[0, 0], ids[7, 8] = 1, 2, 3, 255
+    assert count_specks(ids, 255) == 2

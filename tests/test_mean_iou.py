@@ -46,7 +46,7 @@ def metric(load):
 
 def hub_mean_iou(predictions, references, num_labels, ignore_index, label_map=None, reduce=False):
     """What the Hub's metric is defined to be: histograms over `num_labels` bins, summed."""
-    intersect, predicted, labelled = np.zeros((3, num_labels))
+    intersect, predicted, labeled = np.zeros((3, num_labels))
     for prediction, reference in zip(predictions, references, strict=True):
         label = reference.copy()
         for old, new in (label_map or {}).items():
@@ -60,14 +60,14 @@ def hub_mean_iou(predictions, references, num_labels, ignore_index, label_map=No
             np.histogram(ids, bins=num_labels, range=(0, num_labels - 1))[0]
             for ids in (prediction[prediction == label], prediction, label)
         ]
-        intersect, predicted, labelled = (
+        intersect, predicted, labeled = (
             intersect + areas[0],
             predicted + areas[1],
-            labelled + areas[2],
+            labeled + areas[2],
         )
     with np.errstate(all="ignore"):
-        iou, accuracy = intersect / (predicted + labelled - intersect), intersect / labelled
-        overall = intersect.sum() / labelled.sum()
+        iou, accuracy = intersect / (predicted + labeled - intersect), intersect / labeled
+        overall = intersect.sum() / labeled.sum()
     return dict(
         zip(KEYS, [np.nanmean(iou), np.nanmean(accuracy), overall, iou, accuracy], strict=True)
     )

@@ -16,6 +16,7 @@ import hfseg
 from hfseg.evaluation.report import markdown, results_of, terminal_table
 from hfseg.labels import LabelSet
 from hfseg.metrics import table
+from hfseg.metrics.confusion import count_pairs
 from hfseg.metrics.split_scores import SplitScores
 from hfseg.metrics.streaming import StreamingScores, metric_names
 from hfseg.workflows.run import score_table
@@ -36,7 +37,7 @@ def evaluated() -> dict:
 @pytest.fixture
 def trained() -> dict[str, float]:
     scores = StreamingScores(LABELS)
-    counts = hfseg.metrics.confusion_matrix(PREDICTION, TRUTH, 2)[None]
+    counts = count_pairs(PREDICTION, TRUTH, 2)
     return scores(
         SimpleNamespace(predictions=(counts, torch.zeros(1, 2, 2)), label_ids=torch.tensor([0])),
         compute_result=True,

@@ -1,4 +1,4 @@
-"""Where weights come from: files, folders, torchvision; and what is said when they can't be had."""
+"""Where weights come from: files, folders, torchvision; and what is reported without them."""
 
 import logging
 import subprocess
@@ -161,7 +161,7 @@ def test_unknown_names_suggest_the_nearest(name: str, suggested: str) -> None:
 @pytest.mark.parametrize("name", ["unet-resnet34", "upernet-swin-tiny", "segformer-b0"])
 def test_weights_out_of_reach_name_the_flags(name: str) -> None:
     text = refused(name)
-    assert "can't be had from the Hub" in text
+    assert "can't be downloaded from the Hub" in text
     assert "--from_scratch" in text and ("local" in text)
 
 

@@ -4,6 +4,7 @@ from typing import ClassVar
 
 import pytest
 import torch
+from families import FAMILIES
 from model_tester import LABELS, ModelTester
 
 from hfseg.models import load_model
@@ -15,7 +16,7 @@ class TestSegformer(ModelTester):
 
 class TestMobileNetV2(ModelTester):
     name = "deeplabv3plus-mobilenet-v2"
-    model_config: ClassVar = {"depth_multiplier": 0.35, "finegrained_output": False}
+    model_config: ClassVar = FAMILIES[name]
     unused: ClassVar = {
         f"mobilenet_v2.conv_1x1.{part}"
         for part in ("convolution.weight", "normalization.weight", "normalization.bias")
@@ -26,37 +27,21 @@ class TestMobileNetV2(ModelTester):
 
 class TestUperNetConvNext(ModelTester):
     name = "upernet-convnext-tiny"
-    model_config: ClassVar = {
-        "backbone_config.hidden_sizes": [16, 24, 32, 48],
-        "backbone_config.depths": [1, 1, 2, 1],
-        "hidden_size": 32,
-        "auxiliary_channels": 16,
-    }
+    model_config: ClassVar = FAMILIES[name]
     gradient_checkpointing = False
     needs_two_images = True
 
 
 class TestUperNetSwin(ModelTester):
     name = "upernet-swin-tiny"
-    model_config: ClassVar = {
-        "backbone_config.embed_dim": 12,
-        "backbone_config.depths": [1, 1, 2, 1],
-        "hidden_size": 32,
-        "auxiliary_channels": 16,
-    }
+    model_config: ClassVar = FAMILIES[name]
     unused: ClassVar = {"backbone.swin.layernorm.weight", "backbone.swin.layernorm.bias"}
     needs_two_images = True
 
 
 class TestUperNetResNet(ModelTester):
     name = "upernet-resnet50"
-    model_config: ClassVar = {
-        "backbone_config.embedding_size": 16,
-        "backbone_config.hidden_sizes": [16, 32, 48, 64],
-        "backbone_config.depths": [1, 1, 2, 1],
-        "hidden_size": 32,
-        "auxiliary_channels": 16,
-    }
+    model_config: ClassVar = FAMILIES[name]
     gradient_checkpointing = False
     needs_two_images = True
 

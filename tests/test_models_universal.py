@@ -144,6 +144,7 @@ def photo(height: int, width: int) -> Image.Image:
 
 @torch.no_grad()
 def test_mask2former_answers_as_transformers_does_at_its_size_of_384() -> None:
+    torch.manual_seed(0)
     model, processor = load_model("mask2former-swin-tiny", LABELS, pretrained=False, **MASK2FORMER)
     transformer = model.model.transformer_module
     for queries in (transformer.queries_features, transformer.queries_embedder):
@@ -195,7 +196,7 @@ def test_position_embeddings_are_interpolated_to_a_new_size(tmp_path, caplog) ->
     processor.save_pretrained(tmp_path)
     larger, processor = load_model(str(tmp_path), LABELS, image_size=128)
     assert larger.config.image_size == 128 and processor.size["shortest_edge"] == 128
-    assert "reinitialised" not in caplog.text
+    assert "reinitialized" not in caplog.text
     rows = larger.embeddings.position_embeddings.weight[:, 0].unflatten(0, (8, 8))
     torch.testing.assert_close(rows, rows[:, :1].expand(-1, 8))
     assert (rows[1:, 0] > rows[:-1, 0]).all()

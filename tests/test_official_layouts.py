@@ -1,4 +1,4 @@
-"""The built-in data sets in their official layouts, small and made here, read into ids."""
+"""The built-in datasets in their official layouts, small and made here, read into ids."""
 
 from pathlib import Path
 
@@ -120,7 +120,7 @@ def test_camvid_groups_cover_all_names_but_void() -> None:
     assert sorted(members) == sorted(set(camvid.COLORS) - {"Void"})
 
 
-def test_camvid_colours_become_11_groups(tmp_path: Path) -> None:
+def test_camvid_colors_become_11_groups(tmp_path: Path) -> None:
     names = ["Sky", "LaneMkgsDriv", "Void", "Truck_Bus", "Tunnel"]
     colors = np.array([camvid.COLORS[name] for name in names], np.uint8)
     for index in range(10):

@@ -9,7 +9,7 @@ from conftest import make_folder
 from launch import run_finetune
 from PIL import Image
 
-pytest.importorskip("tensorboard", reason="tensorboard is an optional tracker, not installed here")
+pytest.importorskip("tensorboard", reason="TensorBoard: pip install tensorboard")
 
 
 def test_predictions_are_shown_after_every_evaluation(tmp_path: Path) -> None:

@@ -63,7 +63,7 @@ def test_images_that_have_a_mask_are_skipped(tmp_path, photos, segmenter, capsys
     (out / "masks/b.png").unlink()
     before = (out / "masks/a.png").stat().st_mtime_ns
     assert predict(segmenter, photos, to=out) == 3
-    assert "2 of 3 images already have a mask" in capsys.readouterr().out
+    assert "2 of 3 have a mask already" in capsys.readouterr().out
     assert (out / "masks/a.png").stat().st_mtime_ns == before and (out / "masks/b.png").exists()
 
 
@@ -110,19 +110,17 @@ def test_an_output_folder_among_the_inputs_is_not_read(photos, segmenter):
 
 def test_an_unreadable_image_is_reported_after_all_others_are_done(tmp_path, photos, segmenter):
     (photos / "aa.png").write_text("no image")
-    with pytest.raises(
-        UserError, match=r"1 of 4 images can't be read .*aa\.png.* other 3 are done"
-    ):
+    with pytest.raises(UserError, match=r"1 of 4 files can't be read .*aa\.png.* other 3 are done"):
         predict(segmenter, photos, to=tmp_path / "out")
     assert (tmp_path / "out/masks/inner/a.png").exists()
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full, a full device")
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux: needs /dev/full, a full device")
 def test_a_full_disk_is_reported_and_finished_masks_are_kept(tmp_path, photos, segmenter):
     out = tmp_path / "out"
     (out / "masks").mkdir(parents=True)
     (out / "masks" / "b.png.part").symlink_to("/dev/full")  # writing b.png meets a full disk
-    with pytest.raises(UserError, match=r"the disk is full; 1 of 3 .* run the same command"):
+    with pytest.raises(UserError, match=r"the disk is full; the 1 of 3 .* run the same command"):
         predict(segmenter, photos, to=out, overwrite=True)
     assert (out / "masks/a.png").exists() and not (out / "masks/b.png").exists()
     assert not list(out.rglob("*.part"))
@@ -135,8 +133,38 @@ def test_a_missing_input_is_reported_in_one_sentence(tmp_path):
          "--model_name_or_path", "x", "--output_dir", str(tmp_path / "out")],
         env=environment(), cwd=tmp_path, capture_output=True, text=True, timeout=300,
     )  # fmt: skip
-    sentence = "error: nowhere does not exist; give images and folders\n"
-    assert (done.returncode, done.stderr) == (2, sentence)
+    assert (done.returncode, done.stderr) == (
+        2,
+        "error: there is no image, video or folder nowhere\n",
+    )
+
+
+def test_a_video_gets_a_mask_for_every_frame_and_a_video_of_overlays(tmp_path, segmenter):
+    from hfseg.data.video import Video, VideoWriter
+
+    (tmp_path / "in").mkdir()
+    with VideoWriter(tmp_path / "in" / "clip.webm", (64, 48), 10) as writer:
+        for seed in range(4):
+            writer.write(photo(48, 64, seed))
+    Image.fromarray(photo(40, 48)).save(tmp_path / "in" / "photo.png")
+    assert predict(segmenter, tmp_path / "in", to=tmp_path / "out") == 2
+    masks = sorted((tmp_path / "out" / "masks" / "clip").glob("*.png"))
+    assert [mask.name for mask in masks] == [f"{index:06d}.png" for index in range(4)]
+    with Video(tmp_path / "in" / "clip.webm") as video:
+        for frame, mask in zip(video, masks, strict=True):
+            assert_same_mask(Image.open(mask), segmenter(frame).mask)
+    with Video(tmp_path / "out" / "overlays" / "clip.webm") as video:
+        assert sum(1 for _ in video) == 4 and video.info.rate == 10
+
+
+def test_a_file_that_is_no_video_is_one_sentence(tmp_path):
+    from hfseg.data.video import BoundedVideo, Video
+
+    (tmp_path / "clip.mp4").write_bytes(b"no video" * 100)
+    with pytest.raises(UserError, match=r"clip\.mp4 cannot be read as a video"):
+        Video(tmp_path / "clip.mp4")
+    with pytest.raises(UserError, match="cannot be read as a video"):
+        BoundedVideo(tmp_path / "clip.mp4", max_side=64, max_frames=10, seconds=60)
 
 
 def test_a_large_photo_is_pointed_to_the_sliding_window(tmp_path, segmenter, capsys, monkeypatch):

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.slow
 FOLDER = Path(os.environ.get("HFSEG_REAL_DATA", REPOSITORY.parent / "shared" / "data"))
 if not FOLDER.is_dir():
     pytest.skip(
-        f"no real data in {FOLDER}: set HFSEG_REAL_DATA to a folder with VOCdevkit, CamSeq01, ...",
+        "real data: set HFSEG_REAL_DATA to a folder with VOCdevkit, CamSeq01, ...",
         allow_module_level=True,
     )
 
@@ -96,3 +96,19 @@ def test_roboflow_coco_polygons() -> None:
         away = np.array(edges) == 0
         assert away.mean() > 0.5
         assert (ids[away] == expected[away]).mean() > 0.9999
+
+
+@pytest.mark.parametrize("name", ["facade_coco", "court_coco", "leafvein_coco", "borrat_coco_rle"])
+def test_every_shape_of_a_real_export_is_what_pycocotools_draws(name: str, capsys) -> None:
+    from hfseg.data.coco import CocoDecoder, CocoObjects
+    from pycocotools.coco import COCO
+
+    for file in sorted((FOLDER / f"roboflow_{name}").rglob("_annotations.coco.json")):
+        coco = COCO(str(file))
+        for annotation in coco.anns.values():
+            if isinstance(annotation["segmentation"], list):
+                assert len(annotation["segmentation"]) == 1  # pycocotools knows no holes
+            image = coco.imgs[annotation["image_id"]]
+            alone = CocoObjects("", "", image["height"], image["width"], (annotation,))
+            drawn = CocoDecoder(((annotation["category_id"], 1),))(alone)
+            np.testing.assert_array_equal(drawn, coco.annToMask(annotation))

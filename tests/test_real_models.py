@@ -19,7 +19,7 @@ WEIGHTS = DATA.parent / "weights"
 
 def real(path: Path) -> Path:
     if not path.exists():
-        pytest.skip(f"{path.name} is not there; name its folder in HFSEG_REAL_DATA")
+        pytest.skip(f"real data: set HFSEG_REAL_DATA to a folder with {path.name}")
     return path
 
 

@@ -108,7 +108,7 @@ def test_a_centre_crop_inherited_from_classification_is_left_out(segmenter):
     assert_same_mask(cropping(image).mask, plain(image).mask, log_probabilities(plain, image))
 
 
-def test_labels_and_colours_come_from_the_model(tmp_path):
+def test_labels_and_colors_come_from_the_model(tmp_path):
     save_tiny(tmp_path)
     config = json.loads((tmp_path / "config.json").read_text())
     config["palette"] = [[index, 2 * index, 250] for index in range(len(NAMES))]
@@ -234,7 +234,7 @@ def test_flipped_views_make_the_answer_symmetric(segmenter):
         ({"batch_size": 0}, "at least 1"),
     ],
 )
-def test_options_without_sense_are_told(segmenter, options, words):
+def test_options_without_sense_are_reported(segmenter, options, words):
     with pytest.raises(UserError, match=words):
         segmenter(photo(32, 32), **options)
 

@@ -13,7 +13,7 @@ PINNED = {
     "validation": "48efc8517e66f6a6e2f9f8acaf89920934065769acb8a5c89dd71209b7d1ca0e",
     "test": "ca6c2a6aaa716eab1308946b1295bd6f875826b3c392e954c13e7b50c00c3299",
 }
-"""sha256 of the images and masks of scenes 0 to 3. A new value means a new data set: say so."""
+"""sha256 of the images and masks of scenes 0 to 3. A new value means a new dataset: say so."""
 
 
 @pytest.fixture(scope="module")

@@ -177,6 +177,7 @@ def test_learning_rates_go_on_where_they_were(data, tmp_path, schedule) -> None:
         "--lr_scheduler_type", schedule, "--lr_scheduler_kwargs", json.dumps(SCHEDULES[schedule]),
         "--num_train_epochs", "3", "--warmup_steps", "3", "--learning_rate", "0.01",
         "--logging_steps", "1", "--save_strategy", "steps", "--save_steps", "7",
+        "--save_total_limit", "9",
         "--eval_strategy", "steps", "--eval_steps", "7", "--backbone_lr_multiplier", "0.1",
         "--save_total_limit", "9",
     )  # fmt: skip

@@ -9,6 +9,7 @@ import torch
 from conftest import make_folder
 
 from hfseg.config.resolve import parse
+from hfseg.config.training import SegmentationTrainingArguments
 from hfseg.data import load_dataset
 from hfseg.errors import UserError
 from hfseg.labels import LabelSet
@@ -237,3 +238,9 @@ def test_dropping_the_last_training_batch_does_not_affect_evaluation(tmp_path: P
     assert "eval_mean_iou" in trainer.evaluate()
     assert len(trainer.scores.per_image) == 7
     assert len(trainer.get_train_dataloader()) == 0  # 7 images are no whole batch of 8
+
+
+def test_one_process_uses_one_gpu_of_several(tmp_path: Path) -> None:
+    args = SegmentationTrainingArguments(output_dir=str(tmp_path), per_device_train_batch_size=4)
+    args._n_gpu = 2  # what transformers finds on a machine with two
+    assert args.n_gpu == 1 and args.train_batch_size == 4

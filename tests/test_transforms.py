@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from torch.utils.data import DataLoader
 
 from hfseg.config.values import ImageSize
+from hfseg.data import transforms
 from hfseg.data.samples import EpochSampler, TrainingSamples
 from hfseg.data.transforms import TrainingTransform
 from hfseg.errors import UserError
@@ -181,9 +182,31 @@ def test_a_pipeline_of_ones_own_is_read_from_yaml(tmp_path: Path) -> None:
     ("text", "complaint"),
     [("transform: {__class_fullname__: Nope}", "Nope"), ("a: [", "no albumentations pipeline")],
 )
-def test_a_wrong_pipeline_is_told_before_training(
+def test_a_wrong_pipeline_is_reported_before_training(
     tmp_path: Path, text: str, complaint: str
 ) -> None:
     (tmp_path / "mine.yaml").write_text(text)
     with pytest.raises(UserError, match=complaint):
         TrainingTransform(str(tmp_path / "mine.yaml"), None, 0)
+
+
+@pytest.mark.parametrize("own_pipeline", [False, True])
+def test_random_scaling_keeps_image_and_mask_aligned(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, own_pipeline: bool
+) -> None:
+    """Image and mask hold their own column: where they are aligned, they agree on average."""
+    monkeypatch.setattr(transforms, "_color", lambda strength, p: A.NoOp())
+    augmentation = "standard"
+    if own_pipeline:
+        augmentation = str(tmp_path / "mine.yaml")
+        pipeline = A.Compose([A.RandomScale((-0.5, 1.0), p=1.0)])
+        Path(augmentation).write_text(yaml.safe_dump(A.to_dict(pipeline)))
+    column = np.tile(np.arange(160, dtype=np.uint8), (40, 1))
+    shifts = []
+    for index in range(60):
+        transform = TrainingTransform(augmentation, (30, 60), 0)
+        image, mask = transform(np.repeat(column[..., None], 3, -1), column, 0, index)
+        seen = mask != 255
+        shift = (mask[seen].astype(float) - image[seen][:, 0]).mean()
+        shifts.append(-shift if mask[0, 20] > mask[0, 40] else shift)
+    assert abs(np.mean(shifts)) < 0.15

@@ -104,12 +104,12 @@ def test_every_choice_of_a_recipe_can_be_parsed(name: str) -> None:
             assert recipe[key] == value
 
 
-def test_a_recipe_without_a_space_is_told() -> None:
+def test_a_recipe_without_a_space_is_reported() -> None:
     with pytest.raises(UserError, match="quickstart has no search space; choose --config"):
         read_space({})
 
 
-def test_what_cannot_be_searched_is_told(tmp_path: Path) -> None:
+def test_what_cannot_be_searched_is_reported(tmp_path: Path) -> None:
     for line, message in (
         ("search: {image_size: [64, 128]}", "image_size can't be searched"),
         ("search: {learning_rate: 0.1}", "must be a list, or have `low` and `high`"),

@@ -41,7 +41,8 @@ def test_eight_images_are_learned_by_heart(name: str, steps: int, tmp_path) -> N
         output_dir=str(tmp_path), report_to="none", dataloader_pin_memory=False,
         max_steps=steps, per_device_train_batch_size=4, learning_rate=1e-3,
         weight_decay=0.0, lr_scheduler_type="polynomial", warmup_steps=20,
-        logging_steps=50, save_strategy="no", disable_tqdm=True, seed=0, mixed_precision="no",
+        logging_steps=50, save_strategy="no", eval_strategy="no", disable_tqdm=True, seed=0,
+        mixed_precision="no",
     )  # fmt: skip
     trainer = SegmentationTrainer(
         model=model,

@@ -59,7 +59,7 @@ def test_the_command_trains_and_predicts_in_an_empty_folder(installed: Path, tmp
     run = tmp_path / "runs" / "quickstart"
     photo = run / "report" / "predictions.png"
     flags = ("--model_name_or_path", str(run), "--output_dir", "out")
-    assert "1 masks in out" in hfseg(installed, tmp_path, "predict", *flags, str(photo))
+    assert "1 segmented, in out" in hfseg(installed, tmp_path, "predict", *flags, str(photo))
 
 
 def test_the_demo_starts_from_the_wheel(installed: Path, tmp_path: Path) -> None:

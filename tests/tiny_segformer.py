@@ -31,6 +31,6 @@ def save_tiny(folder: Path, **processor) -> Path:
 
 
 def photo(height: int, width: int, seed: int = 0) -> np.ndarray:
-    """Blobs of colour: (height, width, 3) uint8."""
+    """Blobs of color: (height, width, 3) uint8."""
     coarse = np.random.default_rng(seed).integers(0, 256, (5, 7, 3), dtype=np.uint8)
     return np.array(Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC))

@@ -6,11 +6,16 @@ hfseg demo --models runs/voc me/other-model --sam facebook/sam2.1-hiera-tiny
 
 import sys
 from importlib import import_module
+from pathlib import Path
 
 
 def main(argv: list[str]) -> None:
+    import hfseg
     from hfseg.hub.space import demo_folder
 
-    # the modules of the demo import each other as top-level modules
-    sys.path.insert(0, str(demo_folder()))
-    import_module("app").main(argv)
+    folder = demo_folder()
+    if folder.parent == Path(hfseg.__file__).parent:  # installed
+        import_module("hfseg.demo.app").main(argv)
+    else:  # a clone
+        sys.path.insert(0, str(folder.parent))
+        import_module("demo.app").main(argv)

@@ -4,11 +4,15 @@
     hfseg inspect --dataset_name folder --dataset_path DIR --augmentation strong \\
         --crop_size 512 --preview
 
-It prints a table, and writes report.html, report.json and contact_sheet.png into --output_dir, and
-with --preview also preview.png, a sheet of augmented samples.
+It prints a table and what is wrong, by kind with examples, and exits with 1 where training would
+stop. It writes report.html, report.json and contact_sheet.png (with --preview also
+preview.png, what the augmentation makes of some samples) into --output_dir.
 """
 
+import sys
+
 from hfseg.config.data import DataArguments
+from hfseg.errors import UserError
 
 
 def main(argv: list[str]) -> None:
@@ -25,4 +29,10 @@ def main(argv: list[str]) -> None:
 
     from hfseg.workflows.inspect_dataset import inspect_dataset
 
-    inspect_dataset(data, own.output_dir, own.preview)
+    try:
+        found = inspect_dataset(data, own.output_dir, own.preview)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise SystemExit(1) from None
+    if found.problems or found.findings:
+        raise SystemExit(1)

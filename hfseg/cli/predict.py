@@ -1,10 +1,11 @@
-"""Segment images and folders of images with a trained model.
+"""Segment images, folders of images, and videos with a trained model.
 
     hfseg predict --model_name_or_path runs/quickstart --output_dir out photos/
     hfseg predict --model_name_or_path me/aerial --output_dir out tile.tif --sliding_window 1024
 
 It writes out/masks/NAME.png (class ids, colored when viewed), out/overlays/NAME.jpg and
-out/legend.png. Run again, it continues with the images that have no mask yet.
+out/legend.png; of a video out/masks/NAME/000000.png and so on, and out/overlays/NAME.webm.
+Started again it continues with the images that have no mask yet.
 """
 
 from hfseg.config.evaluation import PredictionArguments
@@ -14,12 +15,14 @@ def main(argv: list[str]) -> None:
     from hfseg.config.parser import OptionParser
 
     parser = OptionParser(PredictionArguments, prog="hfseg predict", description=__doc__)
-    parser.add_argument("inputs", nargs="+", metavar="IMAGE_OR_FOLDER")
-    parser.add_argument("--output_dir", metavar="DIR", required=True, help="target folder")
-    parser.add_argument("--overwrite", action="store_true", help="replace existing predictions")
+    parser.add_argument("inputs", nargs="+", metavar="FILE_OR_FOLDER")
+    parser.add_argument("--output_dir", metavar="DIR", required=True, help="where masks go")
+    parser.add_argument(
+        "--overwrite", action="store_true", help="replace predictions that are there already"
+    )
     options, own = parser.parse_groups(argv)
 
     from hfseg.workflows.predict_files import predict
 
     count = predict(options, own.inputs, own.output_dir, own.overwrite)
-    print(f"{count} masks in {own.output_dir}")
+    print(f"{count} segmented, in {own.output_dir}")

@@ -4,7 +4,14 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from hfseg.config.values import Fractions, ImageSize, at_least, check_values
+from hfseg.data import DATASETS, dataset_info
 from hfseg.errors import UserError
+
+_LABEL_MODES = ", ".join(
+    f"{name} {' or '.join(info.label_modes)}"
+    for name in DATASETS
+    if (info := dataset_info(name)) is not None and info.label_modes
+)
 
 
 @dataclass
@@ -16,8 +23,8 @@ class DataArguments:
     dataset_name: str | None = field(
         default=None,
         metadata={
-            "help": "toyscapes (drawn by the package), voc, cityscapes, pets, camseq, camvid, "
-            "ade20k, coco or folder (your own data), or the id of any dataset on the Hub"
+            "help": f"{', '.join(DATASETS)} (toyscapes is drawn by the package, folder is your own "
+            "data), or the id of any dataset on the Hub"
         },
     )
     dataset_path: str | None = field(
@@ -37,11 +44,17 @@ class DataArguments:
     )
     label_mode: str | None = field(
         default=None,
-        metadata={"help": "which classes: pets: trimap or binary; camseq and camvid: 32 or 11"},
+        metadata={"help": f"which classes: {_LABEL_MODES}"},
     )
     id2label: str | None = field(
         default=None,
         metadata={"help": "file with class names: labels.json, id2label.json or one name per line"},
+    )
+    label_map: list[str] = field(
+        default_factory=list,
+        metadata={
+            "help": "what raw mask values mean, as VALUE=CLASS or VALUE=ignore, such as 255=road",
+        },
     )
     train_val_test_split: Fractions = field(
         default=Fractions("0.8,0.1,0.1"),
@@ -111,6 +124,7 @@ class DataArguments:
         """The keyword arguments of `hfseg.load_dataset`."""
         names = (
             "label_mode", "train_val_test_split", "split_seed", "split_by", "id2label",
-            "image_column", "label_column", "dataset_config", "streaming", "on_bad_sample",
+            "image_column", "label_column", "label_map", "dataset_config", "streaming",
+            "on_bad_sample",
         )  # fmt: skip
         return {name: getattr(self, name) for name in names}

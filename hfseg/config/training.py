@@ -142,6 +142,15 @@ class SegmentationTrainingArguments(TrainingArguments):
         if optimizer == ADAM:
             self.optim = ADAM
 
+    @property
+    def n_gpu(self) -> int:
+        """At most 1: one process drives one GPU, and `accelerate launch` starts one for each.
+
+        With more, `Trainer` would wrap the model in `nn.DataParallel`: batches would grow with the
+        number of GPUs, and all replicas would share the hooks of the auxiliary head.
+        """
+        return min(super().n_gpu, 1)
+
     def _choose_the_best_by_its_metric(self) -> None:
         """Without evaluations there is no best checkpoint; the metric implies the direction."""
         if _name(self.eval_strategy) == "no":

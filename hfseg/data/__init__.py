@@ -1,6 +1,7 @@
-"""Data sets, masks, splits and transforms. The lowest layer: it knows nothing of models."""
+"""Datasets, masks, splits and transforms. The lowest layer: it knows nothing of models."""
 
-from hfseg.data.info import DatasetInfo, dataset_info
-from hfseg.data.registry import DATASETS, load_dataset
+from hfseg.data.dataset import load_dataset
+from hfseg.data.info import DatasetInfo
+from hfseg.data.readers import DATASETS, dataset_info
 
 __all__ = ["DATASETS", "DatasetInfo", "dataset_info", "load_dataset"]

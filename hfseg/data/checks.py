@@ -1,6 +1,7 @@
-"""One pass over a data set: what is in it, and what is wrong with it."""
+"""One pass over a dataset: what is in it, and what is wrong with it."""
 
 import hashlib
+import re
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable
@@ -10,14 +11,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
+from hfseg.data.dataset import LoadedDataset
+from hfseg.data.rows import sample_names
 from hfseg.labels import LabelSet
 from hfseg.progress import track
 
 if TYPE_CHECKING:
-    import datasets
+    pass
 
 _SHOWN = 12
 _THUMBNAIL = 512
+_MANY_SPECKS = 50
 
 
 @dataclass
@@ -46,6 +50,7 @@ class Inspection:
     Attributes:
         splits: by name.
         problems: samples that can't be used: a sentence with file and value each.
+        findings: what stops training although every sample can be read.
         warnings: what can be trained on but looks wrong, or will mislead.
         weights: suggested class weights, N / (K n_c) over the training pixels as scikit-learn's
             `balanced`; 0 for a class that doesn't occur.
@@ -55,6 +60,7 @@ class Inspection:
     labels: LabelSet
     splits: dict[str, SplitSummary]
     problems: list[str]
+    findings: list[str]
     warnings: list[str]
     weights: list[float]
     seconds_per_image: float
@@ -65,6 +71,7 @@ class Inspection:
             "labels": self.labels.to_dict(),
             "splits": {name: asdict(summary) for name, summary in self.splits.items()},
             "problems": self.problems,
+            "findings": self.findings,
             "warnings": self.warnings,
             "class_weights": dict(zip(self.labels.names, self.weights, strict=True)),
             "seconds_per_image": self.seconds_per_image,
@@ -72,27 +79,26 @@ class Inspection:
 
 
 def inspect(
-    data: "datasets.DatasetDict",
-    labels: LabelSet,
-    problems: Iterable[str] = (),
+    loaded: LoadedDataset,
     show: Callable[[str, Image.Image, np.ndarray], None] | None = None,
     shown: int = _SHOWN,
 ) -> Inspection:
     """Look at every sample once; memory stays flat.
 
     Args:
-        data: columns `image` and `label`.
-        problems: what was found wrong while reading.
-        show: called with caption, image and ids of `shown` samples spread over the splits.
+        loaded: the data, and what was found while reading it.
+        show: called with name, image and ids of `shown` samples spread over the splits.
     """
     started = time.perf_counter()
+    data, labels = loaded.data, loaded.labels
     summaries: dict[str, SplitSummary] = {}
     warnings: list[str] = []
-    seen: dict[bytes, str] = {}
+    seen: dict[bytes, tuple[str, str]] = {}
     for split, rows in data.items():
         pixels = np.zeros(256, dtype=np.int64)
         occurs = np.zeros(256, dtype=np.int64)
         sizes: Counter[str] = Counter()
+        names = sample_names(rows, split)
         step = max(1, -(-len(rows) * len(data) // shown))
         for index, row in enumerate(track(rows, f"inspecting {split}")):
             ids = np.asarray(row["label"])
@@ -100,15 +106,17 @@ def inspect(
             pixels += found
             occurs += found > 0
             sizes[f"{ids.shape[1]}x{ids.shape[0]}"] += 1
+            name = names[index]
             if not found[: len(labels)].any():
-                warnings.append(f"{split} sample {index}: every pixel is ignored")
-            name = f"{split} sample {index}"
-            first = seen.setdefault(_digest(row["image"]), name)
-            if first != name:
-                leak = first.split()[0] != split
+                warnings.append(f"{name}: every pixel is ignored")
+            specks = count_specks(ids, labels.ignore_index)
+            if specks >= _MANY_SPECKS:
+                warnings.append(f"{name}: {specks} specks of a single pixel in its mask")
+            first, its_split = seen.setdefault(_digest(row["image"]), (name, split))
+            if (first, its_split) != (name, split):
                 warnings.append(
-                    f"{name} is the same picture as {first}"
-                    + (": the splits share it, so scores are too good" if leak else "")
+                    f"{name}: the same image as {first}"
+                    + (f" of {its_split}, so scores are too good" if its_split != split else "")
                 )
             if show is not None and index % step == 0:
                 show(name, *_thumbnail(row["image"], ids))
@@ -119,15 +127,43 @@ def inspect(
             ignored=int(pixels[labels.ignore_index]),
             sizes=dict(sizes.most_common()),
         )
+    if "validation" not in summaries:
+        warnings.append("there is no validation split")
     count = sum(summary.images for summary in summaries.values())
     return Inspection(
         labels=labels,
         splits=summaries,
-        problems=list(problems),
-        warnings=[*_class_warnings(summaries, labels), *warnings],
+        problems=loaded.problems,
+        findings=loaded.findings,
+        warnings=[*loaded.warnings, *warnings],
         weights=_balanced(summaries, len(labels)),
         seconds_per_image=(time.perf_counter() - started) / max(count, 1),
     )
+
+
+def count_specks(ids: np.ndarray, ignore_index: int) -> int:
+    """Pixels whose class no neighbor above, below, left or right shares; ignored ones don't count.
+
+    A drawn mask has hardly any; many come from a mask that was resampled or thresholded.
+    """
+    alone = np.ones(ids.shape, dtype=bool)
+    for axis in (0, 1):
+        same = np.diff(ids.astype(np.int16), axis=axis) == 0
+        after, before = [slice(None)] * 2, [slice(None)] * 2
+        after[axis], before[axis] = slice(1, None), slice(None, -1)
+        alone[tuple(after)] &= ~same
+        alone[tuple(before)] &= ~same
+    return int((alone & (ids != ignore_index)).sum())
+
+
+def by_kind(sentences: Iterable[str]) -> list[list[str]]:
+    """Sentences that differ in names and numbers only, together; the largest group first."""
+    groups: dict[str, list[str]] = {}
+    for sentence in sentences:
+        kind = re.sub(r"\d+", "0", sentence.split(": ", 1)[-1])
+        kind = re.sub(r"\S*[./]\S*", "FILE", kind)
+        groups.setdefault(kind, []).append(sentence)
+    return sorted(groups.values(), key=len, reverse=True)
 
 
 def _digest(image: Image.Image) -> bytes:
@@ -139,22 +175,6 @@ def _thumbnail(image: Image.Image, ids: np.ndarray) -> tuple[Image.Image, np.nda
     size = (max(1, round(scale * image.width)), max(1, round(scale * image.height)))
     small = Image.fromarray(ids).resize(size, Image.Resampling.NEAREST)
     return image.resize(size, Image.Resampling.BILINEAR), np.asarray(small)
-
-
-def _class_warnings(summaries: dict[str, SplitSummary], labels: LabelSet) -> list[str]:
-    warnings = []
-    trained = summaries.get("train")
-    for index, name in enumerate(labels.names):
-        where = [split for split, s in summaries.items() if s.pixels[index]]
-        if not where:
-            warnings.append(f"class {name!r} ({index}) never occurs")
-        elif trained is not None and "train" not in where:
-            warnings.append(
-                f"class {name!r} ({index}) occurs in {', '.join(where)} only, not in train"
-            )
-    if "validation" not in summaries:
-        warnings.append("there is no validation split")
-    return warnings
 
 
 def _balanced(summaries: dict[str, SplitSummary], num_labels: int) -> list[float]:

@@ -1,57 +1,72 @@
-"""Files that name the classes of a data set: `label_colors.txt`, `classes.csv`, `labels.json`."""
+"""Files that name the classes of a dataset: `label_colors.txt`, `classes.csv`, `labels.json`."""
 
 import csv
 import json
+from collections.abc import Iterable
 from pathlib import Path
 
 from hfseg.errors import UserError
 from hfseg.labels import IGNORE_INDEX, Color, LabelSet
 
 IGNORED_NAMES = ("void", "ignore", "ignored", "unlabelled", "unlabeled")
-"""Names, in any case, of what is no class."""
+"""Names, in any case, that mean "not a class"."""
 
 
 def read_label_colors(path: Path) -> list[tuple[str, Color]]:
-    """CamVid's `label_colors.txt`: lines of `R G B name`, split on any whitespace."""
+    """CamVid's `label_colors.txt`: lines of `R G B name`, or the name first.
+
+    Raises:
+        UserError: another line, or a color that occurs twice.
+    """
     entries: list[tuple[str, Color]] = []
     for number, line in enumerate(_text(path).splitlines(), start=1):
-        words = line.split(maxsplit=3)
-        if not words:
+        if not line.strip():
             continue
-        try:
-            red, green, blue = (int(word) for word in words[:3])
-            entries.append((words[3].strip(), (red, green, blue)))
-        except (ValueError, IndexError) as error:
-            raise UserError(
-                f"{path}, line {number}: expected `R G B name`, found {line.strip()!r}"
-            ) from error
+        entry = _color_line(line)
+        if entry is None:
+            raise UserError(f"{path}, line {number}: expected `R G B name`, found {line.strip()!r}")
+        entries.append(entry)
     if not entries:
         raise UserError(f"{path}: no classes in it; expected lines of `R G B name`")
+    check_colors_differ(path, entries)
+    return entries
+
+
+def check_colors_differ(path: Path, entries: Iterable[tuple[str, Color]]) -> None:
+    """A mask stored in colors can't tell two classes of one color apart.
+
+    Raises:
+        UserError: a color that occurs twice.
+    """
     seen: dict[Color, str] = {}
     for name, color in entries:
         if color in seen:
             raise UserError(
-                f"{path}: {seen[color]!r} and {name!r} have one colour {color}; "
+                f"{path}: {seen[color]!r} and {name!r} have the same color {color}; "
                 "a mask can't tell them apart, so give each its own"
             )
         seen[color] = name
-    return entries
 
 
-def labels_by_value(names: dict[int, str]) -> tuple[LabelSet, dict[int, int]]:
-    """Classes by the value that stands for them in a mask -> labels, and id by value.
+Table = tuple[LabelSet, dict[int, int], tuple[str, ...]]
+"""Labels, id by value (empty: a value is its own id), and the names that are ignored."""
 
-    Ids follow the values without gaps; names such as "unlabeled" become the ignore index. The
-    map is empty where every value is its own id.
+
+def labels_by_value(names: dict[int, str]) -> Table:
+    """Classes by the value that stands for them in a mask.
+
+    Ids follow the values without gaps; names such as "unlabeled" become the ignore index.
     """
     values = [value for value in sorted(names) if names[value].lower() not in IGNORED_NAMES]
     if not values:
         raise UserError("every class is named as ignored; at least one must count")
     ids = {value: index for index, value in enumerate(values)}
-    ids |= {value: IGNORE_INDEX for value in names if value not in ids}
+    ignored = {value: IGNORE_INDEX for value in names if value not in ids}
+    ids |= ignored
     if all(value == label for value, label in ids.items()):
         ids = {}
-    return LabelSet(tuple(names[value] for value in values)), ids
+    labels = LabelSet(tuple(names[value] for value in values))
+    return labels, ids, tuple(names[value] for value in ignored)
 
 
 def read_id2label(path: Path) -> dict[int, str]:
@@ -63,11 +78,27 @@ def read_id2label(path: Path) -> dict[int, str]:
 
 
 def read_names(path: Path) -> dict[int, str]:
-    """`classes.txt`: one name a line, in id order; name by id."""
+    """`classes.txt`: one name per line, in id order; name by id."""
     names = [line.strip() for line in _text(path).splitlines() if line.strip()]
     if not names:
-        raise UserError(f"{path}: no class names in it; expected one a line")
+        raise UserError(f"{path}: no class names in it; expected one per line")
     return dict(enumerate(names))
+
+
+def holds_colors(path: Path) -> bool:
+    """Whether each line of a text file is `R G B name` or `name R G B`, commas allowed."""
+    lines = [line for line in _text(path).splitlines() if line.strip()]
+    return bool(lines) and all(_color_line(line) is not None for line in lines)
+
+
+def _color_line(line: str) -> tuple[str, Color] | None:
+    """Name and color of a line, in either order."""
+    words = line.replace(",", " ").replace(":", " ").split()
+    for numbers, name in ((words[:3], words[3:]), (words[-3:], words[:-3])):
+        if name and len(numbers) == 3 and all(n.isdecimal() and int(n) < 256 for n in numbers):
+            red, green, blue = map(int, numbers)
+            return " ".join(name), (red, green, blue)
+    return None
 
 
 def read_classes_csv(path: Path) -> list[dict[str, str]]:
@@ -81,13 +112,13 @@ def read_classes_csv(path: Path) -> list[dict[str, str]]:
     return rows
 
 
-def read_label_table(path: Path) -> tuple[LabelSet, dict[int, int]]:
-    """`labels.json`, `id2label.json` or `classes.txt` -> labels, and id by value (empty: equal)."""
+def read_label_table(path: Path) -> Table:
+    """`labels.json`, `id2label.json` or `classes.txt`."""
     if path.suffix != ".json":
         return labels_by_value(read_names(path))
     content = _json(path)
     if "names" in content:
-        return LabelSet.from_dict(content), {}
+        return LabelSet.from_dict(content), {}, ()
     return labels_by_value(read_id2label(path))
 
 

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from hfseg.data.hub_labels import ID2LABEL_FILE, LABELS_FILE, id2label_json
 from hfseg.data.info import DatasetInfo
-from hfseg.data.readers.hub import ID2LABEL_FILE, LABELS_FILE, id2label_json
 from hfseg.errors import UserError
 from hfseg.labels import LabelSet
 

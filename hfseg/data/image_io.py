@@ -1,23 +1,29 @@
-"""Whatever a user calls an image -> an upright 8-bit RGB picture."""
+"""Whatever a user calls an image -> an upright 8-bit RGB image, alike in training and inference."""
 
 import io
 import os
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 
+from hfseg.data.decode_limits import check_scans
 from hfseg.errors import UserError
 
 ImageLike = Image.Image | np.ndarray | str | Path
-SUFFIXES = frozenset((".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"))
+SUFFIXES = frozenset(
+    (".avif", ".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")
+)
 """What counts as an image in a folder."""
 
+# Every other mode is read wrongly or not at all by Pillow's `convert("RGB")`.
+_EIGHT_BIT_MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "HSV", "LAB")
+_TIFF_BITS_PER_SAMPLE = 258
 _URL_PREFIXES = ("http://", "https://")
 _URL_SECONDS = 30
 _URL_BYTES = 1 << 28
@@ -32,7 +38,7 @@ def to_rgb(image: ImageLike) -> Image.Image:
         image: a PIL image of any mode, a (H, W, 3) uint8 RGB array, the path of an image file, or
             a string that begins with http:// or https://. The EXIF orientation is applied. Grey,
             palette, CMYK and alpha become RGB (alpha is dropped, as `transformers` and `datasets`
-            do); 16-bit grey is scaled to 8 bits.
+            do); grey of more than 8 bits is scaled by the depth of its format (`grey_range`).
 
     Returns:
         A PIL image of mode RGB, at the image's own (upright) size.
@@ -54,8 +60,35 @@ def to_rgb(image: ImageLike) -> Image.Image:
     )
 
 
-def image_files(folder: str | Path) -> list[Path]:
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""What undoes an EXIF orientation (CIPA DC-008, 4.6.5)."""
+
+
+def turned(image: Image.Image) -> Image.Image:
+    """The image turned as its EXIF orientation says; as it is if that can't be read.
+
+    `ImageOps.exif_transpose` also rewrites the rest of the block, and fails where that is broken.
+    """
+    try:
+        turn = _TURNS.get(image.getexif().get(ExifTags.Base.Orientation))
+    except Exception:  # a broken block raises whatever its parser stumbles on
+        turn = None
+    return image if turn is None else image.transpose(turn)
+
+
+def image_files(folder: str | Path, others: Collection[str] = ()) -> list[Path]:
     """The images in a folder and the folders in it, by name; hidden ones are left out.
+
+    Args:
+        others: suffixes of files that count too, such as `hfseg.data.video.SUFFIXES`.
 
     Raises:
         UserError: there is no image.
@@ -66,7 +99,8 @@ def image_files(folder: str | Path) -> list[Path]:
         found += [
             Path(root, name)
             for name in files
-            if Path(name).suffix.lower() in SUFFIXES and not name.startswith(".")
+            if (Path(name).suffix.lower() in SUFFIXES or Path(name).suffix.lower() in others)
+            and not name.startswith(".")
         ]
     if not found:
         raise UserError(f"the folder {folder} holds no image ({', '.join(sorted(SUFFIXES))})")
@@ -107,6 +141,7 @@ def _download(url: str) -> bytes:
 def _opened(file: Path | io.BytesIO, name: str) -> Image.Image:
     try:
         with Image.open(file) as image:
+            check_scans(image, name)
             return _convert(image, name)
     except FileNotFoundError:
         raise UserError(f"there is no image file {name}") from None
@@ -127,24 +162,52 @@ def _from_array(array: np.ndarray) -> Image.Image:
 
 
 def _convert(image: Image.Image, what: str) -> Image.Image:
-    image = ImageOps.exif_transpose(image)
-    if image.mode.startswith("I"):
-        # convert("RGB") would clip 16 bits at 255 and show nearly everything white
-        values = np.asarray(image).astype(np.float64).clip(0, 65535)
-        return Image.fromarray(np.rint(values / 257).astype(np.uint8)).convert("RGB")
-    if image.mode == "F":
-        raise UserError(
-            f"{what} has floating-point pixels without a defined range: save it with 8 or 16 bits"
-        )
+    image = upright(image, what)
     if "transparency" in image.info:
         # a palette may carry its own alpha; by way of RGBA it is dropped without a warning
         image = image.convert("RGBA")
-    try:
-        return image.convert("RGB")
-    except ValueError:
+    return image.convert("RGB")
+
+
+def has_eight_bits(image: Image.Image) -> bool:
+    """Whether `convert("RGB")`, which `datasets` and `transformers` use, reads the image right."""
+    return image.mode in _EIGHT_BIT_MODES
+
+
+def grey_range(image: Image.Image) -> int:
+    """The largest value that the file format of a deep grey image can hold: 65535 for 16 bits.
+
+    The depth of the format decides, not the values of one image: the same file is read alike in
+    training and in inference, and the images of a dataset keep their relative brightness.
+    """
+    bits = (getattr(image, "tag_v2", None) or {}).get(_TIFF_BITS_PER_SAMPLE, (16,))[0]
+    return (1 << min(int(bits), 16)) - 1
+
+
+def deep_grey_peak(image: Image.Image) -> float | None:
+    """The fraction of its range that deep grey uses; None for other images."""
+    if not image.mode.startswith("I"):
+        return None
+    return float(np.asarray(image).max(initial=0)) / grey_range(image)
+
+
+def upright(image: Image.Image, what: str) -> Image.Image:
+    """The image turned as its EXIF data says, deep grey scaled to mode L by `grey_range`.
+
+    Raises:
+        UserError: a mode without a defined conversion to 8 bits, such as floating point.
+    """
+    if has_eight_bits(image):
+        return turned(image)
+    if not image.mode.startswith("I"):
         raise UserError(
-            f"{what} has the colour mode {image.mode}, which has no conversion to RGB"
-        ) from None
+            f"{what} has {'floating-point' if image.mode == 'F' else image.mode} pixels without a "
+            "defined range: save it with 8 or 16 bits"
+        )
+    largest = grey_range(image)
+    # convert("RGB") would clip at 255 and show nearly everything white
+    values = np.asarray(turned(image)).astype(np.float64).clip(0, largest)
+    return Image.fromarray(np.rint(values * (255 / largest)).astype(np.uint8))
 
 
 def _type_name(value: Any) -> str:

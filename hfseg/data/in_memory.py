@@ -1,4 +1,4 @@
-"""Datasets that are already in memory: a `DatasetDict`, or any torch `Dataset` of pairs."""
+"""Any torch `Dataset` of images and masks -> a dataset as `datasets` holds it."""
 
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
@@ -7,65 +7,14 @@ import numpy as np
 from PIL import Image
 
 from hfseg.data.masks import encode_png
-from hfseg.data.pairs import features
-from hfseg.data.splits import WHOLE, SplitPlan
+from hfseg.data.rows import features
+from hfseg.data.splits import WHOLE
 from hfseg.errors import UserError
-from hfseg.labels import LabelSet
 
 if TYPE_CHECKING:
     import datasets
 
-_CHECKED = 64
-"""Samples per split whose ids are looked at; the metric checks the others."""
 _KEYS = (("image", "label"), ("image", "mask"), ("pixel_values", "labels"))
-
-
-def read(
-    data: Any, labels: LabelSet | None, plan: SplitPlan
-) -> "tuple[datasets.DatasetDict, LabelSet]":
-    """Check a dataset object, and divide it where it has no splits of its own.
-
-    Args:
-        data: a `datasets.DatasetDict` or `datasets.Dataset` with the columns `image` and `label`
-            (class ids), or what `from_torch` reads.
-        labels: names and colors of the classes.
-        plan: how data without splits is divided.
-
-    Raises:
-        UserError: no labels, no such columns, or an id without a name.
-    """
-    import datasets
-
-    if labels is None:
-        raise UserError("give labels=hfseg.LabelSet(names) with a dataset object")
-    if isinstance(data, datasets.Dataset):
-        data = datasets.DatasetDict({WHOLE: data})
-    elif not isinstance(data, datasets.DatasetDict):
-        data = from_torch(data)
-    for split, rows in data.items():
-        if not {"image", "label"} <= set(rows.column_names):
-            raise UserError(
-                f"the {split} split has the columns {', '.join(rows.column_names)}; "
-                "rename those of images and masks to `image` and `label`"
-            )
-        _check_ids(split, rows, labels)
-    names = {split: [str(row) for row in range(len(rows))] for split, rows in data.items()}
-    parts = {
-        split: data[origin].select(chosen)
-        for split, (origin, chosen) in plan.complete(names).items()
-    }
-    return datasets.DatasetDict(parts), labels
-
-
-def _check_ids(split: str, rows: Any, labels: LabelSet) -> None:
-    known = {*range(len(labels)), labels.ignore_index}
-    for index in range(min(len(rows), _CHECKED)):
-        strange = set(np.unique(_mask(rows[index]["label"], f"{split} sample {index}"))) - known
-        if strange:
-            raise UserError(
-                f"{split} sample {index}: id {min(strange)} has no name; the labels have ids 0 to "
-                f"{len(labels) - 1}, and {labels.ignore_index} is ignored"
-            )
 
 
 def from_torch(data: Any) -> "datasets.DatasetDict":

@@ -1,16 +1,11 @@
-"""Facts about the built-in data sets: where they come from and what their licence says."""
+"""Facts about the built-in datasets: where they come from and what their license says."""
 
 from dataclasses import dataclass
-from importlib import import_module
-from types import ModuleType
-
-BUILT_IN = ("toyscapes", "voc", "cityscapes", "pets", "camseq", "camvid", "ade20k")
-"""Names of the data sets that hfseg knows, each a module in `hfseg.data.readers`."""
 
 
 @dataclass(frozen=True)
 class HubSource:
-    """A copy of a data set on the Hub.
+    """A copy of a dataset on the Hub.
 
     Attributes:
         id: repository id.
@@ -29,18 +24,19 @@ class HubSource:
 
 @dataclass(frozen=True)
 class DatasetInfo:
-    """What a card says about a data set.
+    """What a card says about a dataset.
 
     Attributes:
         name: the `--dataset_name`.
         title: its full name.
-        license: the Hub's licence key (`other` where none fits).
+        license: the Hub's license key (`other` where none fits).
         license_note: the terms in a sentence.
         homepage: where the official copy and its terms are.
         citation: authors, title and year of the paper.
         label_modes: values of `--label_mode`, the default first; empty where there is no choice.
         hub: copies on the Hub; the first is used when no `--dataset_path` is given.
         splits: how the splits come about, in a sentence.
+        needs_data: False where the package makes the data itself.
         hidden_test: the labels of the test split are not public; copies hold blank ones.
         video: the images are frames of videos, so neighbors resemble each other.
     """
@@ -55,20 +51,9 @@ class DatasetInfo:
     hub: tuple[HubSource, ...] = ()
     splits: str = ""
     hidden_test: bool = False
+    needs_data: bool = True
     video: bool = False
 
     @property
     def hub_id(self) -> str | None:
         return self.hub[0].id if self.hub else None
-
-
-def dataset_info(name: str) -> DatasetInfo | None:
-    """The facts about a built-in data set, or None for any other name."""
-    if name not in BUILT_IN:
-        return None
-    return getattr(built_in_module(name), "INFO", None)
-
-
-def built_in_module(name: str) -> ModuleType:
-    """The module of a built-in dataset: its reader, or the package that draws it."""
-    return import_module(f"hfseg.data.{'toyscapes' if name == 'toyscapes' else f'readers.{name}'}")

@@ -1,4 +1,4 @@
-"""Masks of any encoding become ids here, once, when a data set is read."""
+"""Masks of any encoding become ids here, once, when a dataset is read."""
 
 import functools
 import io
@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from hfseg.data.image_io import turned
+from hfseg.data.orientation import has_orientation
 from hfseg.errors import UserError
 from hfseg.labels import IGNORE_INDEX, Color, LabelSet
 
@@ -26,17 +28,20 @@ class MaskDecoder:
     Args:
         num_labels: ids run from 0 to `num_labels - 1`.
         ids: raw grey or palette value -> id. Empty: a value is its own id.
-        colors: RGB colour -> id, for masks stored as colours. Empty: colours can't be read.
-        rgb_holds_ids: RGB masks have three equal channels that are ids, not colours (`sniff`).
+        colors: RGB color -> id, for masks stored as colors. Empty: colors can't be read.
+        rgb_holds_ids: RGB masks have three equal channels that are ids, not colors (`sniff`).
+        palette_holds_colors: palette masks mean the colors of their palette, in whatever order
+            it lists them, not the indices (`sniff`).
 
     Both maps may send values to the ignore index. Pairs in tuples rather than dicts, so that a
-    decoder can be hashed into the name of a cached data set.
+    decoder can be hashed into the name of a cached dataset.
     """
 
     num_labels: int
     ids: tuple[tuple[int, int], ...] = ()
     colors: tuple[tuple[Color, int], ...] = ()
     rgb_holds_ids: bool = False
+    palette_holds_colors: bool = False
     ignore_index: int = IGNORE_INDEX
 
     @classmethod
@@ -46,9 +51,14 @@ class MaskDecoder:
         ids: Mapping[int, int] | None = None,
         ignored_colors: tuple[Color, ...] = (),
     ) -> "MaskDecoder":
-        """A decoder for masks stored as ids (mapped by `ids`) or in the colours of `labels`."""
-        colors = dict(zip(labels.palette, range(len(labels)), strict=True))
-        colors |= dict.fromkeys(ignored_colors, labels.ignore_index)
+        """A decoder for masks stored as ids (mapped by `ids`) or in the colors of `labels`.
+
+        Where two classes share a color, colors can't be read, only ids.
+        """
+        colors: dict[Color, int] = {}
+        if len({*labels.palette, *ignored_colors}) == len(labels) + len(set(ignored_colors)):
+            colors = dict(zip(labels.palette, range(len(labels)), strict=True))
+            colors |= dict.fromkeys(ignored_colors, labels.ignore_index)
         return cls(
             num_labels=len(labels),
             ids=tuple(sorted((ids or {}).items())),
@@ -56,34 +66,47 @@ class MaskDecoder:
             ignore_index=labels.ignore_index,
         )
 
-    def sniff(self, sample: Iterable[MaskSource]) -> "MaskDecoder":
-        """This decoder, set for how the RGB masks of a data set are stored.
+    def with_ids(self, ids: Mapping[int, int]) -> "MaskDecoder":
+        """This decoder for masks whose raw values mean `ids`, whatever color they have."""
+        return replace(self, ids=tuple(sorted(ids.items())), palette_holds_colors=False)
 
-        Grey RGB pixels can be ids or colours; which of them is decided once for the data set:
-        they are ids where every sampled RGB mask is grey and not all its greys are known colours.
+    def sniff(self, sample: Iterable[MaskSource]) -> "MaskDecoder":
+        """This decoder, set for how the masks of a dataset are stored, decided once for all.
+
+        RGB masks hold ids where every sampled one is grey and not all greys are known colors.
+        Palette masks hold colors where each sampled one can be read that way; where none was
+        sampled, if the RGB masks hold colors.
         """
         known = {color for color, _ in self.colors}
         grey_values: set[int] = set()
+        palettes_hold_colors: list[bool] = []
+        colorful = indexed = False
         for source in sample:
             try:
                 image = _opened(source)
-            except UserError:  # told when the sample is read
+            except UserError:  # reported when the sample is read
                 continue
             if isinstance(image, np.ndarray) or image.mode in _INDEX_MODES:
-                continue
-            pixels = np.asarray(image.convert("RGB"))
-            if not (pixels == pixels[..., :1]).all():
-                return self
-            grey_values.update(np.unique(pixels).tolist())
-        if all((value, value, value) in known for value in grey_values):
-            return self
-        return replace(self, rgb_holds_ids=True)
+                indexed = True
+                if isinstance(image, Image.Image) and image.mode == "P":
+                    palettes_hold_colors.append(self._ids_by_index(image) is not None)
+            elif not colorful:
+                pixels = np.asarray(image.convert("RGB"))
+                colorful = not (pixels == pixels[..., :1]).all()
+                grey_values.update(np.unique(pixels).tolist())
+        grey_ids = not colorful and any((v, v, v) not in known for v in grey_values)
+        by_color = all(palettes_hold_colors) if palettes_hold_colors else not indexed
+        return replace(
+            self,
+            rgb_holds_ids=grey_ids,
+            palette_holds_colors=bool(self.colors) and by_color and not grey_ids,
+        )
 
     def __call__(self, source: MaskSource, name: str = "") -> np.ndarray:
-        """Decode a file, an opened image, or an array of values (H, W) or colours (H, W, 3).
+        """Decode a file, an opened image, or an array of values (H, W) or colors (H, W, 3).
 
         Raises:
-            UserError: a file that can't be read, or a value or colour that is no class.
+            UserError: a file that can't be read, or a value or color that is not a class.
         """
         name = name or str(getattr(source, "filename", "") or source)
         image = _opened(source)
@@ -93,41 +116,55 @@ class MaskDecoder:
             if image.ndim != 2:
                 raise UserError(f"{name}: a mask has two dimensions, this one has {image.ndim}")
             return self._from_values(image.astype(np.int64), name)
-        if image.mode == "P" and self.colors:
-            ids = self._from_palette(image)
-            if ids is not None:
-                return ids
         lossy = image.format in _LOSSY_FORMATS
+        if has_orientation(image):
+            image = turned(image)
+        if image.mode == "P" and self.palette_holds_colors:
+            ids = self._ids_by_index(image)
+            if ids is not None:
+                return ids[np.asarray(image)]
+            return self._from_colors(np.asarray(image.convert("RGB")), name)
         if image.mode in _INDEX_MODES:
             return self._from_values(_index_values(image), name, lossy)
         pixels = np.asarray(image.convert("RGB"))
         if self.rgb_holds_ids:
             if not (pixels == pixels[..., :1]).all():
                 raise UserError(
-                    f"{name}: this mask holds colours, others of the data set grey ids; "
+                    f"{name}: this mask holds colors, others of the dataset grey ids; "
                     "save all masks in one way"
                 )
             return self._from_values(pixels[..., 0], name, lossy)
         if not self.colors:
             raise UserError(
-                f"{name}: the mask holds colours but no colour table is known; put a classes.csv "
-                "or label_colors.txt beside the masks, or save masks as ids"
+                f"{name}: the mask holds colors but no table with a color of its own for each "
+                "class is known; put a classes.csv or label_colors.txt beside the masks, or save "
+                "masks as ids"
             )
         return self._from_colors(pixels, name, lossy)
 
-    def _from_palette(self, image: Image.Image) -> np.ndarray | None:
-        """By colour, where every colour of the palette in use is known: encoders reorder them."""
-        indices = np.asarray(image)
-        used = np.unique(indices)
-        palette = np.asarray(image.getpalette("RGB") or [], dtype=np.uint8).reshape(-1, 3)
-        if used[-1] >= len(palette):
-            return None
-        table = _color_table(self.colors)[pack_colors(palette)]
-        if table[used].min() < 0:
-            return None
-        return table.astype(np.uint8)[indices]
+    def _ids_by_index(self, image: Image.Image) -> np.ndarray | None:
+        """(256,) uint8: id by index of a palette mask, or None where a color in use is unknown.
 
-    def _from_values(self, values: np.ndarray, name: str, lossy: bool = False) -> np.ndarray:
+        Programs reorder palettes, so the color decides. A palette in the order of the ids is read
+        by index, which is the same and also tells an ignored 255 from a black class.
+        """
+        if not self.colors:
+            return None
+        used = np.unique(np.asarray(image))
+        palette = np.asarray(image.getpalette("RGB") or [], dtype=np.uint8).reshape(-1, 3)
+        colors = np.zeros((256, 3), dtype=np.uint8)
+        colors[: len(palette)] = palette
+        by_value = self._value_table()[:256]
+        by_color = _color_table(self.colors)[pack_colors(colors)]
+        by_color[len(palette) :] = -1
+        same = (by_value == by_color) | (by_value == self.ignore_index)
+        for ids, readable in ((by_value, same), (by_color, by_color >= 0)):
+            if readable[used].all():
+                return ids.astype(np.uint8)
+        return None
+
+    def _value_table(self) -> np.ndarray:
+        """(65536,) int32: id by raw value, -1 where there is none."""
         table = np.full(_LARGEST_VALUE + 1, -1, dtype=np.int32)
         if self.ids:
             raw, ids = zip(*self.ids, strict=True)
@@ -136,6 +173,10 @@ class MaskDecoder:
             table[: self.num_labels] = np.arange(self.num_labels)
         if table[self.ignore_index] < 0:
             table[self.ignore_index] = self.ignore_index
+        return table
+
+    def _from_values(self, values: np.ndarray, name: str, lossy: bool = False) -> np.ndarray:
+        table = self._value_table()
         outside = (values < 0) | (values > _LARGEST_VALUE)
         decoded = np.where(outside, -1, table[np.where(outside, 0, values)])
         if decoded.min(initial=0) < 0:
@@ -144,10 +185,10 @@ class MaskDecoder:
             remedy = (
                 "it was saved as JPEG, which changes values: export it again as PNG"
                 if lossy
-                else "name all classes, or mend the mask"
+                else "name all classes, or fix the mask"
             )
             raise UserError(
-                f"{name}: value {unknown[0]} stands in {counts[0]} pixels but is no class "
+                f"{name}: value {unknown[0]} occurs in {counts[0]} pixels but is not a class id "
                 f"(known are {known}, and {self.ignore_index} for ignored); {remedy}"
             )
         return decoded.astype(np.uint8)
@@ -161,14 +202,14 @@ class MaskDecoder:
             worst = int(unknown[counts.argmax()])
             color = (worst >> 16, worst >> 8 & 255, worst & 255)
             if lossy:
-                hint = "it was saved as JPEG, which changes colours: export it again as PNG"
+                hint = "it was saved as JPEG, which changes colors: export it again as PNG"
             elif len(unknown) > 20:
                 hint = "it looks resampled: export it again as PNG without smoothing"
             else:
-                hint = "add the colour to the class table, or mend the mask"
+                hint = "add the color to the class table, or fix the mask"
             raise UserError(
-                f"{name}: colour {color} stands in {counts.max()} pixels but is in no class "
-                f"({len(unknown)} unknown colours in this mask); {hint}"
+                f"{name}: color {color} occurs in {counts.max()} pixels but is not in the class "
+                f"({len(unknown)} unknown colors in this mask); {hint}"
             )
         return decoded.astype(np.uint8)
 
@@ -190,7 +231,7 @@ def _opened(source: MaskSource) -> Image.Image | np.ndarray:
 
 @functools.lru_cache(maxsize=2)
 def _color_table(colors: tuple[tuple[Color, int], ...]) -> np.ndarray:
-    """(2^24,) int16: packed colour -> id, -1 where there is none. 32 MiB, yet far faster."""
+    """(2^24,) int16: packed color -> id, -1 where there is none. 32 MiB, yet far faster."""
     table = np.full(1 << 24, -1, dtype=np.int16)
     table[pack_colors(np.array([color for color, _ in colors], dtype=np.uint8))] = [
         label for _, label in colors
@@ -199,7 +240,7 @@ def _color_table(colors: tuple[tuple[Color, int], ...]) -> np.ndarray:
 
 
 def pack_colors(pixels: np.ndarray) -> np.ndarray:
-    """(..., 3) uint8 -> (...) int32: one number a colour."""
+    """(..., 3) uint8 -> (...) int32: one number per color."""
     wide = pixels.astype(np.int32)
     return (wide[..., 0] << 16) | (wide[..., 1] << 8) | wide[..., 2]
 
@@ -219,10 +260,14 @@ def is_lossy(path: str | Path) -> bool:
         return False
 
 
-def open_image(source: str | Path) -> Image.Image:
-    """Open and decode an image file; a file that can't be read is a `UserError` with its name."""
+def open_image(source: str | Path | bytes) -> Image.Image:
+    """Open and decode an image file or its bytes.
+
+    Raises:
+        UserError: a file that can't be read, with its name.
+    """
     try:
-        image = Image.open(source)
+        image = Image.open(io.BytesIO(source) if isinstance(source, bytes) else source)
         image.load()
     except FileNotFoundError as error:
         raise UserError(f"{source}: no such file") from error

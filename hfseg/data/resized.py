@@ -51,10 +51,10 @@ def resized_rows(rows: "datasets.Dataset", processor: "SegformerImageProcessor")
     """The samples at the processor's size, from the cache or put there.
 
     What is stored is what `resize_pair` makes of each sample, so a run trains on the same pixels
-    with and without it. The need, 4 bytes a pixel, is told beforehand.
+    with and without it. The need, 4 bytes per pixel, is printed beforehand.
 
     Raises:
-        UserError: not enough room on the disk, told before anything is written.
+        UserError: not enough room on the disk, reported before anything is written.
     """
     import datasets
     from datasets.fingerprint import Hasher
@@ -67,13 +67,13 @@ def resized_rows(rows: "datasets.Dataset", processor: "SegformerImageProcessor")
         return ResizedRows(file)
     folder.mkdir(parents=True, exist_ok=True)
     need, free = len(rows) * height * width * 4, shutil.disk_usage(folder).free
-    told = f"{len(rows)} images at {height} x {width} need {need / 1e9:.2f} GB on disk"
+    needed = f"{len(rows)} images at {height} x {width} need {need / 1e9:.2f} GB on disk"
     if need > 0.95 * free:
         raise UserError(
-            f"--cache_resized: {told}, but {folder} has {free / 1e9:.2f} GB free; leave the flag "
+            f"--cache_resized: {needed}, but {folder} has {free / 1e9:.2f} GB free; leave the flag "
             "out, or set HF_HOME to a larger disk"
         )
-    logger.info("--cache_resized: %s (%.2f GB free)", told, free / 1e9)
+    logger.info("--cache_resized: %s (%.2f GB free)", needed, free / 1e9)
     partial = file.with_suffix(f".{os.getpid()}")
     try:
         pixels = np.lib.format.open_memmap(

@@ -13,6 +13,7 @@ from torch.utils.data import Dataset, IterableDataset, Sampler
 
 from hfseg.data.in_memory import read_pair
 from hfseg.data.pixel_values import whole_image_options
+from hfseg.data.rows import sample_names
 from hfseg.data.transforms import Size, TrainingTransform
 from hfseg.errors import UserError
 
@@ -137,7 +138,8 @@ def read_example(data: "datasets.Dataset", index: int) -> tuple[np.ndarray, np.n
     try:
         row = data[index]
     except (OSError, SyntaxError) as error:
-        raise UserError(f"sample {index}: the image can't be read ({error})") from error
+        name = sample_names(data, "the")[index]
+        raise UserError(f"{name}: the image can't be read ({error})") from error
     return np.array(row["image"]), np.array(row["label"])
 
 

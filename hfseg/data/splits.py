@@ -69,7 +69,7 @@ class SplitPlan:
     def complete(self, splits: Mapping[str, Sequence[str]]) -> dict[str, tuple[str, list[int]]]:
         """What each split is made of: the given split, and which of its samples.
 
-        An undivided data set (`WHOLE`) is divided; where there are only train and test, a part of
+        An undivided dataset (`WHOLE`) is divided; where there are only train and test, a part of
         train becomes the validation split.
 
         Args:
@@ -112,11 +112,15 @@ def group_of(name: str) -> str:
 def split_in_order(
     items: Sequence[Item], fractions: Sequence[float] = DEFAULT_FRACTIONS
 ) -> dict[str, list[Item]]:
-    """The first share is train, the next validation, the last test: for video frames."""
-    cuts = [0]
-    for index in range(len(fractions)):
-        cuts.append(round(sum(fractions[: index + 1]) * len(items)))
-    cuts[-1] = len(items)
+    """The first share is train, the next validation, the last test: for video frames.
+
+    Where there are too few items for all, validation comes before test.
+    """
+    cuts = [round(sum(fractions[:index]) * len(items)) for index in range(len(fractions))]
+    if fractions[1] > 0 and len(items) > 1:
+        cuts[1] = min(cuts[1], len(items) - 1)
+        cuts[2:] = [max(cut, cuts[1] + 1) for cut in cuts[2:]]
+    cuts.append(len(items))
     parts = {
         name: list(items[start:end])
         for name, start, end in zip(SPLITS, cuts[:-1], cuts[1:], strict=False)
@@ -153,7 +157,9 @@ def split_by_group(
     fractions: Sequence[float] = DEFAULT_FRACTIONS,
     seed: int = 42,
 ) -> dict[str, list[Item]]:
-    """Whole groups (`group_of`) go to one split, the emptiest one in proportion to its share.
+    """Whole groups (`group_of`), largest first, each to the split that misses most of its share.
+
+    No split is left empty; the seed decides between groups of one size.
 
     Raises:
         UserError: fewer groups than splits.
@@ -172,9 +178,15 @@ def split_by_group(
             f"{next(iter(groups), '')!r}) for {len(targets)} splits; use --split_by time"
         )
     parts: dict[str, list[tuple[str, Item]]] = {split: [] for split in targets}
-    for group in sorted(groups, key=lambda g: hashlib.sha256(f"{seed}/{g}".encode()).hexdigest()):
-        emptiest = min(targets, key=lambda split: len(parts[split]) / targets[split])
-        parts[emptiest] += groups[group]
+    ranked = sorted(
+        groups,
+        key=lambda g: (-len(groups[g]), hashlib.sha256(f"{seed}/{g}".encode()).hexdigest()),
+    )
+    for index, group in enumerate(ranked):
+        empty = [split for split in targets if not parts[split]]
+        choice = empty if len(ranked) - index <= len(empty) else targets
+        neediest = max(choice, key=lambda split: targets[split] - len(parts[split]))
+        parts[neediest] += groups[group]
     return {
         split: [item for _, item in sorted(part, key=lambda pair: pair[0])]
         for split, part in parts.items()

@@ -1,4 +1,4 @@
-"""Training on a Hub data set as it comes, without downloading it first."""
+"""Training on a Hub dataset as it comes, without downloading it first."""
 
 import itertools
 import zlib
@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from torch.utils.data import IterableDataset
 
-from hfseg.data.pairs import OnBadSample, features
-from hfseg.data.readers.hub import HubDataset
+from hfseg.data.hub import HubDataset
+from hfseg.data.rows import features
 from hfseg.data.samples import resize_pair
 from hfseg.data.transforms import TrainingTransform
 from hfseg.errors import UserError
@@ -24,7 +24,7 @@ SHUFFLE_BUFFER = 128
 
 
 def training_stream(
-    data: HubDataset, on_bad_sample: OnBadSample, seed: int = 0
+    data: HubDataset, skip_bad_samples: bool, seed: int = 0
 ) -> "datasets.IterableDataset":
     """The training split as a shuffled stream with the columns `image`, `label` and `key`.
 
@@ -36,13 +36,12 @@ def training_stream(
     columns = datasets.Features({**features(), "key": datasets.Value("int64")})
     # shuffled before anything is decoded, so that the buffer holds files and not pixels
     raw = data.splits["train"].shuffle(seed=seed, buffer_size=SHUFFLE_BUFFER)
-    skip = on_bad_sample != "stop"
     stream = raw.map(
-        _ReadRow(data.without_splits(), skip),
+        _ReadRow(data.without_splits(), skip_bad_samples),
         remove_columns=[data.image_column, data.label_column],
         features=columns,
     )
-    return stream.filter(_was_read, input_columns=["key"]) if skip else stream
+    return stream.filter(_was_read, input_columns=["key"]) if skip_bad_samples else stream
 
 
 @dataclass(frozen=True)

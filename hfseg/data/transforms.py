@@ -1,6 +1,6 @@
 """Augmentation. The one place that knows albumentations.
 
-Its 2.0.8 release has two habits that this file mends: every DataLoader worker draws the same
+Its 2.0.8 release has two habits that this file fixes: every DataLoader worker draws the same
 random stream, and after `set_random_seed` each transform of a pipeline gets the same seed, so
 that two flips always agree. Here the randomness of a sample is a function of
 (seed, epoch, index), whichever process or worker draws it.
@@ -25,8 +25,16 @@ cv2.setNumThreads(0)  # OpenCV's own threads fight with DataLoader workers
 Size = tuple[int, int]
 AUGMENTATIONS = ("none", "light", "standard", "strong", "roboflow")
 _SCALED = ("standard", "strong")
-_RESIZES = ("geometric.resize", "crops.transforms")
-"""albumentations' modules of the transforms that resize; the others warp."""
+# INTER_NEAREST rounds source coordinates down when it resizes: masks shift by up to half a pixel
+_MASK_RESIZE = cv2.INTER_NEAREST_EXACT
+_RESIZING = (
+    A.RandomScale,
+    A.Resize,
+    A.LongestMaxSize,
+    A.SmallestMaxSize,
+    A.RandomResizedCrop,
+    A.RandomSizedCrop,
+)
 
 
 def _color(strength: float, p: float) -> A.BasicTransform:
@@ -65,7 +73,7 @@ def _scale(low: float, high: float) -> A.BasicTransform:
     return A.RandomScale(
         scale_limit=(low - 1, high - 1),
         interpolation=cv2.INTER_LINEAR,
-        mask_interpolation=cv2.INTER_NEAREST_EXACT,
+        mask_interpolation=_MASK_RESIZE,
         area_for_downscale="image",
         p=1.0,
     )
@@ -123,12 +131,10 @@ def _read_pipeline(path: Path) -> A.BaseCompose:
         # albumentations fills masks with 0 by default, which is a class
         if getattr(transform, "fill_mask", None) == 0:
             transform.fill_mask = IGNORE_INDEX
-        interpolation = getattr(transform, "mask_interpolation", cv2.INTER_NEAREST)
-        resizes = type(transform).__module__.endswith(_RESIZES)
-        if resizes and interpolation == cv2.INTER_NEAREST:
-            # OpenCV's plain one rounds down, which moves masks by up to half a pixel
-            transform.mask_interpolation = cv2.INTER_NEAREST_EXACT
-        elif interpolation not in (cv2.INTER_NEAREST, cv2.INTER_NEAREST_EXACT):
+        if isinstance(transform, _RESIZING) and transform.mask_interpolation == cv2.INTER_NEAREST:
+            transform.mask_interpolation = _MASK_RESIZE
+        nearest = (cv2.INTER_NEAREST, cv2.INTER_NEAREST_EXACT)
+        if getattr(transform, "mask_interpolation", cv2.INTER_NEAREST) not in nearest:
             raise UserError(
                 f"--augmentation {path}: {type(transform).__name__} blends the ids of masks; "
                 "leave mask_interpolation at 0 (nearest)"
@@ -145,7 +151,7 @@ def _leaves(pipeline: A.BaseCompose) -> Iterator[A.BasicTransform]:
 
 
 class TrainingTransform:
-    """Augments one image and mask: random scale, crop, pad, flip and colour as the preset says.
+    """Augments one image and mask: random scale, crop, pad, flip and color as the preset says.
 
     Args:
         augmentation: `none`, `light` (flip), `standard` (scale 0.5-2, crop, flip, photometric),

@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from hfseg.data.info import dataset_info
+from hfseg.data.readers import dataset_info
+from hfseg.data.rows import file_names
 from hfseg.data.splits import group_of, natural_key
 
 _ENOUGH_SEQUENCES = 10
@@ -50,7 +51,7 @@ def units_of(rows: Any, dataset_name: str | None, split_by: str | None) -> Units
         rows: a `datasets.Dataset`; the file names of its column `image` say what belongs together.
             Without names every image is a unit.
     """
-    names = _file_names(rows)
+    names = file_names(rows)
     if names is None:
         return IMAGES
     info = dataset_info(dataset_name) if dataset_name else None
@@ -80,16 +81,3 @@ def _units_of_video(names: Sequence[str]) -> Units:
 def _numbered(keys: Sequence[str]) -> list[int]:
     numbers = {key: number for number, key in enumerate(sorted(set(keys)))}
     return [numbers[key] for key in keys]
-
-
-def _file_names(rows: Any) -> list[str] | None:
-    """The file of each image, without reading any; None where some have no name."""
-    import datasets
-
-    if not isinstance(rows, datasets.Dataset):
-        return None
-    if not isinstance(rows.features["image"], datasets.Image):
-        return None
-    stored = rows.select_columns("image").cast_column("image", datasets.Image(decode=False))
-    names = stored.flatten()["image.path"][:]
-    return names if all(names) else None

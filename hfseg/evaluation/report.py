@@ -3,6 +3,7 @@
 import csv
 import json
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,15 +39,21 @@ def results_of(scores: SplitScores, about: dict[str, Any], units: Units = IMAGES
     }
 
 
-def write_results(folder: Path, results: dict[str, Any], scores: SplitScores) -> None:
-    """Write results.json, results.md, and images.csv with the worst image first."""
+def write_results(
+    folder: Path, results: dict[str, Any], scores: SplitScores, names: Sequence[str]
+) -> None:
+    """results.json, results.md, and images.csv with the worst image first.
+
+    Args:
+        names: what each image is called.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "images.csv").open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
-        writer.writerow(["index", "mean_iou"])
+        writer.writerow(["image", "mean_iou"])
         per_image = scores.image_scores()
         for index in worst_first(per_image):
-            writer.writerow([index, f"{per_image[index]:.6f}"])
+            writer.writerow([names[index], f"{per_image[index]:.6f}"])
     (folder / "results.md").write_text(markdown(results), encoding="utf-8")
     # last: a folder with this file is complete
     text = json.dumps(results, indent=1, ensure_ascii=False)

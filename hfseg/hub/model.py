@@ -20,9 +20,10 @@ MODEL_FILES = (
 )
 """What `from_pretrained` reads."""
 
-RUN_FILES = (*MODEL_FILES, "README.md", "recipe.yaml", "*_results.json", "report/*.png")
-"""The files of a run that are pushed. Optimizer state, checkpoints, `training_args.bin` and logs
-are not."""
+RUN_FILES = (*MODEL_FILES, "README.md", "recipe.yaml", "*_results.json", "report/*.png",
+             "examples/*")  # fmt: skip
+"""What a run's repository holds. Optimiser state, checkpoints, `training_args.bin` and logs stay
+here."""
 
 _LEFT_BY_OTHERS = ("model*.safetensors*", "pytorch_model*.bin", "tf_model.h5", "training_args.bin")
 """Weights that would be loaded instead of ours, and what `Trainer` would have pushed."""

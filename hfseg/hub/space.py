@@ -31,12 +31,9 @@ from when this Space was pushed: the page in `demo/`, the package in `hfseg/`.
 
 _APP = '''"""Start the demo of hfseg with the model of this Space."""
 
-import runpy
-import sys
+from demo.app import main
 
-sys.path.insert(0, "demo")
-sys.argv = ["demo/app.py", "--models", "{model}", "--host", "0.0.0.0"]
-runpy.run_path("demo/app.py", run_name="__main__")
+main(["--models", "{model}", "--host", "0.0.0.0"])
 '''
 
 _SOURCES = (".py", ".md", ".yaml", ".css", ".js", ".html", ".png", ".jpg")

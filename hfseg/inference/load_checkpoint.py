@@ -75,7 +75,7 @@ def load_trained(
         cause = None if folder.is_dir() else explain_hub_error(error, name_or_path)
         if cause is not None:
             raise UserError(
-                f"the image processor of {name_or_path} can't be had: {cause}"
+                f"the image processor of {name_or_path} can't be loaded: {cause}"
             ) from error
         raise UserError(
             f"{name_or_path} has no usable image processor (preprocessor_config.json): save the "
@@ -136,6 +136,6 @@ def _why_not(name_or_path: str, may_be_absent: bool, error: Exception) -> str:
             "private"
         )
     return (
-        f"the model {name_or_path} cannot be loaded ({first_line(error)}): mend that, or copy the "
+        f"the model {name_or_path} cannot be loaded ({first_line(error)}): fix that, or copy the "
         "model again"
     )

@@ -20,7 +20,7 @@ class Segmentation:
 
     Attributes:
         mask: (H, W) uint8 class ids, at the image's own size.
-        labels: what the ids mean, and their colours.
+        labels: what the ids mean, and their colors.
         image: the upright RGB image the mask belongs to.
         probabilities: (C, H, W) float32, sums to 1 over the classes; None unless asked for.
         confidence: (H, W) float32, the probability of the class in `mask`; None unless asked for.
@@ -35,11 +35,11 @@ class Segmentation:
     source: str | None = None
 
     def overlay(self, opacity: float = 0.55, legend: bool = True) -> Image.Image:
-        """The image under its coloured mask, RGB, with the names of the classes that occur.
+        """The image under its colored mask, RGB, with the names of the classes that occur.
 
         Args:
-            opacity: of the colours, 0 (the image alone) to 1 (the mask alone).
-            legend: whether the names and colours are drawn below the picture.
+            opacity: of the colors, 0 (the image alone) to 1 (the mask alone).
+            legend: whether the names and colors are drawn below the picture.
         """
         from hfseg.visualization.overlay import overlay
 

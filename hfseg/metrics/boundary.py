@@ -13,7 +13,7 @@ do for all classes at once.
 Boundary F-score: Csurka, Larlus & Perronnin, "What is a good evaluation measure for semantic
 segmentation?", BMVC 2013. Precision is the share of predicted contour pixels with a true contour
 pixel of the class within 0.75 % of the diagonal (in a disc), recall the reverse. Where that paper
-averages over images, counts are summed over the data set here, as they are for IoU.
+averages over images, counts are summed over the dataset here, as they are for IoU.
 Where labels are ignored:
 - a contour may run under an ignored band, as nearly all of VOC's do: as in the paper, the edge of
   the band is true contour, but only where another class begins across it, within twice the
@@ -29,6 +29,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from hfseg.labels import IGNORE_INDEX, UNLABELED
+from hfseg.metrics.confusion import count_ids
 
 BOUNDARY_WIDTH = 0.02
 """Of the image's diagonal: d of Boundary IoU."""
@@ -96,7 +97,9 @@ def boundary_f_counts(
     counts = torch.zeros(4, num_labels, dtype=torch.int64, device=truth.device)
     counts[1] = _count(predicted_contour, num_labels)
     counts[3] = _count(true_contour, num_labels)
-    for index in torch.nonzero(counts[1] * counts[3]).flatten().tolist():
+    # read back once per image: growing contours that don't occur would cost more
+    both = (counts[1] * counts[3]).tolist()
+    for index in (index for index, pixels in enumerate(both) if pixels):
         theirs, ours = true_contour == index, predicted_contour == index
         counts[0, index] = (ours & _grown(theirs, tolerance)).sum()
         counts[2, index] = (theirs & _grown(ours, tolerance)).sum()
@@ -163,4 +166,4 @@ def _filter(
 
 
 def _count(ids: Tensor, num_labels: int) -> Tensor:
-    return torch.bincount(ids.flatten(), minlength=_NOTHING + 1)[:num_labels]
+    return count_ids(ids.flatten()[None].long(), _NOTHING + 1)[0, :num_labels]

@@ -40,10 +40,31 @@ def confusion_matrix(
 def confusion_matrix_per_image(
     predictions: Tensor, labels: Tensor, num_labels: int, ignore_index: int = IGNORE_INDEX
 ) -> Tensor:
-    """As `confusion_matrix`, but one matrix an image: (B, K, K) int64, B = 1 for (H, W) inputs.
+    """As `confusion_matrix`, but one matrix per image: (B, K, K) int64, B = 1 for (H, W) inputs.
 
-    Counts an image, unlike counts a batch, survive the gathering of an uneven last batch across
+    Counts per image, unlike counts per batch, survive the gathering of an uneven last batch across
     processes: the repeated images are trimmed off by their position.
+    """
+    counts = count_pairs(predictions, labels, num_labels, ignore_index)
+    if bool((counts[:, -1].any() | counts[:, :, -1].any()).item()):
+        raise UserError(_what_is_outside(predictions, labels, num_labels, ignore_index))
+    return counts[:, :-1, :-1]
+
+
+def count_pairs(
+    predictions: Tensor, labels: Tensor, num_labels: int, ignore_index: int = IGNORE_INDEX
+) -> Tensor:
+    """As `confusion_matrix_per_image`, but ids outside 0..K-1 are counted instead of refused.
+
+    Nothing is read back from the device, so a GPU goes on without waiting for the host. Whoever
+    has the counts on the host checks that nothing is outside.
+
+    Returns:
+        (B, K + 1, K + 1) int64: the last row counts labels outside 0..K-1, the last column
+        predictions outside it.
+
+    Raises:
+        UserError: shapes that differ, or tensors that are not integers.
     """
     if predictions.shape != labels.shape or labels.ndim not in (2, 3):
         raise UserError(
@@ -55,26 +76,50 @@ def confusion_matrix_per_image(
             raise UserError(f"{name} must be integer class ids, but their dtype is {tensor.dtype}")
     if labels.ndim == 2:
         predictions, labels = predictions[None], labels[None]
-    num_images = len(labels)
     truth = labels.flatten(1).long()  # not uint8, which has no -100 to compare with
     predicted = predictions.flatten(1).long()
 
-    counts = (truth != ignore_index) & (truth != UNLABELED)
-    for name, ids in (("label", truth), ("prediction", predicted)):
-        outside = counts & ((ids < 0) | (ids >= num_labels))
-        if outside.any():
-            raise UserError(
-                f"{name} {ids[outside][0].item()} is not in 0..{num_labels - 1} "
-                f"({outside.sum().item()} pixels have such ids); "
-                f"num_labels is {num_labels}, ignore_index {ignore_index}"
-            )
+    # one histogram for all: (K + 1)^2 cells per image, and one more for pixels that don't count
+    side = num_labels + 1
+    cell = _or_outside(truth, num_labels) * side + _or_outside(predicted, num_labels)
+    cell = cell.where(_is_counted(truth, ignore_index), side * side)
+    counts = count_ids(cell, side * side + 1)
+    return counts[:, :-1].reshape(-1, side, side)
 
-    # one bincount for all: each image has K * K cells, and one more for pixels that do not count
-    cells = num_labels * num_labels
-    cell = torch.where(counts, truth * num_labels + predicted, cells)
-    cell += torch.arange(num_images, device=cell.device)[:, None] * (cells + 1)
-    matrix = torch.bincount(cell.flatten(), minlength=num_images * (cells + 1))
-    return matrix.view(num_images, cells + 1)[:, :cells].reshape(num_images, num_labels, num_labels)
+
+def count_ids(ids: Tensor, num_ids: int) -> Tensor:
+    """(B, P) int64 ids in 0..num_ids-1 -> (B, num_ids) int64: how often each occurs in its row.
+
+    `torch.bincount` would do, but asks a GPU for the smallest and the largest id first.
+    """
+    one = torch.ones((), dtype=torch.int64, device=ids.device)
+    return ids.new_zeros(len(ids), num_ids).scatter_add_(1, ids, one.expand_as(ids))
+
+
+def _is_counted(labels: Tensor, ignore_index: int) -> Tensor:
+    return (labels != ignore_index) & (labels != UNLABELED)
+
+
+def _or_outside(ids: Tensor, num_labels: int) -> Tensor:
+    """The ids, and `num_labels` in place of those outside 0..num_labels-1."""
+    return ids.where((ids >= 0) & (ids < num_labels), num_labels)
+
+
+def _what_is_outside(
+    predictions: Tensor, labels: Tensor, num_labels: int, ignore_index: int
+) -> str:
+    """Names an id that is not a class, a label rather than a prediction."""
+    counted = _is_counted(labels.long(), ignore_index)
+    name, ids = "label", labels.long()[counted]
+    outside = ids[_or_outside(ids, num_labels) == num_labels]
+    if not len(outside):
+        name, ids = "prediction", predictions.long()[counted]
+        outside = ids[_or_outside(ids, num_labels) == num_labels]
+    return (
+        f"{name} {outside[0].item()} is not in 0..{num_labels - 1} "
+        f"({len(outside)} pixels have such ids); "
+        f"num_labels is {num_labels}, ignore_index {ignore_index}"
+    )
 
 
 def scores(confusion: np.ndarray | Tensor) -> dict[str, Any]:

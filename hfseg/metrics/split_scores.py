@@ -9,7 +9,7 @@ import torch
 from hfseg.data.units import IMAGES, Units
 from hfseg.errors import UserError
 from hfseg.labels import LabelSet
-from hfseg.metrics.confusion import confusion_matrix
+from hfseg.metrics.confusion import count_pairs
 from hfseg.metrics.intervals import Interval, mean_iou_interval
 from hfseg.metrics.table import (
     METRICS,
@@ -56,10 +56,14 @@ class SplitScores:
             UserError: ids out of range, or two shapes.
         """
         count, ignored = len(self.labels), self.labels.ignore_index
-        if ignored != count and (label == count).any():
-            raise UserError(f"label {count} of sample {index} is not in 0..{count - 1}")
-        # K + 1 classes, so that a prediction may be "another one"
-        confusion = confusion_matrix(prediction, label, count + 1, ignored).cpu().numpy()[:count]
+        # K + 1 classes, so that a prediction may be "another one"; and those outside
+        pairs = count_pairs(prediction, label, count + 1, ignored)[0].cpu().numpy()
+        if pairs[count:].any() or pairs[:, -1].any():
+            raise UserError(
+                f"sample {index}: {pairs[count:].sum()} labels are not in 0..{count - 1}, and "
+                f"{pairs[:, -1].sum()} predictions not in 0..{count}"
+            )
+        confusion = pairs[:count, :-1]
         self.confusion += confusion
         self.per_image[index] = region_counts(confusion)
         for function in {metric.count for metric in self.metrics} - {None}:

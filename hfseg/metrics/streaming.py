@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 from hfseg.data.units import IMAGES, Units
+from hfseg.errors import UserError
 from hfseg.labels import LabelSet
 from hfseg.metrics.confusion import scores
 from hfseg.metrics.intervals import Interval, mean_iou_interval
@@ -15,9 +16,9 @@ class StreamingScores:
     """Adds up confusion matrices, one per image, and turns the sum into scores.
 
     For `Trainer` with `batch_eval_metrics=True`: called after every batch with
-    `predictions = ((B, K, K) int64 counts, (B, 2, 2) float64 sums and counts of the loss)` and
-    `label_ids = (B,)` sample indices, already gathered over processes and trimmed of repeated
-    samples.
+    `predictions = ((B, K + 1, K + 1) int64 of count_pairs, (B, 2, 2) float32 sums and counts of
+    the loss)` and `label_ids = (B,)` sample indices, already gathered over processes and trimmed of
+    repeated samples.
 
     Attributes:
         confusion: (K, K) int64, rows truth and columns prediction, of the last evaluation.
@@ -36,9 +37,20 @@ class StreamingScores:
         self.image_counts: dict[int, np.ndarray] = {}
 
     def __call__(self, batch: Any, compute_result: bool = True) -> dict[str, float]:
+        """Count a batch; the scores of all batches if it is the last.
+
+        Raises:
+            UserError: a label that is not a class id.
+        """
         matrices, losses = (values.cpu().numpy() for values in batch.predictions)
         indices = batch.label_ids.cpu().numpy()
-        for index, matrix, loss in zip(indices, matrices, losses, strict=True):
+        for index, pairs, loss in zip(indices, matrices, losses, strict=True):
+            if pairs[-1].any():
+                raise UserError(
+                    f"sample {index}: {pairs[-1].sum()} labels are not in 0..{len(pairs) - 2}; "
+                    "hfseg inspect names the file"
+                )
+            matrix = pairs[:-1, :-1]
             self.confusion += matrix
             self.loss_parts += loss
             counts = region_counts(matrix)

@@ -64,7 +64,7 @@ def load_model(
             `<architecture>-<encoder>` of segmentation_models_pytorch (`unet-resnet34`), or a Hub
             id or local folder of a segmentation checkpoint or of a bare encoder.
         labels: the classes; the head of a trained model keeps those it knows by name, the rest is
-            reinitialised, both named in the log.
+            reinitialized, both named in the log.
         pretrained: load weights; False starts from random ones (`--from_scratch`).
         encoder_weights: where a named model's encoder comes from instead: a Hub id, a local
             folder, a `.safetensors` or `.pth` state dict, or a name of weights the encoder offers.
@@ -78,7 +78,7 @@ def load_model(
         `SegformerImageProcessor`, or the own one of Mask2Former and EoMT.
 
     Raises:
-        UserError: an unknown name or option, or weights that can't be had.
+        UserError: an unknown name or option, or weights that can't be downloaded.
     """
     # a folder of one's own may be called unet-something
     named = None if name not in NAMED_MODELS and Path(name).is_dir() else find_model(name)

@@ -224,7 +224,7 @@ _NOT_IMAGENET = {
 
 
 def find_model(name: str) -> NamedModel | None:
-    """What a short name stands for, or None where it is no short name.
+    """What a short name means, or None if it is not one.
 
     Names are those of `NAMED_MODELS`, and `<architecture>-<encoder>` with an architecture and an
     encoder of segmentation_models_pytorch (`fcn` included).
@@ -262,14 +262,14 @@ def encoder_names() -> dict[str, str | None]:
 
 
 def unknown_model(name: str) -> UserError:
-    """The sentence for a name that is no model, with the nearest ones that are."""
+    """The sentence for a name that is not a model, with the nearest ones that are."""
     from hfseg.models.configuration_smp import ARCHITECTURES
 
     architecture, _, encoder = name.partition("-")
     close = difflib.get_close_matches(architecture, ARCHITECTURES, n=3, cutoff=0.6)
     names = [f"{each}-{encoder}" for each in close if encoder] + list(NAMED_MODELS)
     return UserError(
-        f"{name!r} is no model name, no local folder and no Hub id (owner/name); "
+        f"{name!r} is not a model name, a local folder or a Hub id (owner/name); "
         f"{nearest(name, names)}"
     )
 

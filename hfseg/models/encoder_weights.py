@@ -221,7 +221,7 @@ def load_backbone(model: "PreTrainedModel", source: str, **hub: Any) -> None:
     """Fill the encoder of a model of transformers: a config alone would leave it random.
 
     Raises:
-        UserError: weights that can't be had, or that lack tensors of the backbone.
+        UserError: weights that can't be downloaded, or that lack tensors of the backbone.
     """
     parts = list(encoder_parts(model).values())
     one = parts[0] if len(parts) == 1 else None

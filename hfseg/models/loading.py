@@ -24,7 +24,7 @@ _CONSTANTS = ("num_batches_tracked", "criterion.empty_weight", "attn_mask_probs"
 
 @contextlib.contextmanager
 def quiet_transformers() -> Iterator[None]:
-    """No progress bar and no load report: we say what was reinitialised ourselves."""
+    """No progress bar and no load report: we say what was reinitialized ourselves."""
     from transformers.utils import logging as transformers_logging
 
     level = transformers_logging.get_verbosity()
@@ -40,12 +40,12 @@ def quiet_transformers() -> Iterator[None]:
 
 
 def unreachable(name: str, error: Exception, remedy: str) -> UserError:
-    """The sentence for weights that can't be had."""
+    """The sentence for weights that can't be downloaded."""
     if Path(name).is_dir():
         reason = f"the folder {name} holds no checkpoint that can be read ({first_line(error)})"
     else:
         cause = explain_hub_error(error, name) or first_line(error)
-        reason = f"{name!r} is no local folder and can't be had from the Hub: {cause}"
+        reason = f"{name!r} is not a local folder and can't be downloaded from the Hub: {cause}"
     return UserError(f"{reason}; {remedy}")
 
 
@@ -62,7 +62,7 @@ def backbone_name(model: "PreTrainedModel") -> str:
     for name in (model.base_model_prefix, "backbone", "encoder"):
         if name and isinstance(getattr(model, name, None), torch.nn.Module):
             return name
-    raise UserError(f"{type(model).__name__}: its encoder can't be told from its head")
+    raise UserError(f"{type(model).__name__}: its encoder can't be told apart from its head")
 
 
 # Encoders that are not one attribute of the model.
@@ -92,7 +92,7 @@ def load_checkpoint(
     before: LabelSet | None = None,
     **hub: Any,
 ) -> "PreTrainedModel":
-    """`from_pretrained`, with a head for other labels reinitialised and named.
+    """`from_pretrained`, with a head for other labels reinitialized and named.
 
     Args:
         before: the labels the checkpoint was trained on, where they have names; the head keeps
@@ -143,7 +143,7 @@ def load_checkpoint(
             )
     if fresh:
         logger.warning(
-            "from %s; reinitialised, to be learned in this run: %s", source, summarize(fresh)
+            "from %s; reinitialized, to be learned in this run: %s", source, summarize(fresh)
         )
     return model
 

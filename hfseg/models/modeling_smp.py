@@ -183,7 +183,7 @@ class SmpForSemanticSegmentation(PreTrainedModel):
         """Logits at the size of the image, and the loss where labels are given.
 
         Args:
-            pixel_values: (B, 3, H, W), normalised; any size.
+            pixel_values: (B, 3, H, W), normalized; any size.
             labels: (B, H, W) int64; `config.loss_ignore_index` does not count.
         """
         height, width = pixel_values.shape[-2:]
@@ -334,7 +334,7 @@ def _resize(logits: torch.Tensor, size: torch.Size | tuple[int, int]) -> torch.T
 
 
 def _blocks(module: nn.Module) -> Iterator[nn.Module]:
-    """The repeated parts of an encoder: what stands in its sequences and lists of modules."""
+    """The repeated parts of an encoder: what is in its sequences and lists of modules."""
     for child in module.children():
         if isinstance(module, nn.Sequential | nn.ModuleList) and not isinstance(
             child, nn.Sequential | nn.ModuleList

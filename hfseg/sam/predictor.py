@@ -256,8 +256,8 @@ class SamPredictor:
             return last
         inputs = self.processor.image_processor(image, return_tensors="pt")
         pixels = inputs["pixel_values"]
-        # SAM and SAM-HQ keep the aspect ratio and pad; SAM 2 and EdgeTAM resize to a square
-        fed = inputs.get("reshaped_input_sizes", torch.tensor([pixels.shape[-2:]]))[0]
+        # SAM and SAM-HQ scale the longer side and pad; SAM 2 and EdgeTAM squash to a square
+        fed = inputs.get("reshaped_input_sizes", [pixels.shape[-2:]])[0]
         found = self.model.get_image_embeddings(pixels.to(self.model.device, self.model.dtype))
         if isinstance(found, tuple):  # SAM-HQ
             embeddings = {"image_embeddings": found[0], "intermediate_embeddings": found[1]}

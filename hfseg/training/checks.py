@@ -1,4 +1,4 @@
-"""What can be wrong with the flags of a run and is better told before it starts."""
+"""What can be wrong with the flags of a run and is better reported before it starts."""
 
 import difflib
 import os
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
 
 def check_device(training: "TrainingArguments", sync_batch_norm: bool) -> None:
-    """What a CPU can't do is told, never silently replaced.
+    """What a CPU can't do is reported, never silently replaced.
 
-    accelerate would turn FSDP into plain data parallelism here, and torch's synchronised batch
+    accelerate would turn FSDP into plain data parallelism here, and torch's synchronized batch
     norm stops at the first step.
     """
     if training.device.type != "cpu":
@@ -26,7 +26,7 @@ def check_device(training: "TrainingArguments", sync_batch_norm: bool) -> None:
     if sync_batch_norm:
         raise UserError(
             "--sync_batch_norm needs GPUs, torch has none for the CPU; leave it out, "
-            "every process then normalises by its own batch"
+            "every process then normalizes by its own batch"
         )
     if training.fsdp or os.environ.get("ACCELERATE_USE_FSDP", "").lower() in ("true", "1"):
         raise UserError(

@@ -81,12 +81,12 @@ def epoch_schedule(
     gamma: float | None = None,
     step_size: int | None = None,
 ) -> Callable[[int], float]:
-    """Factor on the learning rate at an optimiser step, as torch's `StepLR` and `ExponentialLR`.
+    """Factor on the learning rate at an optimizer step, as torch's `StepLR` and `ExponentialLR`.
 
     Args:
         name: `step`: times `gamma` (0.1) every `step_size` (10) epochs; `exponential`: times
             `gamma` (0.98) every epoch.
-        steps_per_epoch: optimiser steps of an epoch.
+        steps_per_epoch: optimizer steps of an epoch.
         warmup_steps: steps of a linear start, laid over the schedule.
     """
     rate = _GAMMA[name] if gamma is None else gamma

@@ -26,7 +26,7 @@ class PredictionPictures(TrainerCallback):
         trackers: the callbacks of `Trainer` that hold the writers.
         samples: the validation split.
         processor: the image processor that feeds the model.
-        labels: names and colours.
+        labels: names and colors.
     """
 
     def __init__(

@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, IterableDataset
 from transformers import TrainerCallback, TrainingArguments, get_scheduler
 
 from hfseg.data.samples import Collator, EpochSampler, as_samples
-from hfseg.metrics.confusion import confusion_matrix_per_image
+from hfseg.metrics.confusion import count_pairs
 from hfseg.metrics.streaming import StreamingScores
 from hfseg.models.auxiliary import (
     auxiliary_loss_weight,
@@ -103,7 +103,7 @@ class SegmentationTrainer(ResumableTrainer):
         expose_auxiliary_logits(self.model)
         self.auxiliary_loss_weight = auxiliary_loss_weight(self.model)
         self._evaluation_collator = Collator(image_processor, resize=True)
-        # We normalise the loss ourselves, over the whole accumulated and distributed batch:
+        # We normalize the loss ourselves, over the whole accumulated and distributed batch:
         # Trainer must neither pass its count of items on nor divide by the accumulation steps.
         self.model_accepts_loss_kwargs = False
         self.loss_is_scaled_for_ga = True
@@ -158,7 +158,7 @@ class SegmentationTrainer(ResumableTrainer):
     def _get_num_items_in_batch(
         self, batch_samples: list[dict[str, Any]], device: torch.device
     ) -> torch.Tensor | None:
-        """`SegmentationLoss.counts` of one optimiser step: all accumulation steps and processes."""
+        """`SegmentationLoss.counts` of one optimizer step: all accumulation steps and processes."""
         if not batch_samples:
             return None
         counts = [self.loss.counts(batch["labels"]) for batch in batch_samples]
@@ -171,7 +171,7 @@ class SegmentationTrainer(ResumableTrainer):
         return_outputs: bool = False,
         num_items_in_batch: torch.Tensor | None = None,
     ) -> Any:
-        """This batch's part of the loss of the whole optimiser step."""
+        """This batch's part of the loss of the whole optimizer step."""
         outputs = model(pixel_values=inputs["pixel_values"])
         counts = num_items_in_batch
         loss = sum(
@@ -182,7 +182,7 @@ class SegmentationTrainer(ResumableTrainer):
         loss = loss * self.accelerator.num_processes
         return (loss, outputs) if return_outputs else loss
 
-    # ---- optimiser ----
+    # ---- optimizer ----
 
     def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
         if self.optimizer is None:
@@ -270,7 +270,7 @@ class SegmentationTrainer(ResumableTrainer):
         prediction_loss_only: bool,
         ignore_keys: list[str] | None = None,
     ) -> tuple[None, tuple[torch.Tensor, ...], torch.Tensor]:
-        """Counts instead of pixels: (B, K, K) int64 confusion matrices, and of the loss
+        """Counts instead of pixels: (B, K + 1, K + 1) int64 of `count_pairs`, and of the loss
         (B, 2, 2) sums and counts.
 
         The logits are resized to each label's own size before the argmax.
@@ -291,10 +291,10 @@ class SegmentationTrainer(ResumableTrainer):
                             self.loss.evaluation.counts(label),
                         ]
                     )
-                    counts[row] = confusion_matrix_per_image(
+                    counts[row] = count_pairs(
                         resized.argmax(1), label, resized.shape[1], self.ignore_index
                     )[0]
-        outputs = torch.stack(counts), torch.stack(losses).double()
+        outputs = torch.stack(counts), torch.stack(losses)
         return None, outputs, inputs["index"]
 
     def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from hfseg.config.resolve import Arguments
 from hfseg.data import load_dataset
+from hfseg.data.rows import sample_names
 from hfseg.data.transforms import TrainingTransform
 from hfseg.errors import UserError
 from hfseg.labels import LabelSet
@@ -214,9 +215,10 @@ def _check_one_size(split: "datasets.Dataset") -> None:
     for index in range(min(len(split), _SIZES_LOOKED_AT)):
         sizes.setdefault(split[index]["image"].size, index)
     if len(sizes) > 1:
-        (first, _), (second, index) = list(sizes.items())[:2]
+        (first, one), (second, other) = list(sizes.items())[:2]
+        names = sample_names(split, "train")
         raise UserError(
-            f"the training images have several sizes (sample 0 is {first[0]} x {first[1]}, sample "
-            f"{index} is {second[0]} x {second[1]}), which can't share a batch; "
+            f"the training images have several sizes ({names[one]} is {first[0]} x {first[1]}, "
+            f"{names[other]} is {second[0]} x {second[1]}), which can't share a batch; "
             "give --crop_size or --image_size"
         )

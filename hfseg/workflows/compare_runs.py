@@ -105,7 +105,7 @@ def _common_labels(folders: Sequence[Path]) -> LabelSet:
     for folder, labels in zip(folders[1:], others, strict=True):
         if labels.names != first.names:
             raise UserError(
-                f"{folders[0]} and {folder} have different classes; compare runs on one data set"
+                f"{folders[0]} and {folder} have different classes; compare runs on one dataset"
             )
     return first
 

@@ -10,6 +10,7 @@ from PIL import Image
 from hfseg.config.data import DataArguments
 from hfseg.config.evaluation import SamArguments
 from hfseg.data.image_io import read_ahead
+from hfseg.data.rows import sample_names
 from hfseg.data.samples import EvaluationSamples
 from hfseg.errors import UserError
 from hfseg.evaluation.class_map import prediction_table
@@ -146,7 +147,8 @@ def compare(
     methods = METHODS if prompter is None else (*METHODS, *SAM3_METHODS)
     scores = {method.name: SplitScores(labels) for method in methods}
     recall = {method.name: np.zeros(2, dtype=np.int64) for method in methods}
-    found = Comparison(methods, [], scores)
+    names = sample_names(data, "evaluated")
+    found = Comparison(methods, [], scores, names)
     plain = Options()
     for index, waiting in read_ahead(range(len(samples)), samples.__getitem__):
         sample = waiting()
@@ -194,7 +196,7 @@ def compare(
             scores[name].add(index, torch.from_numpy(prediction).to(device), target)
             recall[name] += mask_recall(proposals[name], truth, labels)
         found.num_masks[index] = len(masks)
-        show(Seen(index, image, truth, masks, predictions))
+        show(Seen(index, names[index], image, truth, masks, predictions))
         done()
     parameters = {"model": _parameters(segmenter.model), "sam": _parameters(predictor.model)}
     if prompter is not None:

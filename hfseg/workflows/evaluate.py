@@ -9,6 +9,7 @@ from hfseg.config.data import DataArguments
 from hfseg.config.evaluation import EvaluationArguments
 from hfseg.config.values import ImageSize
 from hfseg.data import load_dataset
+from hfseg.data.rows import sample_names
 from hfseg.data.units import units_of
 from hfseg.errors import UserError
 from hfseg.evaluation.claimed_score import TOLERANCE, claimed_mean_iou
@@ -125,9 +126,10 @@ def evaluate_model(
     units = units_of(rows, data.dataset_name, data.split_by)
     results = results_of(scores, _about(wanted, data, segmenter, options), units)
     if state.is_main_process:
-        write_results(folder, results, scores)
+        names = sample_names(rows, wanted.split)
+        write_results(folder, results, scores, names)
         worst = worst_first(scores.image_scores())[:_PICTURES]
-        shown = _pictures(segmenter, rows, table, options, scores, worst)
+        shown = _pictures(segmenter, rows, table, options, scores, worst, names)
         write_figures(folder, results, scores, shown)
         print(terminal_table(results, labels))
         print(interval_line(results))
@@ -247,6 +249,7 @@ def _pictures(
     options: Options,
     scores: Any,
     indices: list[int],
+    names: Sequence[str],
 ) -> list[dict[str, Any]]:
     from hfseg.data.samples import EvaluationSamples
 
@@ -261,7 +264,7 @@ def _pictures(
                 "image": sample["image"],
                 "truth": label,
                 "prediction": prediction.clip(max=255),
-                "caption": f"image {index}: mIoU {score:.2f}",
+                "caption": f"{names[index]}: mIoU {score:.2f}",
             }
         )
     return found

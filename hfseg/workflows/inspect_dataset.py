@@ -8,18 +8,22 @@ import numpy as np
 from PIL import Image
 
 from hfseg.config.data import DataArguments
-from hfseg.data import load_dataset
-from hfseg.data.checks import inspect
+from hfseg.data.checks import Inspection, by_kind, inspect
+from hfseg.data.dataset import read_dataset
+from hfseg.data.locate import LoadOptions
+from hfseg.data.rows import sample_names
 from hfseg.data.transforms import TrainingTransform
 from hfseg.errors import UserError
 from hfseg.labels import LabelSet
 from hfseg.workflows.dataset_report import ContactSheet, inspection_table, write_inspection
 
+_EXAMPLES = 3
+
 
 def inspect_dataset(
     data: DataArguments, output_dir: str | None = None, preview: bool = False
-) -> None:
-    """Print a table, and write report.html, report.json and contact_sheet.png.
+) -> Inspection:
+    """Print a table and what was found; write report.html, report.json and contact_sheet.png.
 
     Args:
         output_dir: target folder; None: `runs/inspect-NAME`.
@@ -34,32 +38,34 @@ def inspect_dataset(
         raise UserError("--streaming: inspect reads the complete dataset; leave the flag out")
     name = Path(data.dataset_path or data.dataset_name).name
     folder = Path(output_dir or f"runs/inspect-{name}")
-    problems: list[str] = []
-    options = {
-        **data.dataset_options(),
-        "on_bad_sample": lambda split, found, count: problems.extend(found),
-    }
     started = time.perf_counter()
-    rows, labels = load_dataset(data.dataset_name, data.dataset_path, **options)
+    options = LoadOptions(**{**data.dataset_options(), "on_bad_sample": "report"})
+    loaded = read_dataset(data.dataset_name, data.dataset_path, options=options)
     reading = time.perf_counter() - started
-    sheet = ContactSheet(labels)
-    found = inspect(rows, labels, problems, show=sheet.add)
+    sheet = ContactSheet(loaded.labels)
+    found = inspect(loaded, show=sheet.add)
     folder.mkdir(parents=True, exist_ok=True)
     sheet.save(folder / "contact_sheet.png")
     sheets = {"Samples": "contact_sheet.png"}
     if preview:
-        _preview(data, rows, labels, folder / "preview.png")
+        _preview(data, loaded.data, loaded.labels, folder / "preview.png")
         sheets[f"Augmented: {Path(data.augmentation).name}"] = "preview.png"
     write_inspection(folder, name, found, sheets)
     print(inspection_table(found))
-    for line in (*found.problems, *found.warnings):
-        print(f"- {line}")
+    for finding in found.findings:
+        print(f"stops training: {finding}")
+    for title, sentences in (("problems", found.problems), ("warnings", found.warnings)):
+        print(f"{len(sentences)} {title}")
+        for group in by_kind(sentences):
+            print("\n".join(f"- {sentence}" for sentence in group[:_EXAMPLES]))
+            if len(group) > _EXAMPLES:
+                print(f"  and {len(group) - _EXAMPLES} more like these")
     print(
-        f"{len(found.problems)} problems, {len(found.warnings)} warnings; reading took "
-        f"{reading:.1f} s (cached for the next time), inspecting "
+        f"reading took {reading:.1f} s (none the second time), inspecting "
         f"{1000 * found.seconds_per_image:.1f} ms per image"
     )
     print(f"written to {folder}/report.html")
+    return found
 
 
 def _preview(data: DataArguments, rows: Any, labels: LabelSet, path: Path) -> None:
@@ -68,13 +74,14 @@ def _preview(data: DataArguments, rows: Any, labels: LabelSet, path: Path) -> No
     size = data.image_size
     train = rows["train"] if "train" in rows else next(iter(rows.values()))
     sheet = ContactSheet(labels)
+    names = sample_names(train, "train")
     for index in np.linspace(0, len(train) - 1, min(4, len(train))).astype(int).tolist():
         image, ids = train[index]["image"], train[index]["label"]
         if size is not None:
             image = image.resize(size[::-1], Image.Resampling.BILINEAR)
             ids = ids.resize(size[::-1], Image.Resampling.NEAREST)
-        sheet.add(f"sample {index}", image, np.asarray(ids))
+        sheet.add(names[index], image, np.asarray(ids))
         for epoch in range(3):
-            pixels, mask = transform(np.asarray(image), np.asarray(ids), epoch, index)
-            sheet.add(f"sample {index}, epoch {epoch}", Image.fromarray(pixels), mask)
+            picture, mask = transform(np.asarray(image), np.asarray(ids), epoch, index)
+            sheet.add(f"{names[index]}, epoch {epoch}", Image.fromarray(picture), mask)
     sheet.save(path)

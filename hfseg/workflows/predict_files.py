@@ -1,11 +1,12 @@
-"""`hfseg predict`: images and folders -> a folder of masks and overlays.
+"""`hfseg predict`: images, folders and videos -> a folder of masks and overlays.
 
     OUTPUT/masks/NAME.png      class ids, colored when viewed (mode P)
     OUTPUT/overlays/NAME.jpg   the photo under its classes
     OUTPUT/legend.png, labels.json, predictions.json (the settings)
 
-A mask gets its final name once it is complete and its overlay is written, so that after any
-interruption the same command continues where it stopped.
+Of a video there is one mask for each frame (see `predict_video`). A mask gets its name when it is
+whole and its overlay is written, so that whatever stops a run, the same command continues where it
+ended.
 """
 
 import errno
@@ -18,15 +19,19 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from PIL import Image
 
 from hfseg.config.evaluation import PredictionArguments
 from hfseg.data.image_io import image_files, read_ahead, to_rgb
+from hfseg.data.video import SUFFIXES as VIDEO_SUFFIXES
 from hfseg.errors import UserError
 from hfseg.inference.result import Options
 from hfseg.inference.segmenter import Segmenter
+from hfseg.labels import LabelSet
 from hfseg.progress import Progress
 from hfseg.visualization.overlay import index_png, legend_image, overlay
+from hfseg.workflows.predict_video import overlay_path, predict_video
 
 SETTINGS = "predictions.json"
 _LARGE = 4_000_000
@@ -64,16 +69,16 @@ def predict_files(
     options: Options,
     overwrite: bool = False,
 ) -> int:
-    """Segment every image of `inputs` that has no mask in `output_dir` yet.
+    """Segment every image and video of `inputs` that has no result in `output_dir` yet.
 
     Args:
-        load: returns the segmenter; called after the folders are checked.
-        inputs: image files and folders, which keep their structure.
-        settings: everything the masks depend on; a folder with other settings is not added to.
-        overwrite: segment all images again and replace their masks.
+        load: gives the segmenter; called when the folders are found to be in order.
+        inputs: image and video files and folders, which keep their structure.
+        settings: what the masks depend on; a folder made with others is not added to.
+        overwrite: do all images again and replace what `output_dir` holds of them.
 
     Returns:
-        The number of masks of these inputs in the folder.
+        For how many of these inputs the folder holds a result now.
 
     Raises:
         UserError: inputs are missing or share a name, the folder contains something else, the disk
@@ -83,11 +88,12 @@ def predict_files(
     jobs = name_outputs(inputs, folder)
     _check_folder(folder, settings, overwrite)
     waiting = {
-        path: name for path, name in jobs.items() if overwrite or not _mask(folder, name).exists()
+        path: name for path, name in jobs.items() if overwrite or not _is_done(folder, path, name)
     }
+    images = {path: name for path, name in waiting.items() if not _is_video(path)}
     finished = len(jobs) - len(waiting)
     if finished:
-        print(f"{finished} of {len(jobs)} images already have a mask", flush=True)
+        print(f"{finished} of {len(jobs)} have a mask already", flush=True)
     segmenter = load()
     labels = segmenter.labels
     bad: list[str] = []
@@ -97,8 +103,8 @@ def predict_files(
         _write(folder / "labels.json", json.dumps(labels.to_dict(), indent=1).encode() + b"\n")
         key = legend_image(dict.fromkeys(range(len(labels))), labels, width=960)
         _write(folder / "legend.png", _encoded(key, "PNG"))
-        with Progress(len(waiting), "segmenting") as bar:
-            for path, read in read_ahead(waiting, to_rgb):
+        with Progress(len(images), "segmenting") as bar:
+            for path, read in read_ahead(images, to_rgb):
                 try:
                     image = read()
                 except UserError as error:
@@ -114,13 +120,23 @@ def predict_files(
                         file=sys.stderr, flush=True,
                     )  # fmt: skip
                 mask = segmenter.segment(image, options).mask
-                name = waiting[path]
+                name = images[path]
                 shown = overlay(image, mask, labels)
                 _write(folder / "overlays" / f"{name}.jpg", _encoded(shown, "JPEG", quality=92))
-                _write(_mask(folder, name), _encoded(index_png(mask, labels), "PNG"))
+                _write_mask(_mask(folder, name), mask, labels)
                 finished += 1
+        for path in (path for path in waiting if path not in images):
+            try:
+                with Progress(None, f"segmenting {path.name}", "frames") as bar:
+                    predict_video(
+                        segmenter, path, folder, waiting[path], options, _write_mask, bar.update
+                    )
+            except UserError as error:
+                bad.append(str(error))
+                continue
+            finished += 1
     except OSError as error:
-        kept = f"{finished} of {len(jobs)} images are done and kept in {folder}"
+        kept = f"the {finished} of {len(jobs)} that are done are kept in {folder}"
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise UserError(
                 f"the disk is full; {kept}: free some space and run the same command again"
@@ -128,8 +144,8 @@ def predict_files(
         raise UserError(f"can't write {error.filename or folder} ({error}); {kept}") from error
     if bad:
         raise UserError(
-            f"{len(bad)} of {len(jobs)} images can't be read (the first: {bad[0]}); the other "
-            f"{finished} are done in {folder}"
+            f"{len(bad)} of {len(jobs)} files can't be read (the first: {bad[0]}); the other "
+            f"{finished} are done, in {folder}"
         )
     return finished
 
@@ -147,13 +163,13 @@ def name_outputs(inputs: Sequence[str], output_dir: Path) -> dict[Path, str]:
     for each in map(Path, inputs):
         if each.is_dir():
             start = each.resolve().parent if len(inputs) > 1 else each.resolve()
-            for path in image_files(each):
+            for path in image_files(each, VIDEO_SUFFIXES):
                 if not path.resolve().is_relative_to(output_dir.resolve()):
                     found[path] = path.resolve().relative_to(start)
         elif each.is_file():
             found[each] = Path(each.name)
         else:
-            raise UserError(f"{each} does not exist; give images and folders")
+            raise UserError(f"there is no image, video or folder {each}")
     if not found:
         raise UserError(f"no images in {', '.join(map(str, inputs))}; give folders of images")
 
@@ -195,6 +211,18 @@ def _check_folder(folder: Path, settings: dict[str, Any], overwrite: bool) -> No
             f"--output_dir {folder} contains predictions made with another {', '.join(differing)}; "
             "give another folder, or --overwrite to replace them"
         )
+
+
+def _is_video(path: Path) -> bool:
+    return path.suffix.lower() in VIDEO_SUFFIXES
+
+
+def _is_done(folder: Path, path: Path, name: str) -> bool:
+    return (overlay_path(folder, name) if _is_video(path) else _mask(folder, name)).exists()
+
+
+def _write_mask(path: Path, mask: np.ndarray, labels: LabelSet) -> None:
+    _write(path, _encoded(index_png(mask, labels), "PNG"))
 
 
 def _mask(folder: Path, name: str) -> Path:

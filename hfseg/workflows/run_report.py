@@ -12,6 +12,7 @@ from hfseg.cards.card_facts import card_facts
 from hfseg.cards.model_card import write_model_card
 from hfseg.config.resolve import Arguments
 from hfseg.config.run_recipe import RECIPE_FILE, recipe_of
+from hfseg.data.rows import sample_names
 from hfseg.labels import LabelSet
 from hfseg.metrics.intervals import interval_text
 from hfseg.metrics.table import TITLES, TRAINING_METRICS
@@ -76,6 +77,7 @@ def write_run(
     if "test" in evaluations:
         _write_json(folder / "test_results.json", evaluations["test"].scores)
     _write_figures(folder / "report", trainer, data, labels, validation)
+    _write_examples(folder / "examples", data, validation)
     scores = {split: evaluation.scores for split, evaluation in evaluations.items()}
     facts = card_facts(
         arguments, trainer, data, labels, train_scores, scores, recipe_of(arguments), repo_id
@@ -142,6 +144,7 @@ def _write_figures(
     plot_confusion(validation.confusion, labels.names, folder / "confusion_matrix.png")
 
     segmenter = Segmenter(trainer.model, trainer.processing_class)
+    names = sample_names(data["validation"], "validation")
     rows = []
     for caption, index in _shown_samples(validation.per_image):
         sample = data["validation"][index]
@@ -150,17 +153,36 @@ def _write_figures(
                 "image": sample["image"],
                 "truth": np.asarray(sample["label"]),
                 "prediction": segmenter(sample["image"]).mask,
-                "caption": f"{caption}: mIoU {validation.per_image[index]:.2f}",
+                "caption": f"{caption}, {names[index]}: mIoU {validation.per_image[index]:.2f}",
             }
         )
     plot_predictions(rows, labels, folder / "predictions.png")
 
 
+def _write_examples(folder: Path, data: "datasets.DatasetDict", validation: Evaluation) -> None:
+    """A few typical validation images with their ground truth, which the demo offers."""
+    folder.mkdir(exist_ok=True)
+    for index in _typical(_ranked(validation.per_image)):
+        sample = data["validation"][index]
+        sample["image"].convert("RGB").save(folder / f"validation-{index}.jpg", quality=95)
+        sample["label"].save(folder / f"validation-{index}_mask.png")
+
+
 def _shown_samples(per_image: dict[int, float]) -> list[tuple[str, int]]:
-    """The images with the lowest scores, and those around the median."""
-    ranked = sorted(per_image, key=lambda index: (per_image[index], index))
-    ranked = [index for index in ranked if not math.isnan(per_image[index])] or ranked
-    worst = ranked[:_NUM_SHOWN]
-    middle = max(len(ranked) // 2 - _NUM_SHOWN // 2, 0)
-    typical = [index for index in ranked[middle : middle + _NUM_SHOWN] if index not in worst]
+    """The worst images and the ones around the median."""
+    ranked = _ranked(per_image)
+    worst = ranked[:_PICTURES]
+    typical = [index for index in _typical(ranked) if index not in worst]
     return [("worst", index) for index in worst] + [("typical", index) for index in typical]
+
+
+def _ranked(per_image: dict[int, float]) -> list[int]:
+    """Indices by mIoU, the worst first; those without one are left out, unless none has one."""
+    ranked = sorted(per_image, key=lambda index: (per_image[index], index))
+    return [index for index in ranked if not math.isnan(per_image[index])] or ranked
+
+
+def _typical(ranked: list[int]) -> list[int]:
+    """The indices around the median."""
+    middle = max(len(ranked) // 2 - _PICTURES // 2, 0)
+    return ranked[middle : middle + _PICTURES]

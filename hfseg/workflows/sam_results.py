@@ -3,6 +3,7 @@
 import csv
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -87,12 +88,14 @@ class Comparison:
         methods: the four, and with SAM 3 two more.
         rows: one per method.
         scores: method -> its counts.
+        names: sample index -> name of the image.
         num_masks: sample index -> number of all SAM masks.
     """
 
     methods: tuple[Method, ...]
     rows: list[Row]
     scores: dict[str, SplitScores]
+    names: Sequence[str]
     num_masks: dict[int, int] = field(default_factory=dict)
 
 
@@ -101,6 +104,7 @@ class Seen:
     """One image segmented by all methods, for a figure.
 
     Attributes:
+        name: name of the image.
         image: RGB.
         truth: (H, W) ground-truth ids.
         everything: all SAM masks.
@@ -108,6 +112,7 @@ class Seen:
     """
 
     index: int
+    name: str
     image: Image.Image
     truth: np.ndarray
     everything: SamMasks
@@ -175,10 +180,10 @@ def write_results(folder: Path, results: dict[str, Any], found: Comparison) -> N
     per_image = {name: scores.image_scores() for name, scores in found.scores.items()}
     with (folder / "images.csv").open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
-        writer.writerow(["index", "masks", *(f"mean_iou_{name}" for name in per_image)])
+        writer.writerow(["image", "masks", *(f"mean_iou_{name}" for name in per_image)])
         for index, count in sorted(found.num_masks.items()):
             values = [f"{scores[index]:.6f}" for scores in per_image.values()]
-            writer.writerow([index, count, *values])
+            writer.writerow([found.names[index], count, *values])
     (folder / "results.md").write_text(_markdown(results, found), encoding="utf-8")
     text = json.dumps(results, indent=1, ensure_ascii=False)
     (folder / RESULTS).write_text(text + "\n", encoding="utf-8")
@@ -234,7 +239,7 @@ def draw_image(seen: Seen, labels: LabelSet, path: Path, note: str) -> None:
         shown,
         labels,
         path,
-        f"image {seen.index}. {note}",
+        f"{seen.name}. {note}",
     )
 
 

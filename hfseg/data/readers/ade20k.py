@@ -1,7 +1,8 @@
 """ADE20K, the SceneParse150 benchmark: 150 classes; 0 in the raw masks is "other" and ignored.
 
 Official layout: `ADEChallengeData2016/{images,annotations}/{training,validation}/`, masks in mode
-L. Names: the first synonym of `objectInfo150.csv`; colours: those of MMSegmentation.
+L. Names: the first synonym of `objectInfo150.csv`; colors: those of MMSegmentation,
+except that skyscraper has one of its own (there it shares the color of road).
 """
 
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 from hfseg.data.info import DatasetInfo, HubSource
 from hfseg.data.masks import MaskDecoder
 from hfseg.data.pairs import Reading, list_images, pair_by_stem
+from hfseg.data.readers import ReadOptions
 from hfseg.errors import UserError
 from hfseg.labels import IGNORE_INDEX, LabelSet
 
@@ -81,7 +83,7 @@ _TABLE = """
 235 12 255 counter
 160 150 20 sand
 0 163 255 sink
-140 140 140 skyscraper
+140 120 240 skyscraper
 250 10 15 fireplace
 20 255 0 refrigerator
 31 255 0 grandstand
@@ -196,7 +198,7 @@ def labels(label_mode: str | None = None) -> tuple[LabelSet, MaskDecoder]:
     return label_set, MaskDecoder.for_labels(label_set, ids=ids)
 
 
-def read(folder: Path, label_mode: str | None = None) -> Reading:
+def read(folder: Path, options: ReadOptions) -> Reading:
     """The pairs of `ADEChallengeData2016`, or of a folder that holds it."""
     root = folder / "ADEChallengeData2016"
     root = root if root.is_dir() else folder

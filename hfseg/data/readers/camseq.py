@@ -1,6 +1,6 @@
-"""CamSeq01: 101 consecutive frames of one CamVid sequence, with CamVid's names and colours.
+"""CamSeq01: 101 consecutive frames of one CamVid sequence, with CamVid's names and colors.
 
-Official layout: `NAME.png`, `NAME_L.png` (RGB colours) and `label_colors.txt` in one folder. The
+Official layout: `NAME.png`, `NAME_L.png` (RGB colors) and `label_colors.txt` in one folder. The
 frames are consecutive, so the split is by time: a random one would put neighbours into both.
 """
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 from hfseg.data.info import DatasetInfo
 from hfseg.data.pairs import Reading
-from hfseg.data.readers import camvid
+from hfseg.data.readers import ReadOptions, camvid
 
 INFO = DatasetInfo(
     name="camseq",
@@ -25,6 +25,6 @@ INFO = DatasetInfo(
 labels = camvid.labels
 
 
-def read(folder: Path, label_mode: str | None = None) -> Reading:
+def read(folder: Path, options: ReadOptions) -> Reading:
     """The pairs of a CamSeq01 folder, in the order of the frames."""
-    return camvid.read(folder, label_mode)
+    return camvid.read(folder, options)

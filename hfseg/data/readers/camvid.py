@@ -14,6 +14,7 @@ from hfseg.data.class_tables import read_label_colors
 from hfseg.data.info import DatasetInfo
 from hfseg.data.masks import MaskDecoder
 from hfseg.data.pairs import Pair, Reading, list_images, pair_by_stem
+from hfseg.data.readers import ReadOptions
 from hfseg.data.splits import SPLIT_ALIASES, WHOLE
 from hfseg.errors import UserError
 from hfseg.labels import IGNORE_INDEX, Color, LabelSet
@@ -22,7 +23,7 @@ INFO = DatasetInfo(
     name="camvid",
     title="CamVid, the Cambridge-driving Labeled Video Database",
     license="other",
-    license_note="CamVid's page states no licence; it is used for research",
+    license_note="CamVid's page states no license; it is used for research",
     homepage="http://mi.eng.cam.ac.uk/research/projects/VideoRec/CamVid/",
     citation="Brostow, Fauqueur and Cipolla, Semantic object classes in video, "
     "Pattern Recognition Letters 2009",
@@ -96,10 +97,10 @@ _FLAT_FOLDERS = (
 def labels(
     label_mode: str | None = None, table: Mapping[str, Color] = COLORS
 ) -> tuple[LabelSet, MaskDecoder]:
-    """`32`: all names but Void, read from colours. `11`: the groups, from colours or SegNet ids.
+    """`32`: all names but Void, read from colors. `11`: the groups, from colors or SegNet ids.
 
     Args:
-        table: name -> colour, of the data's own `label_colors.txt`.
+        table: name -> color, of the data's own `label_colors.txt`.
     """
     table = {_MISSPELT.get(name, name): color for name, color in table.items() if name != _STRAY}
     if label_mode == "11":
@@ -121,7 +122,7 @@ def labels(
     )
 
 
-def read(folder: Path, label_mode: str | None = None) -> Reading:
+def read(folder: Path, options: ReadOptions) -> Reading:
     """The pairs of a CamVid folder in any of the layouts above."""
     colors = folder / "label_colors.txt"
     table = dict(read_label_colors(colors)) if colors.is_file() else COLORS
@@ -132,15 +133,15 @@ def read(folder: Path, label_mode: str | None = None) -> Reading:
             if found:
                 splits[split] = _pairs(folder / found, folder / f"{found}{suffix}")
         if splits:
-            if segnet and label_mode == "32":
+            if segnet and options.label_mode == "32":
                 raise UserError(
                     f"{folder}: masks in SegNet's layout hold 11 classes; use --label_mode 11"
                 )
-            return Reading(splits, *labels("11" if segnet else label_mode, table))
+            return Reading(splits, *labels("11" if segnet else options.label_mode, table))
     for images, masks in _FLAT_FOLDERS:
         if (folder / images).is_dir() and (folder / masks).is_dir():
             pairs = _pairs(folder / images, folder / masks)
-            return Reading({WHOLE: pairs}, *labels(label_mode, table), in_time=True)
+            return Reading({WHOLE: pairs}, *labels(options.label_mode, table), in_time=True)
     raise UserError(f"{folder}: not a folder")
 
 

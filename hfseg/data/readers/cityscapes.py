@@ -10,6 +10,7 @@ from pathlib import Path
 from hfseg.data.info import DatasetInfo, HubSource
 from hfseg.data.masks import MaskDecoder
 from hfseg.data.pairs import Pair, Reading
+from hfseg.data.readers import ReadOptions
 from hfseg.errors import UserError
 from hfseg.labels import IGNORE_INDEX, Color, LabelSet
 
@@ -29,7 +30,7 @@ INFO = DatasetInfo(
     splits="the official train and val; test is left out, its labels are not public",
     hidden_test=True,
 )
-# (raw id, name, colour) of the 19 trained classes, in the order of their train ids
+# (raw id, name, color) of the 19 trained classes, in the order of their train ids
 _TRAINED: tuple[tuple[int, str, Color], ...] = (
     (7, "road", (128, 64, 128)),
     (8, "sidewalk", (244, 35, 232)),
@@ -51,8 +52,8 @@ _TRAINED: tuple[tuple[int, str, Color], ...] = (
     (32, "motorcycle", (0, 0, 230)),
     (33, "bicycle", (119, 11, 32)),
 )
-# Colours of what is ignored. The pole group shares the pole's colour and the licence plate the
-# car's: in colour masks these two count as pole and car.
+# Colors of what is ignored. The pole group shares the pole's color and the license plate the
+# car's: in color masks these two count as pole and car.
 _IGNORED_COLORS: tuple[Color, ...] = (
     (0, 0, 0), (111, 74, 0), (81, 0, 81), (250, 170, 160), (230, 150, 140), (180, 165, 180),
     (150, 100, 100), (150, 120, 90), (0, 0, 90), (0, 0, 110),
@@ -63,7 +64,7 @@ _ENCODINGS = ("labelIds", "labelTrainIds", "color")
 
 
 def labels(label_mode: str | None = None, encoding: str = "labelIds") -> tuple:
-    """The 19 classes, and the decoder of one of the three encodings (colours always work)."""
+    """The 19 classes, and the decoder of one of the three encodings (colors always work)."""
     label_set = LabelSet(
         tuple(name for _, name, _ in _TRAINED), tuple(color for _, _, color in _TRAINED)
     )
@@ -75,7 +76,7 @@ def labels(label_mode: str | None = None, encoding: str = "labelIds") -> tuple:
     return label_set, MaskDecoder.for_labels(label_set, ids=ids, ignored_colors=_IGNORED_COLORS)
 
 
-def read(folder: Path, label_mode: str | None = None) -> Reading:
+def read(folder: Path, options: ReadOptions) -> Reading:
     """The pairs of a Cityscapes folder; of the three encodings the first that is whole is read."""
     images = {
         split: sorted((folder / "leftImg8bit" / name).glob("*/*_leftImg8bit.png"))

@@ -18,10 +18,12 @@ from typing import Any
 import numpy as np
 
 from hfseg.data.pairs import Pair, Reading
+from hfseg.data.readers import ReadOptions
 from hfseg.data.splits import SPLIT_ALIASES, WHOLE
 from hfseg.errors import UserError
 from hfseg.labels import IGNORE_INDEX, LabelSet, default_palette
 
+INFO = None
 BACKGROUND = "background"
 _ROBOFLOW_FILE = "_annotations.coco.json"
 
@@ -50,7 +52,7 @@ class CocoDecoder:
 
     ids: tuple[tuple[int, int], ...]
 
-    def __call__(self, objects: CocoObjects) -> np.ndarray:
+    def __call__(self, objects: CocoObjects, name: str = "") -> np.ndarray:
         """Raises: UserError: a shape that can't be drawn, with the annotation's id."""
         from pycocotools import mask as coco_mask
 
@@ -116,7 +118,9 @@ def _with_holes(parts: list[Any], united: Any, area: Any) -> Any:
     if not isinstance(area, int | float):
         return united
     odd = np.bitwise_xor.reduce(coco_mask.decode(parts), axis=2)
-    if abs(area - odd.sum()) < abs(area - float(coco_mask.area(united))):
+    # plain ints: an int minus NumPy's unsigned sum wraps around below zero
+    with_holes, without = int(np.count_nonzero(odd)), int(coco_mask.area(united))
+    if abs(area - with_holes) < abs(area - without):
         return coco_mask.encode(np.asfortranarray(odd))
     return united
 
@@ -124,7 +128,7 @@ def _with_holes(parts: list[Any], united: Any, area: Any) -> Any:
 # ---- reading ----
 
 
-def read(folder: Path) -> Reading:
+def read(folder: Path, options: ReadOptions) -> Reading:
     """The images and annotations of a folder, or of one JSON file.
 
     Raises:

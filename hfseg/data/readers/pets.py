@@ -12,6 +12,7 @@ from typing import TypeVar
 from hfseg.data.info import DatasetInfo, HubSource
 from hfseg.data.masks import MaskDecoder
 from hfseg.data.pairs import Pair, Reading, read_list
+from hfseg.data.readers import ReadOptions
 from hfseg.errors import UserError
 from hfseg.labels import IGNORE_INDEX, LabelSet
 
@@ -44,7 +45,7 @@ def labels(label_mode: str | None = None) -> tuple[LabelSet, MaskDecoder]:
     return label_set, MaskDecoder.for_labels(label_set, ids=ids)
 
 
-def read(folder: Path, label_mode: str | None = None) -> Reading:
+def read(folder: Path, options: ReadOptions) -> Reading:
     """The pairs of the folder that holds `images/` and `annotations/`."""
     annotations = folder / "annotations"
     if not (annotations / "trimaps").is_dir():
@@ -62,7 +63,7 @@ def read(folder: Path, label_mode: str | None = None) -> Reading:
         ]
 
     splits = divide({"train": pairs("trainval.txt"), "test": pairs("test.txt")})
-    return Reading(splits, *labels(label_mode))
+    return Reading(splits, *labels(options.label_mode))
 
 
 def divide(splits: dict[str, list[Item]]) -> dict[str, list[Item]]:

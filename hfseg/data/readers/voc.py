@@ -11,6 +11,7 @@ from pathlib import Path
 from hfseg.data.info import DatasetInfo, HubSource
 from hfseg.data.masks import MaskDecoder
 from hfseg.data.pairs import Pair, Reading, read_list
+from hfseg.data.readers import ReadOptions
 from hfseg.errors import UserError
 from hfseg.labels import Color, LabelSet
 
@@ -39,7 +40,7 @@ _AUG_LISTS = ("trainaug.txt", "train_aug.txt")
 
 
 def voc_color(index: int) -> Color:
-    """The development kit's colour of an id: its bits, dealt in turn to red, green and blue."""
+    """The development kit's color of an id: its bits, dealt in turn to red, green and blue."""
     red = green = blue = 0
     for bit in range(8):
         red |= (index >> 3 * bit & 1) << (7 - bit)
@@ -53,7 +54,7 @@ def labels(label_mode: str | None = None) -> tuple[LabelSet, MaskDecoder]:
     return label_set, MaskDecoder.for_labels(label_set, ignored_colors=(VOID_COLOR,))
 
 
-def read(folder: Path, label_mode: str | None = None) -> Reading:
+def read(folder: Path, options: ReadOptions) -> Reading:
     """The pairs of a VOCdevkit, its `VOC2012` or a folder of that shape."""
     root = next(
         (p for p in (folder, folder / "VOC2012", folder / "VOCdevkit" / "VOC2012")

@@ -9,23 +9,12 @@ pixels and masks.
 
 import numpy as np
 
-from hfseg.data.info import DatasetInfo
 from hfseg.data.toyscapes.canvas import HEIGHT, IGNORE, NAMES, WIDTH, Dice
 from hfseg.data.toyscapes.scene import Scene
 from hfseg.errors import UserError
 from hfseg.labels import LabelSet
 
-__all__ = ["HEIGHT", "INFO", "LABELS", "SPLITS", "WIDTH", "draw_scene"]
-
-INFO = DatasetInfo(
-    name="toyscapes",
-    title="toyscapes",
-    license="apache-2.0",
-    license_note="drawn by hfseg, under the license of hfseg",
-    homepage="",
-    citation="",
-    splits="400 training, 80 validation and 80 test scenes, each from its own seed",
-)
+__all__ = ["HEIGHT", "LABELS", "SPLITS", "WIDTH", "draw_scene"]
 
 LABELS = LabelSet(
     names=NAMES,

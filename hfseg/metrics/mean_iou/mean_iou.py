@@ -4,8 +4,8 @@ The same call and the same keys as the Hub's `mean_iou`, and equal to it to the 
 every id is a class. It differs in four ways:
 
 - `add` and `add_batch` count pixels at once and keep no image, so the memory is constant;
-- a label or a prediction that is no class is an error; the Hub's drops it from one side of the
-  fraction without a word;
+- a label or a prediction that is not a class id is an error; the Hub's drops it from one side of
+  the fraction without a word;
 - labels of -100 are ignored as `ignore_index` is; the Hub's takes any prediction there as wrong;
 - the `confusion_matrix` is returned too.
 

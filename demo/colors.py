@@ -1,0 +1,45 @@
+"""Colors of several models side by side: a class has the same one in all of them."""
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from hfseg.labels import Color, LabelSet, default_palette
+
+_BACKGROUND = ("background", "void", "unlabeled", "unlabelled", "ignore", "ignored", "other")
+_ALIKE = 40.0
+"""Distance in RGB below which two colors are taken for each other."""
+
+
+def shared_colors(label_sets: Iterable[LabelSet]) -> list[LabelSet]:
+    """The label sets with one color for each name.
+
+    The first set that has a name gives its color. A color too close to one that another class
+    has already is replaced by the most different of `default_palette`.
+    """
+    colors: dict[str, Color] = {}
+    shared = []
+    for labels in label_sets:
+        for name, color in zip(labels.names, labels.palette, strict=True):
+            if name not in colors:
+                colors[name] = _distinct(color, list(colors.values()))
+        palette = tuple(colors[name] for name in labels.names)
+        shared.append(LabelSet(labels.names, palette, labels.ignore_index))
+    return shared
+
+
+def is_background(name: str) -> bool:
+    """Whether a class stands for nothing in particular; `page/classes.js` has the same rule."""
+    return name.lower() in _BACKGROUND
+
+
+def _distinct(color: Color, taken: Sequence[Color]) -> Color:
+    if not taken or _nearest(color, taken) >= _ALIKE:
+        return color
+    candidates = [color, *default_palette(256)]
+    return max(candidates, key=lambda candidate: _nearest(candidate, taken))
+
+
+def _nearest(color: Color, others: Sequence[Color]) -> float:
+    difference = np.asarray(others, dtype=float) - np.asarray(color, dtype=float)
+    return float(np.sqrt((difference**2).sum(1)).min())

@@ -1,0 +1,85 @@
+"""Example photos that fit the models: those that came with one, or drawn scenes."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from hfseg.labels import LabelSet
+
+from .files import file_data, new_file, save_png
+from .shown_models import ShownModels
+
+MAX_EXAMPLES = 6
+FOLDER = "examples"
+"""In a model folder: photos NAME.jpg, and NAME_mask.png where there is ground truth."""
+
+_SCENES = (3, 18, 33, 52)
+"""Scenes of the toyscapes test split."""
+_MASK = "_mask.png"
+
+
+def example_photos(models: ShownModels) -> list[dict[str, Any]]:
+    """What the page offers: name, file, and the file of the ground truth where there is one.
+
+    The photos of the first model that brings some; drawn scenes for a model of toyscapes.
+    """
+    for name, source in models.cards.items():
+        if found := _of_folder(_examples_folder(source)):
+            return found[:MAX_EXAMPLES]
+        if knows_toyscapes(models.segmenter(name).labels):
+            return _drawn_scenes()
+    if not models.cards and knows_toyscapes(models.segmenter(None).labels):
+        return _drawn_scenes()
+    return []
+
+
+def knows_toyscapes(labels: LabelSet) -> bool:
+    """Whether a model was made for drawn scenes."""
+    from hfseg.data.toyscapes import LABELS
+
+    return labels.names == LABELS.names
+
+
+def _examples_folder(source: str) -> Path:
+    if Path(source).is_dir():
+        return Path(source, FOLDER)
+    from huggingface_hub import snapshot_download
+
+    try:
+        return Path(snapshot_download(source, allow_patterns=f"{FOLDER}/*"), FOLDER)
+    except (OSError, ValueError):  # no network: the model came from the cache
+        return Path(source, FOLDER)
+
+
+def _of_folder(folder: Path) -> list[dict[str, Any]]:
+    if not folder.is_dir():
+        return []
+    found = []
+    for photo in sorted(folder.iterdir()):
+        if photo.suffix.lower() not in (".jpg", ".jpeg", ".png") or photo.name.endswith(_MASK):
+            continue
+        mask = photo.with_name(photo.stem + _MASK)
+        found.append(_example(photo.stem, _copied(photo), _copied(mask) if mask.exists() else None))
+    return found
+
+
+def _copied(path: Path) -> str:
+    return shutil.copyfile(path, new_file(path.name)).as_posix()
+
+
+def _drawn_scenes() -> list[dict[str, Any]]:
+    from hfseg.data.toyscapes import LABELS, draw_scene
+    from hfseg.visualization.overlay import index_png
+
+    scenes = []
+    for index in _SCENES:
+        image, mask = draw_scene("test", index)
+        photo = save_png(Image.fromarray(image), f"scene-{index}")
+        scenes.append(_example(f"scene-{index}", photo, save_png(index_png(mask, LABELS), "truth")))
+    return scenes
+
+
+def _example(name: str, photo: str, truth: str | None) -> dict[str, Any]:
+    return {"name": name, "file": file_data(photo), "truth": truth and file_data(truth)}

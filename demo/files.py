@@ -1,0 +1,48 @@
+"""Files that an endpoint writes for its visitor, in the temporary folder of the page."""
+
+import secrets
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from gradio.utils import get_upload_folder
+from PIL import Image
+
+
+def new_file(name: str) -> Path:
+    """A path for a result, in a folder of its own that nobody can guess."""
+    folder = Path(get_upload_folder(), secrets.token_hex(16))
+    folder.mkdir(parents=True)
+    return folder / safe_name(name)
+
+
+def save_photo(image: Image.Image, name: str) -> str:
+    """Write a JPEG and return its path."""
+    path = new_file(f"{name}.jpg")
+    image.save(path, quality=92)
+    return str(path)
+
+
+def save_png(image: Image.Image | np.ndarray, name: str) -> str:
+    """Write a picture or an array of values as PNG and return its path."""
+    if isinstance(image, np.ndarray):
+        image = Image.fromarray(image)
+    path = new_file(f"{name}.png")
+    image.save(path, compress_level=3)
+    return str(path)
+
+
+def file_data(path: str) -> dict[str, Any]:
+    """How an endpoint returns a file to gradio's client."""
+    return {"path": path, "meta": {"_type": "gradio.FileData"}}
+
+
+def stem(path: str) -> str:
+    """An upload's own name, for the names of its results."""
+    return safe_name(Path(path).stem)[:60] or "image"
+
+
+def safe_name(name: str) -> str:
+    """The name without what a file system or a header could stumble on."""
+    kept = "".join(letter if letter.isalnum() or letter in "-_ ." else "_" for letter in name)
+    return kept.strip(". ")[:100] or "image"

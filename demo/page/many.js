@@ -1,0 +1,107 @@
+/* Tab "Many": a batch of images as ZIP and CSV, and videos from a file or the camera. */
+
+import { css, element, percent, save, seconds } from "./dom.js";
+import { address, call, upload } from "./server.js";
+
+const RECORD_SECONDS = 8;
+
+export function many(page, place) {
+  const find = (name) => place.querySelector(`[data-is="${name}"]`);
+  let camera = null;
+
+  function clear() {
+    find("results").replaceChildren();
+    closeCamera();
+  }
+
+  async function batch(files) {
+    if (!files.length) return;
+    clear();
+    await page.work("The images are uploaded", async (signal, tell) => {
+      const sent = [];
+      for (const file of files) {
+        tell(`${file.name} is uploaded`, sent.length / (2 * files.length));
+        sent.push(await upload(file, signal));
+      }
+      const answer = await call("batch", [sent, page.model], { signal,
+        onProgress: ({ doing, part }) => doing && tell(doing, 0.5 + part / 2) });
+      const failed = answer.failed.map(({ name, problem }) => element("li", {}, `${name}: ${problem}`));
+      find("results").replaceChildren(
+        element("h3", {}, `${answer.count} of ${files.length} images segmented in ${seconds(answer.seconds)}`),
+        element("p", { class: "downloads" },
+          element("button", { type: "button", class: "primary", onclick: () => save(address(answer.zip), "masks.zip") }, "Save masks and areas as ZIP"),
+          element("button", { type: "button", onclick: () => save(address(answer.csv), "areas.csv") }, "Save areas as CSV")),
+        failed.length ? element("ul", { class: "failed" }, ...failed) : "",
+        areas(answer));
+      page.reveal(find("results"));
+    });
+  }
+
+  function areas({ classes }) {
+    return element("table", {}, element("caption", {}, "Mean share of the area over all images"),
+      element("tbody", {}, ...classes.map(({ name, share, color }) => element("tr", {},
+        element("td", {}, element("span", { class: "swatch", style: `background: ${css(color)}` })),
+        element("th", { scope: "row" }, name), element("td", { class: "area" }, percent(share))))));
+  }
+
+  async function video(file) {
+    if (!file) return;
+    clear();
+    await page.work("The video is uploaded", async (signal, tell) => {
+      const sent = await upload(file, signal);
+      const still = element("img", { class: "still", alt: "The frame that was segmented last" });
+      find("results").replaceChildren(still);
+      const answer = await call("video", [sent, page.model], { signal, onProgress: ({ doing, part, frame }) => {
+        if (doing) tell(doing, part ?? undefined);
+        if (frame) still.src = address(frame);
+      } });
+      const url = address(answer.video);
+      find("results").replaceChildren(
+        element("h3", {}, `${answer.frames} frames in ${seconds(answer.seconds)} (${(answer.frames / answer.seconds).toFixed(1)} a second)`),
+        element("video", { src: url, controls: true, loop: true, playsinline: true, "aria-label": "The video under its classes" }),
+        element("p", { class: "hint" }, answer.note),
+        element("p", { class: "downloads" },
+          element("button", { type: "button", class: "primary", onclick: () => save(url, "segmented.webm") }, "Save video"),
+          element("button", { type: "button", onclick: () => save(address(answer.csv), "areas.csv") }, "Save areas as CSV")),
+        areas(answer));
+      page.reveal(find("results"));
+    });
+  }
+
+  function closeCamera() {
+    camera?.getTracks().forEach((track) => track.stop());
+    camera = null;
+    find("camera").replaceChildren();
+    find("record").textContent = "Record with the camera";
+  }
+
+  /* record a few seconds, and treat them as a file */
+  async function record() {
+    if (camera) { closeCamera(); return; }
+    try {
+      camera = await navigator.mediaDevices.getUserMedia({ video: { width: 640 }, audio: false });
+    } catch {
+      page.complain("The camera cannot be used: the browser does not allow it, or there is none.");
+      return;
+    }
+    page.complain("");
+    const view = element("video", { autoplay: true, muted: true, playsinline: true, "aria-label": "What the camera sees" });
+    view.srcObject = camera;
+    find("camera").replaceChildren(view);
+    find("record").textContent = `Stop (it stops by itself after ${RECORD_SECONDS} seconds)`;
+    const recorder = new MediaRecorder(camera, { mimeType: "video/webm" });
+    const parts = [];
+    recorder.addEventListener("dataavailable", ({ data }) => parts.push(data));
+    recorder.addEventListener("stop", () => {
+      closeCamera();
+      video(new File(parts, "camera.webm", { type: "video/webm" }));
+    });
+    recorder.start();
+    setTimeout(() => { if (recorder.state === "recording") recorder.stop(); }, 1000 * RECORD_SECONDS);
+  }
+
+  find("images").addEventListener("change", () => { batch([...find("images").files]); find("images").value = ""; });
+  find("video").addEventListener("change", () => { video(find("video").files[0]); find("video").value = ""; });
+  find("record").addEventListener("click", record);
+  return { clear };
+}

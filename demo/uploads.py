@@ -1,0 +1,101 @@
+"""The files of visitors: how much room they take, and which of them go when there is no more."""
+
+import contextlib
+import json
+import os
+import threading
+import time
+from pathlib import Path
+
+from gradio.utils import get_upload_folder
+
+from .limits import KEPT_SECONDS, MAX_KEPT, MAX_PER_CLIENT, UPLOAD_SECONDS
+
+_SWEEP_SECONDS = 10
+
+
+class Uploads:
+    """Keeps the temporary folder within its bounds.
+
+    A client that is at its own limit loses its own oldest files. If all together are too many,
+    the oldest go, results among them. What is older than this object are the page's examples,
+    which stay.
+    """
+
+    def __init__(self) -> None:
+        self.since = time.time()
+        self._owners: dict[str, str] = {}  # path -> client, in the order of arrival
+        self._lock = threading.Lock()
+        self._swept = 0.0
+
+    def record(self, client: str, answer: bytes) -> None:
+        """Note whose the files are that gradio's answer to an upload names."""
+        try:
+            paths = json.loads(answer)
+        except ValueError:  # a refusal
+            return
+        if isinstance(paths, list):
+            with self._lock:
+                for path in paths:
+                    self._owners.setdefault(path, client)
+
+    def make_room(self, client: str, size: int) -> None:
+        """Delete what has to go before the client uploads so many bytes."""
+        with self._lock:
+            sizes = {path: _size(path) for path, owner in self._owners.items() if owner == client}
+            total = sum(sizes.values()) + size
+            for path, bytes_ in sizes.items():
+                if total <= MAX_PER_CLIENT:
+                    break
+                _delete(path)
+                del self._owners[path]
+                total -= bytes_
+        self.sweep(size, always=True)
+
+    def sweep(self, size: int = 0, always: bool = False) -> None:
+        """Delete what is old, and then the oldest until there is room for so many bytes more.
+
+        Without `always` at most every few seconds.
+        """
+        with self._lock:
+            now = time.time()
+            if not always and now - self._swept < _SWEEP_SECONDS:
+                return
+            self._swept = now
+            kept = []
+            folder = Path(get_upload_folder())
+            for root, _, names in os.walk(folder):
+                # those in the folder itself are uploads under way, or cut off
+                partial = Path(root) == folder
+                allowed = 2 * UPLOAD_SECONDS if partial else KEPT_SECONDS
+                for name in names:
+                    file = os.path.join(root, name)
+                    try:
+                        status = os.stat(file)
+                    except OSError:  # finished meanwhile
+                        continue
+                    if status.st_mtime < self.since:
+                        continue
+                    if status.st_mtime < now - allowed:
+                        _delete(file)
+                    elif not partial:
+                        kept.append((status.st_mtime, status.st_size, file))
+            total = sum(length for _, length, _ in kept) + size
+            for _, length, file in sorted(kept):
+                if total <= MAX_KEPT:
+                    break
+                _delete(file)
+                total -= length
+            self._owners = {path: who for path, who in self._owners.items() if _size(path)}
+
+
+def _size(path: str) -> int:
+    try:
+        return os.path.getsize(path)
+    except OSError:
+        return 0
+
+
+def _delete(path: str) -> None:
+    with contextlib.suppress(OSError):  # another request was faster
+        os.unlink(path)

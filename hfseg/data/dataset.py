@@ -1,0 +1,241 @@
+"""`load_dataset`: one call for built-in datasets, a user's own, and anyone's on the Hub."""
+
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from hfseg.data import first_aid, orientation
+from hfseg.data.label_map import LabelMap
+from hfseg.data.locate import LoadOptions, open_dataset
+from hfseg.data.rows import FACTS
+from hfseg.data.splits import DEFAULT_FRACTIONS, WHOLE, SplitPlan, parse_fractions
+from hfseg.errors import UserError
+from hfseg.labels import LabelSet
+
+if TYPE_CHECKING:
+    import datasets
+
+logger = logging.getLogger("hfseg")
+
+_SHOWN = 3
+
+
+@dataclass
+class LoadedDataset:
+    """A dataset that was read, and what was found while reading it.
+
+    Attributes:
+        data: columns `image` and `label` by split.
+        labels: names and colors of the classes.
+        problems: a sentence for each sample that can't be used.
+        findings: what would stop training although every sample can be read.
+        warnings: what can be trained on but looks wrong.
+    """
+
+    data: "datasets.DatasetDict"
+    labels: LabelSet
+    problems: list[str] = field(default_factory=list)
+    findings: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+
+def load_dataset(
+    name: Any,
+    source: str | None = None,
+    split: str | None = None,
+    *,
+    labels: LabelSet | None = None,
+    label_mode: str | None = None,
+    label_map: LabelMap = (),
+    train_val_test_split: str | Sequence[float] = DEFAULT_FRACTIONS,
+    split_seed: int = 42,
+    split_by: str | None = None,
+    id2label: str | None = None,
+    image_column: str | None = None,
+    label_column: str | None = None,
+    dataset_config: str | None = None,
+    streaming: bool = False,
+    on_bad_sample: str = "stop",
+) -> "tuple[datasets.DatasetDict, LabelSet]":
+    """Read a dataset into the columns `image` (RGB) and `label` (mode L: ids, 255 = ignored).
+
+    What looks wrong although it can be read is logged as a warning.
+
+    Args:
+        name: a built-in dataset (`hfseg.data.DATASETS`), `coco`, `folder`, a Hub id, a local
+            folder in the Hub's format or from `save_to_disk`; or a dataset in memory: a
+            `DatasetDict`, a `Dataset`, or what `in_memory.from_torch` reads.
+        source: the data's folder, or another Hub id for a built-in dataset (`--dataset_path`).
+        split: only this split (still inside a `DatasetDict`).
+        labels: names and colors, for a dataset in memory or on the Hub whose masks hold ids.
+        label_mode: which classes are made of the masks, where a dataset offers a choice.
+        label_map: raw mask value -> class name, id or `ignore`, as a dictionary or as strings such
+            as `255=road`; other values keep their meaning.
+        train_val_test_split: fractions, for data without splits of its own.
+        split_seed: seed of that split.
+        split_by: `time` or `group`, instead of at random.
+        id2label: a file with class names.
+        image_column, label_column, dataset_config: of a Hub dataset, where they can't be found.
+        streaming: leave the training split of a Hub dataset where it is: it becomes an
+            `IterableDataset`; the other splits are read to their end.
+        on_bad_sample: `stop`, or `skip` and list what was left out in the log.
+
+    Returns:
+        A `datasets.DatasetDict` with `train`, `validation` and perhaps `test`, and the `LabelSet`.
+
+    Raises:
+        UserError: an unknown name, a folder that isn't there, samples that can't be read, masks
+            that are almost certainly read wrongly (see `first_aid`), or a cache folder that can't
+            be written.
+    """
+    if on_bad_sample not in ("stop", "skip"):
+        raise UserError(f"--on_bad_sample {on_bad_sample!r}: choose stop or skip")
+    options = LoadOptions(
+        label_mode,
+        label_map,
+        train_val_test_split,
+        split_seed,
+        split_by,
+        id2label,
+        image_column,
+        label_column,
+        dataset_config,
+        streaming,
+        on_bad_sample,
+    )
+    loaded = read_dataset(name, source, split, options, labels)
+    for warning in loaded.warnings:
+        logger.warning("%s", warning)
+    return loaded.data, loaded.labels
+
+
+def read_dataset(
+    name: Any,
+    source: str | None = None,
+    split: str | None = None,
+    options: LoadOptions | None = None,
+    labels: LabelSet | None = None,
+) -> LoadedDataset:
+    """`load_dataset` with its findings returned.
+
+    Raises:
+        UserError: as `load_dataset`; with `on_bad_sample="report"` only where nothing can be read.
+    """
+    options = options or LoadOptions()
+    on_bad_sample = options.on_bad_sample
+    plan = SplitPlan(
+        parse_fractions(options.train_val_test_split), options.split_seed, options.split_by
+    )
+    opened = open_dataset(name, source, labels, options)
+    if opened.in_time:
+        plan = replace(plan, by=plan.by or "time")
+    if options.streaming:
+        return _streamed(opened, split, plan, on_bad_sample)
+    findings = first_aid.check_sample(opened)
+    _stop(findings, on_bad_sample)
+    built = {part: opened.build(part) for part in _needed(split, opened.splits)}
+    if orientation.is_open(built):  # then the dataset as a whole decides
+        built |= {part: opened.build(part) for part in opened.splits if part not in built}
+    problems = [problem for rows in built.values() for problem in rows["problem"][:] if problem]
+    _report(problems, built, on_bad_sample)
+    if findings and problems:  # the cause, rather than what follows from it
+        _stop(findings, "stop" if len(problems) == sum(map(len, built.values())) else "report")
+    kept = {part: _good_rows(part, rows) for part, rows in built.items()}
+    built, warnings = orientation.settle(
+        {part: rows.select(kept[part]) for part, rows in built.items()}
+    )
+    names = {part: opened.names(part) for part in built}
+    division = opened.divide(
+        {part: [names[part][row] for row in kept[part]] for part in built}, plan
+    )
+    data = {part: built[origin].select(chosen) for part, (origin, chosen) in division.items()}
+    facts = {part: rows.select_columns(list(FACTS)) for part, rows in data.items()}
+    findings += first_aid.check_classes(facts, opened)
+    _stop(findings, on_bad_sample)
+    warnings += first_aid.warnings(facts, opened.labels)
+    if split is not None:
+        data = {split: data[known_split(split, data, str(name))]}
+    logger.info("%s", first_aid.class_list(opened))
+    return LoadedDataset(_without_facts(data), opened.labels, problems, findings, warnings)
+
+
+def _streamed(opened: Any, split: str | None, plan: SplitPlan, on_bad_sample: str) -> LoadedDataset:
+    """The training split as a stream, the others read to their end."""
+    import datasets
+
+    from hfseg.data.streaming import training_stream
+
+    if "train" not in opened.splits or "validation" not in opened.splits:
+        raise UserError(
+            f"{opened.name}: --streaming needs a train and a validation split; it has "
+            f"{', '.join(opened.splits)}"
+        )
+    data: dict[str, Any] = {}
+    parts = opened.splits if split is None else [known_split(split, opened.splits, opened.name)]
+    for part in parts:
+        if part == "train":
+            data[part] = training_stream(opened, on_bad_sample != "stop", plan.seed)
+            continue
+        rows = {part: opened.build(part)}
+        _report([problem for problem in rows[part]["problem"][:] if problem], rows, on_bad_sample)
+        good = rows[part].select(_good_rows(part, rows[part]))
+        data |= _without_facts(orientation.settle({part: good})[0])
+    return LoadedDataset(datasets.DatasetDict(data), opened.labels)
+
+
+def _without_facts(data: "Mapping[str, datasets.Dataset]") -> "datasets.DatasetDict":
+    import datasets
+
+    return datasets.DatasetDict(
+        {part: rows.select_columns(["image", "label"]) for part, rows in data.items()}
+    )
+
+
+# ---- problems ----
+
+
+def _stop(findings: list[str], on_bad_sample: str) -> None:
+    if findings and on_bad_sample != "report":
+        raise UserError("; ".join(findings))
+
+
+def _report(
+    problems: list[str], built: "Mapping[str, datasets.Dataset]", on_bad_sample: str
+) -> None:
+    if not problems or on_bad_sample == "report":
+        return
+    count = sum(len(rows) for rows in built.values())
+    if on_bad_sample == "skip":
+        lines = "".join(f"\n  {problem}" for problem in problems)
+        logger.warning("left out %d of %d samples:%s", len(problems), count, lines)
+        return
+    ways_out = "`hfseg inspect` lists all problems, --on_bad_sample skip trains on the rest"
+    if len(problems) == 1:
+        raise UserError(f"{problems[0]} ({ways_out})")
+    lines = "".join(f"\n  {problem}" for problem in problems[:_SHOWN])
+    more = f"\n  and {len(problems) - _SHOWN} more" if len(problems) > _SHOWN else ""
+    raise UserError(f"{len(problems)} of {count} samples can't be used:{lines}{more}\n{ways_out}")
+
+
+def _good_rows(split: str, rows: "datasets.Dataset") -> list[int]:
+    problems = rows["problem"][:]
+    good = [index for index, problem in enumerate(problems) if problem is None]
+    if not good:
+        what = "data" if split == WHOLE else f"{split} split"
+        raise UserError(
+            f"the {what} has no sample that can be used; the first problem: {problems[0]}"
+        )
+    return good
+
+
+def known_split(split: str, splits: Iterable[str], name: str) -> str:
+    """The split, if it is one of `splits`; else a `UserError`."""
+    if split not in splits:
+        raise UserError(f"{name} has no split {split!r}; it has {', '.join(splits)}")
+    return split
+
+
+def _needed(split: str | None, splits: Mapping[str, Any]) -> list[str]:
+    """The parts to build for one split: that part alone where nothing has to be divided."""
+    return [split] if split in splits and "validation" in splits else list(splits)

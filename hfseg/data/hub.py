@@ -1,0 +1,331 @@
+"""Datasets in the Hub's format: anyone's repository, or a local copy of one.
+
+`hub_columns` finds the roles of the columns, `hub_rows` reads what is stored in them, `hub_labels`
+names the classes; here the repository is opened and its rows become `image` and `label`.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from PIL import Image
+
+from hfseg.data.hub_columns import find_columns
+from hfseg.data.hub_labels import find_labels
+from hfseg.data.hub_rows import (
+    encoded,
+    first_rows,
+    image_source,
+    mask_source,
+)
+from hfseg.data.in_memory import from_torch
+from hfseg.data.info import HubSource
+from hfseg.data.label_map import Values, apply_label_map
+from hfseg.data.masks import MaskDecoder, open_image
+from hfseg.data.rows import (
+    CACHE_VERSION,
+    bad_row,
+    cached_rows,
+    fact_features,
+    features,
+    named,
+    quiet_datasets,
+    read_row,
+)
+from hfseg.data.splits import SPLIT_ALIASES, WHOLE, SplitPlan
+from hfseg.errors import UserError
+from hfseg.hub_connection import work_offline_without_network
+from hfseg.hub_errors import explain_hub_error
+from hfseg.labels import LabelSet
+
+if TYPE_CHECKING:
+    import datasets
+
+    from hfseg.data.readers import Reader
+
+_SNIFFED = 8
+
+
+@dataclass(frozen=True)
+class HubRequest:
+    """What the user said about a Hub dataset, rather than leaving it to be found out."""
+
+    image_column: str | None = None
+    label_column: str | None = None
+    id2label: str | None = None
+    config: str | None = None
+    label_map: Values = ()
+
+
+@dataclass
+class HubDataset:
+    """An opened Hub dataset: raw splits, and how a row of them is read (an `OpenedDataset`).
+
+    Attributes:
+        name: repository id or folder.
+        splits: `train` / `validation` / `test` -> `Dataset` or `IterableDataset` with the two
+            columns, nothing decoded; or only `WHOLE`.
+        image_column, label_column: what the two columns are called there.
+        labels, decoder: what the masks mean.
+        ignored, guessed: as of `pairs.Reading`.
+        official_division: how a built-in dataset divides its official train and test splits.
+    """
+
+    name: str
+    splits: dict[str, Any]
+    image_column: str
+    label_column: str
+    labels: LabelSet
+    decoder: MaskDecoder
+    ignored: tuple[str, ...] = ()
+    guessed: bool = False
+    official_division: Callable[[dict[str, Any]], dict[str, Any]] | None = None
+    in_time: bool = False
+
+    def names(self, split: str) -> list[str]:
+        """The numbers of the rows."""
+        return [str(row) for row in range(len(self.splits[split]))]
+
+    def divide(
+        self, names: Mapping[str, Sequence[str]], plan: SplitPlan
+    ) -> dict[str, tuple[str, list[int]]]:
+        """By the official rule where there is one, else by the plan."""
+        if self.official_division is None or set(names) != {"train", "test"}:
+            return plan.complete(names)
+        parts = self.official_division({split: range(len(rows)) for split, rows in names.items()})
+        return {
+            part: ("test" if part == "test" else "train", list(rows))
+            for part, rows in parts.items()
+        }
+
+    def look(self) -> Iterator[tuple[Image.Image, Any]]:
+        """Image and mask of the first rows, those that can be opened."""
+        first = next(iter(self.splits.values()))
+        for row in first_rows(first, _SNIFFED):
+            with suppress(UserError):
+                source, _ = image_source(row[self.image_column], "")
+                yield open_image(source), mask_source(row[self.label_column], "")
+
+    def read_row(self, row: dict[str, Any], where: str) -> dict[str, Any]:
+        """A raw row -> the columns `image` and `label`, encoded, and the facts.
+
+        Raises:
+            UserError: an image or mask that can't be used; `where` names the row.
+        """
+        source, name = image_source(row[self.image_column], where)
+        mask = mask_source(row[self.label_column], where)
+        read = read_row(source, mask, self.decoder, name, where)
+        if isinstance(source, bytes):
+            read["image"]["path"] = named(row[self.image_column].get("path"))
+        return read
+
+    def without_splits(self) -> "HubDataset":
+        """Enough to read rows that come from elsewhere; small, so a worker gets it quickly."""
+        return replace(self, splits={})
+
+    def rows(self, split: str) -> Iterator[Callable[[], dict[str, Any]]]:
+        """The rows of a split, each as a function that reads it (for `cached_rows`)."""
+        for index, row in enumerate(self.splits[split]):
+            where = f"{self.name}, {split} row {index}"
+            yield lambda row=row, where=where: self.read_row(row, where)
+
+    def build(self, split: str) -> "datasets.Dataset":
+        """A downloaded split, with masks decoded once and written as small PNGs.
+
+        The images stay in the download, unless some of them have to be converted
+        (`rows.read_image`), which copies the split. A streamed split is copied too.
+        """
+        import datasets
+        from datasets.fingerprint import Hasher
+
+        raw = self.splits[split]
+        read_as = (self.decoder, self.image_column, self.label_column)
+        if not isinstance(raw, datasets.Dataset):
+            return cached_rows(split, self.rows, {"split": split}, (self.name, *read_as))
+
+        def decode(row: dict[str, Any], index: int) -> dict[str, Any]:
+            try:
+                read = self.read_row(row, f"{self.name}, {split} row {index}")
+            except UserError as error:
+                read = {**bad_row(error), "image": {"bytes": row[self.image_column]["bytes"]}}
+            after = read.pop("image")["bytes"]
+            return {**read, "converted": after != row[self.image_column]["bytes"]}
+
+        columns = {
+            "label": features()["label"],
+            **fact_features(),
+            "converted": datasets.Value("bool"),
+        }
+        identity = (CACHE_VERSION, raw._fingerprint, *read_as)
+        with quiet_datasets():
+            decoded = raw.map(
+                decode,
+                with_indices=True,
+                remove_columns=raw.column_names,
+                features=datasets.Features(columns),
+                new_fingerprint=Hasher.hash(identity),
+            )
+            if any(decoded["converted"]):
+                return cached_rows(split, self.rows, {"split": split}, ("converted", identity))
+            images = raw.select_columns([self.image_column])
+            if self.image_column != "image":
+                images = images.rename_column(self.image_column, "image")
+            images = images.cast_column("image", features()["image"])
+            return datasets.concatenate_datasets(
+                [images, decoded.remove_columns("converted")], axis=1
+            )
+
+
+def open_hub_dataset(
+    source: HubSource,
+    requested: HubRequest,
+    known: tuple[LabelSet, MaskDecoder] | None = None,
+    streaming: bool = False,
+    built_in: "Reader | None" = None,
+) -> HubDataset:
+    """Open a repository (or a folder in its form), and find columns, names and encoding.
+
+    Args:
+        source: the repository; empty column names are found out.
+        requested: what the user gave; it wins.
+        known: labels and decoder of a built-in dataset.
+        streaming: open without downloading.
+        built_in: the reader of a built-in dataset.
+
+    Raises:
+        UserError: a repository that can't be loaded, columns or names that can't be found.
+    """
+    import datasets
+
+    if not Path(source.id).exists():
+        work_offline_without_network()
+    with _one_sentence(source):
+        if _was_saved_to_disk(Path(source.id)):
+            raw = datasets.load_from_disk(source.id)
+        else:
+            raw = datasets.load_dataset(
+                source.id,
+                requested.config or source.config,
+                revision=source.revision,
+                data_dir=source.data_dir,
+                streaming=streaming,
+            )
+        if built_in is not None and built_in.INFO is not None and built_in.INFO.hidden_test:
+            raw.pop("test", None)
+        opened = _opened(source, raw, requested, known, streaming)
+    opened.official_division = getattr(built_in, "divide", None)
+    return opened
+
+
+def _was_saved_to_disk(folder: Path) -> bool:
+    """Whether `save_to_disk` of `datasets` wrote the folder."""
+    return (folder / "dataset_dict.json").is_file() or (folder / "state.json").is_file()
+
+
+def in_hub_format(folder: Path) -> bool:
+    """Whether a folder holds what the Hub holds, or what `save_to_disk` writes."""
+    return folder.is_dir() and (any(folder.glob("data/*.parquet")) or _was_saved_to_disk(folder))
+
+
+def opened_in_memory(
+    data: Any,
+    requested: HubRequest,
+    known: tuple[LabelSet, MaskDecoder] | None,
+) -> HubDataset:
+    """A `DatasetDict`, a `Dataset`, or what `in_memory.from_torch` reads.
+
+    Raises:
+        UserError: columns or names that can't be found.
+    """
+    import datasets
+
+    if not isinstance(data, datasets.DatasetDict | datasets.Dataset):
+        data = from_torch(data)
+    return _opened(HubSource("", "", ""), data, requested, known, streaming=False)
+
+
+def _opened(
+    source: HubSource,
+    raw: Any,
+    requested: HubRequest,
+    known: tuple[LabelSet, MaskDecoder] | None,
+    streaming: bool,
+) -> HubDataset:
+    import datasets
+
+    if isinstance(raw, datasets.Dataset):
+        raw = {WHOLE: raw}
+    name = source.id or "the dataset"
+    splits = raw if WHOLE in raw else _named_splits(name, dict(raw))
+    first = next(iter(splits.values()))
+    image, label = find_columns(
+        name,
+        first,
+        requested.image_column or source.image,
+        requested.label_column or source.label,
+    )
+    plain = {name: encoded(split, image, label) for name, split in splits.items()}
+    found = HubDataset(
+        name,
+        plain,
+        image,
+        label,
+        *find_labels(
+            source,
+            known,
+            splits,
+            label,
+            plain,
+            streaming,
+            requested.id2label,
+            requested.label_map,
+        ),
+    )
+    found.decoder = found.decoder.sniff(_sampled_masks(next(iter(plain.values())), label))
+    if requested.label_map:
+        found.decoder = apply_label_map(found.decoder, found.labels, requested.label_map)
+        found.guessed = False
+    return found
+
+
+def _sampled_masks(split: Any, label: str) -> Iterator[Any]:
+    """The first masks that can be opened; the others are reported when they are read."""
+    for row in first_rows(split, _SNIFFED):
+        with suppress(UserError):
+            yield mask_source(row[label], "")
+
+
+@contextmanager
+def _one_sentence(source: HubSource) -> Iterator[None]:
+    """What `datasets` and the Hub raise, as a sentence."""
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:  # the Hub's errors, requests', pyarrow's: no common base
+        cause = explain_hub_error(error, source.id, "dataset")
+        if cause is not None:
+            raise UserError(
+                f"the dataset {source.id!r} can't be loaded: {cause}, or give a local copy with "
+                "--dataset_path"
+            ) from error
+        cause = " ".join(str(error).split())[:300] or type(error).__name__
+        raise UserError(
+            f"the dataset {source.id!r} can't be loaded ({cause}); check the name, the network "
+            "and HF_TOKEN, or give a local copy with --dataset_path"
+        ) from error
+
+
+def _named_splits(name: str, raw: dict[str, Any]) -> dict[str, Any]:
+    splits = {}
+    for split, aliases in SPLIT_ALIASES.items():
+        found = next((alias for alias in aliases if alias in raw), None)
+        if found is not None:
+            splits[split] = raw[found]
+    if len(raw) == 1 and list(splits) in ([], ["train"]):
+        return {WHOLE: next(iter(raw.values()))}
+    if not splits:
+        raise UserError(f"{name}: its splits {list(raw)} are none of train, validation and test")
+    return splits

@@ -1,0 +1,129 @@
+"""What the classes of a Hub dataset are called, and what the values of its masks mean."""
+
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+from hfseg.data.class_tables import Table, labels_by_value, read_id2label, read_label_table
+from hfseg.data.first_aid import raw_values, unnamed_values
+from hfseg.data.hub_columns import inner_feature
+from hfseg.data.hub_rows import column_features, mask_source
+from hfseg.data.info import HubSource
+from hfseg.data.label_map import Values, named_by_map
+from hfseg.data.masks import MaskDecoder
+from hfseg.errors import UserError
+from hfseg.labels import IGNORE_INDEX, LabelSet
+
+logger = logging.getLogger("hfseg")
+
+LABELS_FILE, ID2LABEL_FILE = "labels.json", "id2label.json"
+
+Meaning = tuple[LabelSet, MaskDecoder, tuple[str, ...], bool]
+"""Labels and decoder, the names that are ignored, and whether values are merely taken for ids."""
+
+
+def find_labels(
+    source: HubSource,
+    known: tuple[LabelSet, MaskDecoder] | None,
+    splits: dict[str, Any],
+    label: str,
+    plain: dict[str, Any],
+    streaming: bool,
+    id2label: str | None = None,
+    label_map: Values = (),
+) -> Meaning:
+    """Names from the most explicit place that has them, and the decoder that goes with them.
+
+    Args:
+        source: the repository; without an id the data is in memory.
+        known: labels and decoder of a built-in dataset.
+        splits, plain: the raw splits, as they are and with nothing decoded.
+        label: the mask column.
+        id2label, label_map: what the user gave.
+
+    Raises:
+        UserError: no names, with `streaming`; or values that can't be ids.
+    """
+    if id2label:
+        return _decoded(read_label_table(Path(id2label)))
+    stored = _repository_file(source, LABELS_FILE)
+    if stored is not None:  # written by push_dataset: the masks are ids
+        labels = LabelSet.load(stored)
+        return labels, MaskDecoder.for_labels(labels), (), False
+    if known is not None:
+        return *known, (), False
+    names = _class_label_names(column_features(next(iter(splits.values()))).get(label))
+    if names:
+        return _decoded(labels_by_value(dict(enumerate(names))))
+    stored = _repository_file(source, ID2LABEL_FILE)
+    if stored is not None:
+        return _decoded(labels_by_value(read_id2label(stored)))
+    if streaming:
+        raise UserError(
+            f"{source.id}: it names no classes, and with --streaming they can't be counted; "
+            "give --id2label FILE"
+        )
+    return _numbered(source, plain, label, label_map)
+
+
+def _decoded(table: Table) -> Meaning:
+    labels, ids, ignored = table
+    return labels, MaskDecoder.for_labels(labels, ids=ids), ignored, not ids
+
+
+def _class_label_names(feature: Any) -> list[str] | None:
+    import datasets
+
+    while feature is not None:
+        if isinstance(feature, datasets.ClassLabel):
+            return list(feature.names)
+        feature = inner_feature(feature)
+    return None
+
+
+def _numbered(source: HubSource, plain: dict[str, Any], label: str, label_map: Values) -> Meaning:
+    """The values that occur are the classes; one pass over all masks."""
+    found: set[int] = set()
+    for name, split in plain.items():
+        for index, row in enumerate(split):
+            where = f"{source.id}, {name} row {index}"
+            found |= raw_values([mask_source(row[label], where)])
+    if label_map:
+        return _decoded(labels_by_value(named_by_map(found - {IGNORE_INDEX}, label_map)))
+    unnamed_values(source.id, found)
+    found.discard(IGNORE_INDEX)
+    if max(found) >= IGNORE_INDEX:
+        raise UserError(f"{source.id}: a mask holds {max(found)}; ids run from 0 to 254")
+    logger.warning(
+        "%s names no classes: they are numbered 0 to %d; --id2label FILE names them",
+        source.id,
+        max(found),
+    )
+    labels = LabelSet(tuple(f"class {index}" for index in range(max(found) + 1)))
+    return labels, MaskDecoder(num_labels=len(labels)), (), False
+
+
+def _repository_file(source: HubSource, name: str) -> Path | None:
+    """A file of the repository, or None where it has none."""
+    if not source.id:  # in memory
+        return None
+    if Path(source.id).is_dir():
+        path = Path(source.id) / name
+        return path if path.is_file() else None
+
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, LocalEntryNotFoundError
+
+    try:
+        return Path(hf_hub_download(source.id, name, repo_type="dataset", revision=source.revision))
+    except (EntryNotFoundError, LocalEntryNotFoundError):
+        return None
+    except HfHubHTTPError as error:
+        raise UserError(f"{source.id}: {name} can't be read ({error})") from error
+
+
+def id2label_json(labels: LabelSet) -> str:
+    """The Hub's customary `id2label.json`."""
+    names = {str(index): name for index, name in labels.id2label.items()}
+    return json.dumps(names, indent=1, ensure_ascii=False) + "\n"

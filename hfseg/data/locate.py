@@ -1,0 +1,121 @@
+"""Where a dataset is: in memory, in a folder, or on the Hub."""
+
+import difflib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hfseg.data import hub
+from hfseg.data.cache import check_cache
+from hfseg.data.info import HubSource
+from hfseg.data.label_map import LabelMap, parse_label_map
+from hfseg.data.masks import MaskDecoder
+from hfseg.data.opened import OpenedDataset
+from hfseg.data.pairs import Reading
+from hfseg.data.readers import DATASETS, ReadOptions, dataset_info, reader
+from hfseg.data.splits import DEFAULT_FRACTIONS
+from hfseg.errors import UserError
+from hfseg.labels import LabelSet
+
+
+@dataclass(frozen=True)
+class LoadOptions:
+    """The flags of `load_dataset`, and `on_bad_sample="report"`: collect what would stop it."""
+
+    label_mode: str | None = None
+    label_map: LabelMap = ()
+    train_val_test_split: str | Sequence[float] = DEFAULT_FRACTIONS
+    split_seed: int = 42
+    split_by: str | None = None
+    id2label: str | None = None
+    image_column: str | None = None
+    label_column: str | None = None
+    dataset_config: str | None = None
+    streaming: bool = False
+    on_bad_sample: str = "stop"
+
+
+def open_dataset(
+    name: Any,
+    source: str | None,
+    labels: LabelSet | None,
+    options: LoadOptions,
+) -> OpenedDataset:
+    """Find the data: in memory, in a folder, or on the Hub.
+
+    Raises:
+        UserError: an unknown name, or a folder that isn't there or has another layout.
+    """
+    label_map = parse_label_map(options.label_map)
+    requested = hub.HubRequest(
+        options.image_column,
+        options.label_column,
+        options.id2label,
+        options.dataset_config,
+        label_map,
+    )
+    known = (labels, MaskDecoder.for_labels(labels)) if labels is not None else None
+    if not isinstance(name, str):
+        return hub.opened_in_memory(name, requested, known)
+    check_cache()
+    built_in = reader(name)
+    _check_label_mode(name, options.label_mode)
+    if options.streaming and (name in ("toyscapes", "coco", "folder") or _is_folder(source)):
+        raise UserError(f"--streaming is for datasets on the Hub, not for {source or name}")
+    place = _hub_source(name, source)
+    if place is not None:
+        official = getattr(built_in, "labels", None)
+        if official is not None:
+            known = official(options.label_mode)
+        return hub.open_hub_dataset(place, requested, known, options.streaming, built_in)
+    folder = None if source is None else Path(source)
+    if folder is not None and name != "coco" and not folder.is_dir():
+        raise UserError(f"--dataset_path {source}: not a folder")
+    opened = built_in.read(  # type: ignore[union-attr]
+        folder, ReadOptions(options.label_mode, options.id2label, label_map)
+    )
+    return opened.settled(folder, label_map) if isinstance(opened, Reading) else opened
+
+
+def _check_label_mode(name: str, label_mode: str | None) -> None:
+    info = dataset_info(name)
+    modes = info.label_modes if info else ()
+    if label_mode is not None and label_mode not in modes:
+        choice = f"choose {' or '.join(modes)}" if modes else f"{name} has no choice of classes"
+        raise UserError(f"--label_mode {label_mode!r}: {choice}")
+
+
+def _is_folder(source: str | None) -> bool:
+    return source is not None and Path(source).exists()
+
+
+def _hub_source(name: str, source: str | None) -> HubSource | None:
+    """Where on the Hub (or in which folder of its form) the data is; None for other folders."""
+    info = dataset_info(name)
+    if name not in DATASETS:
+        if source is None and (hub.in_hub_format(Path(name)) or _could_be_id(name)):
+            return HubSource(name, "", "")
+        close = difflib.get_close_matches(name, DATASETS, n=1)
+        hint = f"did you mean {close[0]!r}?" if close else f"known are {', '.join(DATASETS)}."
+        raise UserError(
+            f"--dataset_name {name!r} is not a dataset hfseg knows; {hint} A dataset on the Hub "
+            "has the form OWNER/NAME; for a folder of your own give --dataset_name folder "
+            "--dataset_path DIR"
+        )
+    if info is not None and not info.needs_data:
+        return None
+    if source is None:
+        if info is not None and info.hub:
+            return info.hub[0]
+        raise UserError(f"--dataset_name {name} needs --dataset_path, the folder with the data")
+    if Path(source).exists():
+        return HubSource(source, "", "") if hub.in_hub_format(Path(source)) else None
+    if info is not None and _could_be_id(source):
+        return next((copy for copy in info.hub if copy.id == source), HubSource(source, "", ""))
+    raise UserError(f"--dataset_path {source}: no such folder")
+
+
+def _could_be_id(name: str) -> bool:
+    parts = name.split("/")
+    return len(parts) == 2 and all(parts) and not name.startswith((".", "~"))

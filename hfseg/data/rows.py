@@ -1,0 +1,255 @@
+"""Samples as rows of a `datasets.Dataset`: image, ids, and the facts found while reading them.
+
+What a dataset as a whole decides (see `orientation`, `first_aid`) is decided from these facts, so
+no file is read twice and a cached dataset tells the same as a fresh one.
+"""
+
+import io
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePath
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+import numpy as np
+from PIL import Image
+
+from hfseg.data.image_io import deep_grey_peak, has_eight_bits, upright
+from hfseg.data.masks import encode_png
+from hfseg.data.orientation import align, exif_orientation
+from hfseg.errors import UserError
+from hfseg.progress import track
+
+if TYPE_CHECKING:
+    import datasets
+
+# Part of every cache name: raise it when what is stored for the same files changes.
+CACHE_VERSION = 4
+FACTS = ("problem", "frame", "ids", "pixels", "look", "peak")
+"""Columns beside `image` and `label`: why a sample can't be used, the frame its mask was drawn in
+(`orientation.align`), its ids and how many pixels each has, a perceptual hash (`look_of`), and the
+fraction of its range that deep grey uses."""
+
+_LOOK_SIDE = 8
+_FLAT = 2.0
+
+
+def features() -> "datasets.Features":
+    """The two columns of every dataset: RGB image and mode-L ids."""
+    import datasets
+
+    return datasets.Features(
+        {"image": datasets.Image(mode="RGB"), "label": datasets.Image(mode="L")}
+    )
+
+
+def fact_features() -> "datasets.Features":
+    """The columns of `FACTS`."""
+    import datasets
+
+    text = datasets.Value("string")
+    return datasets.Features(
+        {
+            "problem": text,
+            "frame": text,
+            "ids": datasets.List(datasets.Value("uint8")),
+            "pixels": datasets.List(datasets.Value("int64")),
+            "look": text,
+            "peak": datasets.Value("float32"),
+        }
+    )
+
+
+def read_row(
+    source: str | bytes, mask: Any, decoder: Callable[..., np.ndarray], name: str, mask_name: str
+) -> dict[str, Any]:
+    """One sample as a row: the image's file or bytes (see `ReadImage`), ids as PNG, and the facts.
+
+    Raises:
+        UserError: an image or mask that can't be read, or that don't fit each other.
+    """
+    image = read_image(source, name)
+    beside = "in the same row" if mask_name == name else Path(name).name
+    ids = decoder(mask, mask_name)
+    ids, frame = align(ids, mask, image.size, image.orientation, mask_name, beside)
+    return _row(image, ids, frame)
+
+
+def drawn_row(image: bytes, ids: np.ndarray, name: str) -> dict[str, Any]:
+    """A row of an image and ids that the package made itself."""
+    read = read_image(image, name)
+    return _row(replace(read, stored={"path": named(name), "bytes": image}), ids, None)
+
+
+def _row(image: "ReadImage", ids: np.ndarray, frame: str | None) -> dict[str, Any]:
+    values, pixels = np.unique(ids, return_counts=True)
+    return {
+        "image": image.stored,
+        "label": {"path": None, "bytes": encode_png(ids)},
+        "frame": frame,
+        "ids": values,
+        "pixels": pixels,
+        "look": image.look,
+        "peak": image.peak,
+        "problem": None,
+    }
+
+
+def bad_row(problem: UserError) -> dict[str, Any]:
+    """The row of a sample that can't be used."""
+    return {"image": None, "label": None, **dict.fromkeys(FACTS), "problem": str(problem)}
+
+
+@dataclass(frozen=True)
+class ReadImage:
+    """What is known of an image that was decoded once.
+
+    Attributes:
+        stored: its path, or its bytes and path. Bytes are those of the file, unless the decoder of
+            `datasets` would misread them (deep grey): then an 8-bit PNG made as for inference.
+        size: upright (width, height).
+        orientation: EXIF orientation.
+        look: perceptual hash.
+        peak: fraction of its range that deep grey uses, or None.
+    """
+
+    stored: dict[str, Any]
+    size: tuple[int, int]
+    orientation: int
+    look: str | None
+    peak: float | None
+
+
+def read_image(source: str | bytes, name: str) -> ReadImage:
+    """Decode an image once.
+
+    Raises:
+        UserError: a file that is missing, cut off or not an image.
+    """
+    opened: str | BinaryIO = io.BytesIO(source) if isinstance(source, bytes) else source
+    stored: dict[str, Any] = {"path": None, "bytes": source}
+    if isinstance(source, str):
+        stored = {"path": source, "bytes": None}
+    try:
+        with Image.open(opened) as image:
+            width, height = image.size
+            orientation = exif_orientation(image)
+            # JPEG: every byte is read, but few pixels are made
+            image.draft("L", (max(width // 8, 64), max(height // 8, 64)))
+            image.load()
+            peak = deep_grey_peak(image)
+            if not has_eight_bits(image):
+                image = upright(image, name)
+                stored = {"path": named(name), "bytes": encode_png(np.asarray(image))}
+            look = look_of(image)
+    except FileNotFoundError as error:
+        raise UserError(f"{name}: no such file") from error
+    except (OSError, SyntaxError, ValueError) as error:
+        raise UserError(f"{name}: can't be read as an image ({error}); replace the file") from error
+    size = (height, width) if orientation > 4 else (width, height)
+    return ReadImage(stored, size, orientation, look, peak)
+
+
+def named(path: str | None) -> str | None:
+    """The path to store beside bytes, for its name alone.
+
+    `datasets` would drop the bytes and read the file if there were one of that path.
+    """
+    return None if path is None else f"in-cache/{path.lstrip('/')}"
+
+
+def look_of(image: Image.Image) -> str | None:
+    """A perceptual hash of 128 bits in hexadecimal digits; None for an image without structure.
+
+    The difference hash of Krawetz, "Kind of Like That", hackerfactor.com 2013, in both
+    directions: is each cell of an 8 x 8 grid brighter than its right and its lower neighbor?
+    """
+    side = _LOOK_SIDE + 1
+    grid = np.asarray(image.convert("L").resize((side, side), Image.Resampling.BOX), np.int16)
+    if grid.std() < _FLAT:
+        return None
+    across = grid[:-1, 1:] > grid[:-1, :-1]
+    down = grid[1:, :-1] > grid[:-1, :-1]
+    return np.packbits(np.stack([across, down])).tobytes().hex()
+
+
+def cached_rows(
+    split: str,
+    rows: Callable[..., Iterator[Callable[[], dict[str, Any]]]],
+    arguments: dict[str, Any],
+    identity: Any,
+) -> "datasets.Dataset":
+    """`rows(**arguments)` as a dataset with `image`, `label` and the `FACTS`, kept in the cache.
+
+    Args:
+        rows: yields functions that return a row; one that raises a `UserError` becomes a row with
+            a `problem`.
+        identity: what the cache finds the data again by.
+    """
+    import datasets
+    from datasets.fingerprint import Hasher
+
+    with quiet_datasets():
+        return datasets.Dataset.from_generator(
+            _generate,
+            features=datasets.Features({**features(), **fact_features()}),
+            gen_kwargs={"rows": rows, "arguments": arguments, "what": split},
+            split=datasets.NamedSplit(split),
+            fingerprint=Hasher.hash((split, identity, CACHE_VERSION)),
+        )
+
+
+@contextmanager
+def quiet_datasets() -> Iterator[None]:
+    """Without the progress bars of `datasets`, which tell of internal steps."""
+    import datasets
+
+    shown = datasets.is_progress_bar_enabled()
+    datasets.disable_progress_bars()
+    try:
+        yield
+    finally:
+        if shown:
+            datasets.enable_progress_bars()
+
+
+def _generate(
+    rows: Callable[..., Iterator[Callable[[], dict[str, Any]]]],
+    arguments: dict[str, Any],
+    what: str,
+) -> Iterator[dict[str, Any]]:
+    total = len(arguments["pairs"]) if "pairs" in arguments else None
+    for row in track(rows(**arguments), f"reading {what}", total):
+        try:
+            yield row()
+        except UserError as error:
+            yield bad_row(error)
+
+
+def file_names(rows: Any) -> list[str] | None:
+    """The file of each image, without reading any; None where some have no name."""
+    import datasets
+
+    if not isinstance(rows, datasets.Dataset):
+        return None
+    if not isinstance(rows.features["image"], datasets.Image):
+        return None
+    stored = rows.select_columns("image").cast_column("image", datasets.Image(decode=False))
+    names = stored.flatten()["image.path"][:]
+    return names if all(names) else None
+
+
+def sample_names(rows: Any, split: str) -> list[str]:
+    """What to call each sample in tables, captions and messages: its file, if it has one.
+
+    Only as much of the path as makes the names differ; without files "train sample 3".
+    """
+    paths = file_names(rows)
+    if paths is None:
+        return [f"{split} sample {index}" for index in range(len(rows))]
+    names = [PurePath(path).name for path in paths]
+    if len(set(names)) == len(names):
+        return names
+    common = os.path.commonpath(paths)
+    return [PurePath(os.path.relpath(path, common)).as_posix() for path in paths]

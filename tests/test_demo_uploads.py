@@ -1,0 +1,82 @@
+"""The files of visitors: how much each may keep, and that nothing is left behind."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import httpx
+from demo_server import DEMO, REPOSITORY, served, tiny_models, tiny_segmenter
+
+
+def test_a_client_at_its_quota_loses_its_own_oldest_files_and_nobody_elses(tmp_path, monkeypatch):
+    from demo import uploads
+
+    monkeypatch.setattr(uploads, "MAX_PER_CLIENT", 5 << 20)
+    folder = tmp_path / "page"
+    with served(tiny_models(), folder) as address:
+        other = {"X-Forwarded-For": "10.0.0.9"}
+
+        def upload(index: int, headers: dict | None = None) -> str:
+            content = bytes([index]) * (1 << 20)
+            files = {"files": (f"{index}.png", content)}
+            answer = httpx.post(f"{address}gradio_api/upload", files=files, headers=headers)
+            assert answer.status_code == 200, answer.text
+            return answer.json()[0]
+
+        kept = upload(100, other)
+        mine = [upload(index) for index in range(12)]
+        there = [os.path.exists(path) for path in mine]
+        assert there == [False] * sum(not each for each in there) + [True] * sum(there)
+        assert 3 <= sum(there) <= 5
+        assert os.path.exists(kept)
+
+
+def test_a_full_folder_makes_room_by_dropping_what_is_oldest(tmp_path, monkeypatch):
+    from demo import uploads
+
+    monkeypatch.setattr(uploads, "MAX_KEPT", 5 << 20)
+    with served(tiny_models(), tmp_path / "page") as address:
+        paths = []
+        for index in range(10):
+            files = {"files": (f"{index}.png", bytes([index]) * (1 << 20))}
+            headers = {"X-Forwarded-For": f"10.0.0.{index}"}
+            answer = httpx.post(f"{address}gradio_api/upload", files=files, headers=headers)
+            assert answer.status_code == 200, answer.text
+            paths.append(answer.json()[0])
+        assert not os.path.exists(paths[0]) and os.path.exists(paths[-1])
+        image = {"path": paths[0], "meta": {"_type": "gradio.FileData"}}
+        answer = httpx.post(f"{address}gradio_api/call/segment", json={"data": [image]})
+        assert answer.status_code == 422 and "upload it again" in answer.json()["detail"]
+
+
+def test_sigterm_removes_what_visitors_uploaded(tmp_path):
+    segmenter = tiny_segmenter()
+    segmenter.model.save_pretrained(tmp_path / "model")
+    segmenter.image_processor.save_pretrained(tmp_path / "model")
+    (tmp_path / "tmp").mkdir()
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "TMPDIR": str(tmp_path / "tmp")}
+    with (tmp_path / "log").open("w") as log:
+        server = subprocess.Popen(
+            [sys.executable, DEMO / "app.py", "--models", tmp_path / "model", "--port", "17861"],
+            env=environment, stdout=log, stderr=log,
+        )  # fmt: skip
+    api = "http://127.0.0.1:17861/gradio_api/"
+    try:
+        for _ in range(240):
+            try:
+                httpx.post(f"{api}run/health", json={"data": []})
+                break
+            except httpx.TransportError:
+                assert server.poll() is None, (tmp_path / "log").read_text()
+                time.sleep(0.25)
+        path = httpx.post(f"{api}upload", files={"files": ("a.png", bytes(1000))}).json()[0]
+        assert os.path.exists(path)
+        server.send_signal(signal.SIGTERM)
+        server.wait(20)
+    finally:
+        server.kill()
+    assert not os.path.exists(path)
+    assert not any(each.name.startswith("hfseg-demo") for each in (tmp_path / "tmp").iterdir())
+    assert "Traceback" not in (tmp_path / "log").read_text()
