@@ -36,7 +36,7 @@ RUN_FILES = (
     "eval_results.json",
     "test_results.json",
 )
-_NUM_SHOWN = 3
+_PICTURES = 3
 
 
 @dataclass
