@@ -31,7 +31,9 @@ def resident_mib(process: int) -> float:
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="memory is read from /proc")
+@pytest.mark.skipif(
+    not Path("/proc/self/statm").exists(), reason="Linux: memory is read from /proc"
+)
 def test_fifty_clients_for_ten_minutes_lose_nothing_and_memory_stays_flat(tmp_path):
     segmenter = tiny_segmenter()
     segmenter.model.save_pretrained(tmp_path / "model")

@@ -73,7 +73,7 @@ def test_no_class_of_the_same_name_leaves_a_new_head(tmp_path, caplog) -> None:
     assert "the head keeps" not in caplog.text and "reinitialized" in caplog.text
 
 
-@pytest.mark.skipif("HFSEG_REAL_DATA" not in os.environ, reason="HFSEG_REAL_DATA is not set")
+@pytest.mark.skipif("HFSEG_REAL_DATA" not in os.environ, reason="real data: set HFSEG_REAL_DATA")
 def test_kept_classes_of_voc_start_at_their_old_iou() -> None:
     from hfseg.data import load_dataset
     from hfseg.inference.segmenter import Segmenter

@@ -72,7 +72,7 @@ def test_scores_equal_the_formula_of_mmsegmentation_in_percent_with_two_digits()
 def test_mean_iou_equals_the_official_script_of_cityscapes(tmp_path: Path) -> None:
     script = pytest.importorskip(
         "cityscapesscripts.evaluation.evalPixelLevelSemanticLabeling",
-        reason="pip install --no-deps cityscapesscripts pyquaternion",
+        reason="Cityscapes script: pip install --no-deps cityscapesscripts pyquaternion",
     )
     from cityscapesscripts.helpers.labels import trainId2label
 

@@ -1,4 +1,4 @@
-"""The job of `scripts/evaluate_model.py`: model, data, options -> a folder of results."""
+"""`hfseg evaluate`: model, data, options -> a folder of results."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
