@@ -53,12 +53,20 @@ def no_image(data: Path) -> tuple[str, str]:
     return "003.png", "can't be read as an image"
 
 
+def too_many_pixels(data: Path) -> tuple[str, str]:
+    (data / "images" / "003.png").unlink()
+    (data / "images" / "003.ppm").write_text("P6 20000 10000 255\n")  # the header of an image
+    return "003.ppm", "too many pixels"
+
+
 def missing_mask(data: Path) -> tuple[str, str]:
     (data / "masks" / "003.png").unlink()
     return "003.png", "no mask"
 
 
-DAMAGES = [jpeg_mask, unknown_id, other_size, truncated_image, no_image, missing_mask]
+DAMAGES = [
+    jpeg_mask, unknown_id, other_size, truncated_image, no_image, too_many_pixels, missing_mask,
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("damage", DAMAGES)

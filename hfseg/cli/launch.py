@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 from collections.abc import Collection, Sequence
+from pathlib import Path
 
 
 def split_launch_flags(argv: Sequence[str], ours: Collection[str]) -> tuple[list[str], list[str]]:
@@ -48,6 +49,24 @@ def wants_launch(launcher: Sequence[str]) -> bool:
 def is_launched() -> bool:
     """Whether this process was started by `accelerate launch` or `torchrun`."""
     return "LOCAL_RANK" in os.environ or "ACCELERATE_MIXED_PRECISION" in os.environ
+
+
+def is_first_to_fail() -> bool:
+    """Whether no other process of this launch, on this machine, has ended with an error before.
+
+    torchelastic names each process a file for its error, in folders side by side; only one
+    process can make the file beside these.
+    """
+    own_file = os.environ.get("TORCHELASTIC_ERROR_FILE")
+    if not own_file:
+        return True
+    try:
+        Path(own_file).parents[1].joinpath("reported").touch(exist_ok=False)
+    except FileExistsError:
+        return False
+    except OSError:  # the launcher is gone, and its folder with it
+        return True
+    return True
 
 
 def use_all_cores() -> None:

@@ -16,6 +16,7 @@ import os
 import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,11 @@ from hfseg.workflows.predict_video import overlay_path, predict_video
 
 SETTINGS = "predictions.json"
 _LARGE = 4_000_000
-"""Pixels over which an image is better predicted in tiles."""
+"""Pixels over which a model that takes images at their own size needs much memory and time."""
+_FAR_LARGER = 16
+"""Times the pixels of the model's input from which scaling an image down loses much of it."""
+_JPEG_SIDE = 65_500
+"""Pixels; libjpeg writes no longer side."""
 
 
 def predict(
@@ -104,7 +109,8 @@ def predict_files(
         key = legend_image(dict.fromkeys(range(len(labels))), labels, width=960)
         _write(folder / "legend.png", _encoded(key, "PNG"))
         with Progress(len(images), "segmenting") as bar:
-            for path, read in read_ahead(images, to_rgb):
+            read_image = partial(to_rgb, any_size=options.window is not None)
+            for path, read in read_ahead(images, read_image):
                 try:
                     image = read()
                 except UserError as error:
@@ -112,16 +118,15 @@ def predict_files(
                     continue
                 finally:
                     bar.update()
-                if options.window is None and image.width * image.height > _LARGE and not warned:
-                    warned = True
-                    print(
-                        f"{path} has {image.width} x {image.height} pixels, which the model sees "
-                        "all at once: --sliding_window 1024 needs less memory and time",
-                        file=sys.stderr, flush=True,
-                    )  # fmt: skip
-                mask = segmenter.segment(image, options).mask
+                if not warned and options.window is None:
+                    hint = _sliding_window_hint(path, image, segmenter.image_processor)
+                    if warned := hint is not None:
+                        print(hint, file=sys.stderr, flush=True)
+                with Progress(None, f"segmenting {path.name}", "tiles") as tiles:
+                    mask = segmenter.segment(image, options, on_tile=tiles.update).mask
                 name = images[path]
                 shown = overlay(image, mask, labels)
+                shown.thumbnail((_JPEG_SIDE, _JPEG_SIDE))
                 _write(folder / "overlays" / f"{name}.jpg", _encoded(shown, "JPEG", quality=92))
                 _write_mask(_mask(folder, name), mask, labels)
                 finished += 1
@@ -191,6 +196,26 @@ def name_outputs(inputs: Sequence[str], output_dir: Path) -> dict[Path, str]:
             )
         names[path] = text
     return names
+
+
+def _sliding_window_hint(path: Path, image: Image.Image, processor: Any) -> str | None:
+    """What a user should know of an image far larger than what the model is made for."""
+    pixels = image.width * image.height
+    size = f"{path} has {image.width} x {image.height} pixels"
+    sides = [side for side in dict(getattr(processor, "size", None) or {}).values() if side]
+    if getattr(processor, "do_resize", False) and sides:
+        if pixels <= _FAR_LARGER * sides[0] * sides[-1]:
+            return None
+        return (
+            f"{size}, and the model sees it scaled down to {' x '.join(map(str, sides))}: if small "
+            "objects are missing, --sliding_window 1024 predicts in tiles at the image's own scale"
+        )
+    if pixels <= _LARGE:
+        return None
+    return (
+        f"{size}, which the model sees all at once: --sliding_window 1024 needs less memory "
+        "and time"
+    )
 
 
 def _check_folder(folder: Path, settings: dict[str, Any], overwrite: bool) -> None:
