@@ -1,6 +1,8 @@
 """Bad data is told in one sentence with file and value; odd but good data is read right."""
 
 import io
+import struct
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -54,9 +56,14 @@ def no_image(data: Path) -> tuple[str, str]:
 
 
 def too_many_pixels(data: Path) -> tuple[str, str]:
-    (data / "images" / "003.png").unlink()
-    (data / "images" / "003.ppm").write_text("P6 20000 10000 255\n")  # the header of an image
-    return "003.ppm", "too many pixels"
+    def chunk(kind: bytes, content: bytes) -> bytes:
+        checksum = zlib.crc32(kind + content).to_bytes(4, "big")
+        return len(content).to_bytes(4, "big") + kind + content + checksum
+
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", 20_000, 10_000, 8, 0, 0, 0, 0))
+    png = b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", b"")
+    (data / "images" / "003.png").write_bytes(png)
+    return "003.png", "too many pixels"
 
 
 def missing_mask(data: Path) -> tuple[str, str]:

@@ -21,7 +21,8 @@ class PredictionArguments:
 
     model_name_or_path: str = field(metadata={"help": "a model folder or Hub id"})
     sliding_window: int | None = field(
-        default=None, metadata={"help": "predict in tiles of this many pixels"}
+        default=None,
+        metadata={"help": "predict in tiles of this many pixels; for images of any size"},
     )
     stride: int | None = field(
         default=None, metadata={"help": "pixels between two tiles (3/4 of the window)"}

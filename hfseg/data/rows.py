@@ -19,6 +19,7 @@ from hfseg.data.decode_limits import TOO_MANY_PIXELS
 from hfseg.data.image_io import deep_grey_peak, has_eight_bits, upright
 from hfseg.data.masks import encode_png
 from hfseg.data.orientation import align, exif_orientation
+from hfseg.data.splits import WHOLE
 from hfseg.errors import UserError
 from hfseg.progress import track
 
@@ -223,7 +224,8 @@ def _generate(
     what: str,
 ) -> Iterator[dict[str, Any]]:
     total = len(arguments["pairs"]) if "pairs" in arguments else None
-    for row in track(rows(**arguments), f"reading {what}", total):
+    doing = "reading" if what == WHOLE else f"reading {what}"
+    for row in track(rows(**arguments), doing, total):
         try:
             yield row()
         except UserError as error:
