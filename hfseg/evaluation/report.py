@@ -14,6 +14,7 @@ from hfseg.labels import LabelSet
 from hfseg.metrics.intervals import interval_text
 from hfseg.metrics.split_scores import SplitScores
 from hfseg.metrics.table import METRICS, TITLES
+from hfseg.visualization.figures import plot_confusion, plot_per_class_iou, plot_predictions
 
 RESULTS = "results.json"
 _PER_CLASS = {metric.class_name: metric.class_title for metric in METRICS if metric.class_name}
@@ -99,8 +100,6 @@ def write_figures(
     folder: Path, results: dict[str, Any], scores: SplitScores, rows: list[dict[str, Any]]
 ) -> None:
     """Draw per_class_iou.png, confusion_matrix.png, and worst.png from `rows`."""
-    from hfseg.visualization.figures import plot_confusion, plot_per_class_iou, plot_predictions
-
     labels = scores.labels
     ious = [row["iou"] for row in results["per_class"].values()]
     plot_per_class_iou(

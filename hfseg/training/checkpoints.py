@@ -5,12 +5,11 @@ import logging
 import re
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+from safetensors import SafetensorError, safe_open
+from transformers import PreTrainedModel
 
 from hfseg.models.loading import quiet_transformers
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedModel
 
 logger = logging.getLogger("hfseg")
 
@@ -70,8 +69,6 @@ def what_is_missing(checkpoint: Path) -> str | None:
 
 def _is_cut_off(path: Path) -> bool:
     """Whether a safetensors file is not of the length that its header states."""
-    from safetensors import SafetensorError, safe_open
-
     try:
         with safe_open(path, framework="pt"):
             return False
@@ -89,7 +86,7 @@ def last_whole_checkpoint(output_dir: str | Path) -> Path | None:
     return None
 
 
-def restore_weights(model: "PreTrainedModel", checkpoint: str | Path) -> None:
+def restore_weights(model: PreTrainedModel, checkpoint: str | Path) -> None:
     """Load a checkpoint's weights into `model`, every tensor or an error.
 
     transformers saves some architectures under legacy key names; only `from_pretrained` maps

@@ -2,20 +2,17 @@
 
 import difflib
 import os
-from typing import TYPE_CHECKING
 
+from transformers import PreTrainedModel, TrainingArguments
+
+from hfseg.data.transforms import Size
 from hfseg.errors import UserError
 from hfseg.labels import LabelSet
 from hfseg.metrics.streaming import metric_names
 from hfseg.models.universal_eomt import EOMT, side_of
 
-if TYPE_CHECKING:
-    from transformers import PreTrainedModel, TrainingArguments
 
-    from hfseg.data.transforms import Size
-
-
-def check_device(training: "TrainingArguments", sync_batch_norm: bool) -> None:
+def check_device(training: TrainingArguments, sync_batch_norm: bool) -> None:
     """What a CPU can't do is reported, never silently replaced.
 
     accelerate would turn FSDP into plain data parallelism here, and torch's synchronized batch
@@ -35,7 +32,7 @@ def check_device(training: "TrainingArguments", sync_batch_norm: bool) -> None:
         )
 
 
-def check_crop_size(model: "PreTrainedModel", crop_size: "Size | None") -> None:
+def check_crop_size(model: PreTrainedModel, crop_size: Size | None) -> None:
     """EoMT trains on squares of its own size only."""
     if model.config.model_type not in EOMT:
         return
@@ -47,7 +44,7 @@ def check_crop_size(model: "PreTrainedModel", crop_size: "Size | None") -> None:
         )
 
 
-def check_metric(training: "TrainingArguments", labels: LabelSet, patience: int | None) -> None:
+def check_metric(training: TrainingArguments, labels: LabelSet, patience: int | None) -> None:
     """A metric that isn't there would end the run after its first epoch."""
     metric = str(training.metric_for_best_model or "").removeprefix("eval_")
     known = metric_names(labels)

@@ -4,16 +4,13 @@ import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+import datasets
 import numpy as np
 import yaml
 
 from hfseg.errors import UserError
 from hfseg.labels import LabelSet
-
-if TYPE_CHECKING:
-    import datasets
 
 SCHEMES = ("none", "balanced", "median", "enet")
 
@@ -31,9 +28,7 @@ class ClassCounts:
     in_images: np.ndarray
 
 
-def class_weights(
-    wish: str, data: "datasets.Dataset", labels: LabelSet
-) -> tuple[float, ...] | None:
+def class_weights(wish: str, data: datasets.Dataset, labels: LabelSet) -> tuple[float, ...] | None:
     """One weight a class, as `--class_weights` says; None for `none`.
 
     With n_c the pixels of class c, N all valid pixels and K the classes that occur:
@@ -74,10 +69,8 @@ def class_weights(
     return tuple(weights.tolist())
 
 
-def count_classes(data: "datasets.Dataset", num_labels: int) -> ClassCounts:
+def count_classes(data: datasets.Dataset, num_labels: int) -> ClassCounts:
     """Counts of a split's `label` column, from the cache beside `datasets`' own if it has them."""
-    import datasets
-
     cache = Path(datasets.config.HF_DATASETS_CACHE) / "hfseg-class-counts"
     file = cache / f"{data._fingerprint}-{num_labels}.json"
     if file.is_file():

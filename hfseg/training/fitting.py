@@ -1,19 +1,17 @@
 """What a model demands of a training run, found before the first step."""
 
 import logging
-from typing import TYPE_CHECKING
+
+from transformers import PreTrainedModel, TrainingArguments
 
 from hfseg.errors import UserError
 from hfseg.models.freezing import Probe
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedModel, TrainingArguments
 
 logger = logging.getLogger("hfseg")
 
 
 def fit_training_to_model(
-    training: "TrainingArguments", model: "PreTrainedModel", samples: int
+    training: TrainingArguments, model: PreTrainedModel, samples: int
 ) -> bool:
     """Freeze the parameters that no output depends on, and check the batches of a run.
 

@@ -7,13 +7,11 @@ stages are counted through, and what stands between two stages belongs to the bl
 """
 
 import re
-from typing import TYPE_CHECKING
+
+from transformers import PreTrainedModel
 
 from hfseg.errors import UserError
 from hfseg.models.loading import in_encoder
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedModel
 
 # `layers.3.`, or with stages `layers.2.blocks.1.`, `block2.1.`
 _BLOCK = re.compile(r"\b(?:layers?|blocks?|stages)\.?(\d+)\.(?:(?:layers?|blocks?)\.)?(?:(\d+)\.)?")
@@ -22,7 +20,7 @@ _BEFORE_STAGE = re.compile(r"patch_embed|downsampling_layer")
 _EMBEDDINGS = re.compile(r"embed|token|stem")
 
 
-def layer_numbers(model: "PreTrainedModel") -> dict[str, int]:
+def layer_numbers(model: PreTrainedModel) -> dict[str, int]:
     """Parameter name -> 0 for embeddings, 1 to L for the blocks, L + 1 for the head.
 
     Raises:

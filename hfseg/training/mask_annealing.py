@@ -1,11 +1,8 @@
 """EoMT's masked attention, which training gives up block after block."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from transformers import TrainerCallback
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedModel
+from transformers import PreTrainedModel, TrainerCallback
 
 POWER = 0.9
 
@@ -31,7 +28,7 @@ class MaskAnnealing(TrainerCallback):
     Between steps they are 0: what is evaluated and saved runs without masks.
     """
 
-    def __init__(self, model: "PreTrainedModel") -> None:
+    def __init__(self, model: PreTrainedModel) -> None:
         self.model = model
         self.model.attn_mask_probs.zero_()
 

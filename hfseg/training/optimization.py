@@ -3,15 +3,13 @@ learning-rate schedules that change by the epoch."""
 
 from collections.abc import Callable
 from operator import itemgetter
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from torch.optim.lr_scheduler import LambdaLR
+from transformers import PreTrainedModel
 
 from hfseg.models.loading import in_encoder
 from hfseg.training.layer_decay import layer_numbers
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedModel
 
 ADAM = "adam"
 """`torch.optim.Adam`: weight decay is a part of the gradient (L2), unlike in AdamW."""
@@ -22,7 +20,7 @@ _STEP_SIZE = 10
 
 
 def parameter_groups(
-    model: "PreTrainedModel",
+    model: PreTrainedModel,
     learning_rate: float,
     weight_decay: float,
     backbone_lr_multiplier: float = 1.0,

@@ -1,8 +1,9 @@
 """Predictions on a few validation images in TensorBoard and trackio, as `--report_to` says."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import datasets
 import numpy as np
 import torch
 from transformers import TrainerCallback
@@ -10,9 +11,6 @@ from transformers.integrations import TensorBoardCallback, TrackioCallback
 
 from hfseg.labels import LabelSet
 from hfseg.models.logits import resize_logits
-
-if TYPE_CHECKING:
-    import datasets
 
 _PICTURES = 4
 _LONGER_SIDE = 640
@@ -32,7 +30,7 @@ class PredictionPictures(TrainerCallback):
     def __init__(
         self,
         trackers: Sequence[TrainerCallback],
-        samples: "datasets.Dataset",
+        samples: datasets.Dataset,
         processor: Any,
         labels: LabelSet,
     ) -> None:

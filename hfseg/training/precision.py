@@ -2,12 +2,13 @@
 
 import os
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+
+import torch
+from accelerate.utils import parse_flag_from_env
+from transformers.utils import is_torch_bf16_gpu_available
 
 from hfseg.errors import UserError
-
-if TYPE_CHECKING:
-    import torch
+from hfseg.models.convolutions import is_depthwise
 
 CHOICES = ("auto", "no", "bf16", "fp16")
 
@@ -39,10 +40,6 @@ def detect_hardware(use_cpu: bool = False) -> Hardware:
     Args:
         use_cpu: `--use_cpu`; the variable `ACCELERATE_USE_CPU` means the same.
     """
-    import torch
-    from accelerate.utils import parse_flag_from_env
-    from transformers.utils import is_torch_bf16_gpu_available
-
     available = torch.accelerator.is_available()
     if not available or use_cpu or parse_flag_from_env("ACCELERATE_USE_CPU"):
         return Hardware("cpu", bf16=_cpu_has_bf16(), emulates_bf16=True)
@@ -108,7 +105,7 @@ def choose_precision(
     )
 
 
-def memory_format(model: "torch.nn.Module", precision: Precision) -> "torch.memory_format":
+def memory_format(model: torch.nn.Module, precision: Precision) -> torch.memory_format:
     """Channels last where training was measured to be faster with it, else contiguous.
 
     One training step (batches of 4, 160 x 224, one core with AVX512-BF16), contiguous against
@@ -116,10 +113,6 @@ def memory_format(model: "torch.nn.Module", precision: Precision) -> "torch.memo
     convolutions, and 0.82 to 1.10 times with eight others. In bfloat16 it took 0.84 to 1.13 times
     as long, whatever the network. GPUs were not measured.
     """
-    import torch
-
-    from hfseg.models.convolutions import is_depthwise
-
     half = precision.bf16 or precision.fp16
     if precision.use_cpu and not half and is_depthwise(model):
         return torch.channels_last
@@ -132,15 +125,11 @@ def launcher_precision() -> str | None:
 
 
 def _cpu_has_bf16() -> bool:
-    import torch
-
     return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
 
 
 def _cuda_has_bf16() -> bool:
     """Of every visible GPU: the processes of one run must agree."""
-    import torch
-
     return bool(torch.version.hip) or all(
         torch.cuda.get_device_capability(index) >= (8, 0)
         for index in range(torch.cuda.device_count())

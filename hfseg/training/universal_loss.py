@@ -13,18 +13,15 @@ differs from transformers' `Mask2FormerLoss` and `EomtLoss` in three ways:
 """
 
 import zlib
-from typing import TYPE_CHECKING
 
 import torch
 from scipy.optimize import linear_sum_assignment
 from torch.nn import functional as F
+from transformers import PreTrainedConfig, PreTrainedModel
 
 from hfseg.errors import UserError
 from hfseg.models.universal import Prediction, is_universal
 from hfseg.training.losses import SegmentationLoss, mean
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedConfig, PreTrainedModel
 
 
 class UniversalLoss:
@@ -38,7 +35,7 @@ class UniversalLoss:
         evaluation: the loss that evaluation reports.
     """
 
-    def __init__(self, config: "PreTrainedConfig", ignore_index: int = 255) -> None:
+    def __init__(self, config: PreTrainedConfig, ignore_index: int = 255) -> None:
         self.config = config
         self.num_labels = config.num_labels
         self.ignore_index = ignore_index
@@ -184,7 +181,7 @@ class ScoreLoss(SegmentationLoss):
         return super().sums(logits.clamp_min(torch.finfo(logits.dtype).tiny).log(), labels)
 
 
-def loss_for(model: "PreTrainedModel", loss: SegmentationLoss) -> SegmentationLoss | UniversalLoss:
+def loss_for(model: PreTrainedModel, loss: SegmentationLoss) -> SegmentationLoss | UniversalLoss:
     """The loss that trains this model: a universal one has its own.
 
     Raises:

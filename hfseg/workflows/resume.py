@@ -4,7 +4,9 @@ import json
 import logging
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from transformers import AutoConfig, TrainerState
 
 from hfseg.errors import UserError
 from hfseg.labels import LabelSet
@@ -14,10 +16,8 @@ from hfseg.training.checkpoints import (
     restore_weights,
     what_is_missing,
 )
+from hfseg.training.trainer import SegmentationTrainer
 from hfseg.workflows.run import Run, without_prefix
-
-if TYPE_CHECKING:
-    from hfseg.training.trainer import SegmentationTrainer
 
 logger = logging.getLogger("hfseg")
 
@@ -64,17 +64,14 @@ def finished_run(folder: str | Path) -> Run | None:
             "%s is trained, but %s is missing: it is measured again", folder, ", ".join(missing)
         )
         return None
-    from transformers import AutoConfig
 
     scores, test = (_scores(folder / f"{split}_results.json") for split in ("eval", "test"))
     labels = LabelSet.from_config(AutoConfig.from_pretrained(folder))
     return Run(output_dir=folder, labels=labels, scores=scores, test_scores=test)
 
 
-def restore_finished(trainer: "SegmentationTrainer", folder: str | Path) -> dict[str, Any]:
+def restore_finished(trainer: SegmentationTrainer, folder: str | Path) -> dict[str, Any]:
     """Weights, history and training results of a run that is trained, into its trainer."""
-    from transformers import TrainerState
-
     folder = Path(folder)
     restore_weights(trainer.model, folder)
     trainer.state = TrainerState.load_from_json(str(folder / STATE_FILE))
