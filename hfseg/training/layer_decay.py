@@ -1,9 +1,9 @@
 """Layer-wise learning-rate decay: the earlier a layer of the encoder, the slower it learns.
 
-Bao et al. 2022 (https://arxiv.org/abs/2106.08254): with L blocks, block i learns at
-`decay ** (L + 1 - i)` times the rate. The embeddings count as block 0, the head and the norms
-behind the last block as block L + 1. In encoders with stages (Swin, SegFormer) the blocks of all
-stages are counted through, and what stands between two stages belongs to the block before it.
+Bao et al. 2022 (https://arxiv.org/abs/2106.08254): with L blocks, block i learns at `decay ** (L +
+1 - i)` times the rate. The embeddings count as block 0, the head and the norms after the last block
+as block L + 1. In encoders with stages (Swin, SegFormer) the blocks are numbered across stages, and
+layers between two stages belong to the block before them.
 """
 
 import re

@@ -12,7 +12,7 @@ from hfseg.errors import UserError
 from hfseg.labels import LabelSet
 from hfseg.training.checkpoints import (
     STATE_FILE,
-    last_whole_checkpoint,
+    last_complete_checkpoint,
     restore_weights,
     what_is_missing,
 )
@@ -37,7 +37,7 @@ def checkpoint_to_resume(wish: Any, output_dir: str) -> Path | None:
         UserError: a folder that is not a whole checkpoint.
     """
     if str(wish).lower() == "true":
-        found = last_whole_checkpoint(output_dir)
+        found = last_complete_checkpoint(output_dir)
         if found is None:
             logger.warning("no whole checkpoint in %s yet: starting from the beginning", output_dir)
         return found
