@@ -125,8 +125,11 @@ class SegmentationTrainingArguments(TrainingArguments):
             fp16=bool(self.fp16),
             launcher=launcher_precision(),
         )
-        self.use_cpu, self.bf16, self.fp16 = choice.use_cpu, choice.bf16, choice.fp16
-        self.dataloader_pin_memory = self.dataloader_pin_memory and not choice.use_cpu
+        # annotated, since `TrainingArguments` counts as untyped
+        self.use_cpu: bool = choice.use_cpu
+        self.bf16: bool = choice.bf16
+        self.fp16: bool = choice.fp16
+        self.dataloader_pin_memory: bool = self.dataloader_pin_memory and not choice.use_cpu
         schedule, optimizer = _name(self.lr_scheduler_type), _name(self.optim)
         # `TrainingArguments` would reject these names
         self.lr_scheduler_type = "constant" if schedule in EPOCH_SCHEDULES else schedule
@@ -157,7 +160,9 @@ class SegmentationTrainingArguments(TrainingArguments):
             self.load_best_model_at_end = False
         if self.greater_is_better is None:
             metric = metric_of(str(self.metric_for_best_model).removeprefix("eval_"))
-            self.greater_is_better = metric is not None and metric.greater_is_better  # not the loss
+            self.greater_is_better: bool | None = (
+                metric is not None and metric.greater_is_better  # None for the loss
+            )
 
     def _schedule_options(self) -> OptionValues:
         """`lr_scheduler_kwargs` with `lr_gamma`, `lr_step_size` and `lr_power` filled in."""

@@ -80,7 +80,7 @@ class Options:
             window, stride = parse_window(sliding_window, stride)
         elif stride is not None:
             raise UserError("a stride needs a sliding window: give sliding_window too")
-        return cls(window, stride, parse_views(tta), return_probabilities, return_confidence)  # type: ignore[arg-type]
+        return cls(window, stride, parse_views(tta), return_probabilities, return_confidence)
 
 
 class Answer:

@@ -230,7 +230,7 @@ def _protocol(
         sides = dict(processor.size)
         size = str(data.image_size or "x".join(str(each) for each in sides.values() if each))
     said = protocol(segmenter.model.config, size, data.eval_at_image_size)
-    if options.window is not None:
+    if options.window is not None and options.stride is not None:
         said += " Sliding window of {} x {}, stride {} x {}, blended.".format(
             *options.window, *options.stride
         )

@@ -181,8 +181,8 @@ def write_results(folder: Path, results: dict[str, Any], found: Comparison) -> N
         writer = csv.writer(file)
         writer.writerow(["image", "masks", *(f"mean_iou_{name}" for name in per_image)])
         for index, count in sorted(found.num_masks.items()):
-            values = [f"{scores[index]:.6f}" for scores in per_image.values()]
-            writer.writerow([found.names[index], count, *values])
+            scored = [f"{scores[index]:.6f}" for scores in per_image.values()]
+            writer.writerow([found.names[index], count, *scored])
     (folder / "results.md").write_text(_markdown(results, found), encoding="utf-8")
     text = json.dumps(results, indent=1, ensure_ascii=False)
     (folder / RESULTS).write_text(text + "\n", encoding="utf-8")

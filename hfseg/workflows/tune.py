@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from matplotlib.axes import Axes
 from transformers import EarlyStoppingCallback
 
 from hfseg.config.data import DataArguments
@@ -248,13 +249,17 @@ def _plot(study: "optuna.Study", folder: Path) -> None:
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # optuna calls its matplotlib plots experimental
-        plot_optimization_history(study).figure.savefig(
-            folder / HISTORY_FILE, dpi=150, bbox_inches="tight"
-        )
+        _save(plot_optimization_history(study), folder / HISTORY_FILE)
         try:
             evaluator = optuna.importance.PedAnovaImportanceEvaluator()
             axes = plot_param_importances(study, evaluator=evaluator)
         except (ValueError, RuntimeError) as error:
             logger.warning("no importances from %d trials: %s", len(study.trials), error)
             return
-        axes.figure.savefig(folder / IMPORTANCE_FILE, dpi=150, bbox_inches="tight")
+        _save(axes, folder / IMPORTANCE_FILE)
+
+
+def _save(axes: Axes, path: Path) -> None:
+    figure = axes.get_figure(root=True)
+    assert figure is not None
+    figure.savefig(path, dpi=150, bbox_inches="tight")
