@@ -5,7 +5,6 @@ README.md beside this file shows them through `gradio_client` and curl.
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import gradio as gr
 import numpy as np
@@ -13,7 +12,7 @@ from PIL import Image
 
 from hfseg.errors import UserError
 from hfseg.labels import LabelSet
-from hfseg.sam import refine_by_prompts, refine_by_votes
+from hfseg.sam import SamMasks, refine_by_prompts, refine_by_votes
 from hfseg.visualization.overlay import area_shares, index_png, overlay
 
 from .files import file_data, save_photo, save_png, stem
@@ -95,14 +94,14 @@ def add_endpoints(models: ShownModels) -> None:
         most of its pixels). Gives mask, overlay and summary as /segment does.
         """
         if method not in METHODS:
-            raise UserError(f"The method is one of {', '.join(METHODS)}.")
+            raise UserError(f"Unknown method {method!r}: choose from {', '.join(METHODS)}.")
         path = image["path"]
         check_opacity(opacity)
         asked = checked_points(points) if method == "points" else []
         photo, note = open_photo(path, MAX_SAM_SIDE)
         predictor = run(models.sam)
         found, _ = models.segment(model, path, photo)
-        extra: dict[str, Any] = {}
+        extra: dict[str, object] = {}
 
         def work() -> np.ndarray:
             if method == "boxes":
@@ -113,7 +112,7 @@ def add_endpoints(models: ShownModels) -> None:
             whole = own_size(path)
             shares = [(x / whole[0], y / whole[1], label) for x, y, label in asked]
             if any(not (0 <= x <= 1 and 0 <= y <= 1) for x, y, _ in shares):
-                raise UserError(f"A point lies outside the image of {whole[0]} × {whole[1]}.")
+                raise UserError(f"A point is outside the image of {whole[0]} × {whole[1]} pixels.")
             mask, score = object_at(models, photo, shares)
             refined, class_id = with_object(found.mask, mask)
             extra.update(object=found.labels.names[class_id], predicted_iou=round(score, 4))
@@ -144,7 +143,7 @@ def add_endpoints(models: ShownModels) -> None:
             "sam": models.sam_name,
         }
 
-    device: dict[str, Any] = {"concurrency_limit": 1, "concurrency_id": "device"}
+    device: dict[str, object] = {"concurrency_limit": 1, "concurrency_id": "device"}
     add(segment, ("mask", "overlay", "summary"), **device)
     add(segment_everything, ("masks", "summary"), **device)
     add(refine, ("mask", "overlay", "summary"), **device)
@@ -153,7 +152,7 @@ def add_endpoints(models: ShownModels) -> None:
 
     # what the page asks; offered to nobody else, as it changes with the page
     page, many = PageApi(models), ManyApi(models)
-    hidden: dict[str, Any] = {"api_visibility": "undocumented"}
+    hidden: dict[str, object] = {"api_visibility": "undocumented"}
     for asked in (page.view, page.objects, page.everything, ScoringApi(models).evaluate):
         add(asked, ("answer",), **device, **hidden)
     for slow in (many.batch, many.video):  # frame by frame, so that they hold up nobody
@@ -162,7 +161,7 @@ def add_endpoints(models: ShownModels) -> None:
     add(page.card, ("answer",), concurrency_limit=2, **hidden)
 
 
-def add(endpoint: Callable[..., Any], outputs: Sequence[str], **options: Any) -> None:
+def add(endpoint: Callable[..., object], outputs: Sequence[str], **options: object) -> None:
     """Add one endpoint under its own name, with names for what it gives."""
     added = gr.api(endpoint, api_name=endpoint.__name__, **options)
     context = gr.context.Context.root_block
@@ -171,14 +170,16 @@ def add(endpoint: Callable[..., Any], outputs: Sequence[str], **options: Any) ->
         block.label = name
 
 
-def checked_points(points: Any) -> list[tuple[float, float, int]]:
-    """What a client sent as points.
+def checked_points(points: object) -> list[tuple[float, float, int]]:
+    """The points that a client sent.
 
     Raises:
-        UserError: none, too many, or something else.
+        UserError: none, too many, or invalid ones.
     """
     if not isinstance(points, list) or not points:
-        raise UserError("The method points needs points: a list of [x, y, 1 or 0].")
+        raise UserError(
+            "The method points needs a list of points [x, y, label], with label 1 or 0."
+        )
     check_number_of_points(points)
     for point in points:
         if (
@@ -188,24 +189,27 @@ def checked_points(points: Any) -> list[tuple[float, float, int]]:
             or not all(math.isfinite(value) for value in point)
             or point[2] not in (0, 1)
         ):
-            raise UserError("A point is [x, y, 1 on the object or 0 beside it].")
+            raise UserError(
+                "A point must be [x, y, label], with x and y in pixels, and label 1 on the object "
+                "or 0 outside."
+            )
     if not any(point[2] for point in points):
         raise UserError("At least one point must be on the object: [x, y, 1].")
     return [(x, y, int(label)) for x, y, label in points]
 
 
-def check_opacity(opacity: Any) -> None:
+def check_opacity(opacity: float) -> None:
     if not 0 <= opacity <= 1:
-        raise UserError("The opacity is a number from 0 to 1.")
+        raise UserError("The opacity must be from 0 to 1.")
 
 
-def whole_number(value: Any, name: str) -> int:
+def whole_number(value: float, name: str) -> int:
     if value != round(value):
-        raise UserError(f"{name} is a whole number.")
+        raise UserError(f"{name} must be a whole number.")
     return int(value)
 
 
-def areas(mask: np.ndarray, labels: LabelSet) -> list[dict[str, Any]]:
+def areas(mask: np.ndarray, labels: LabelSet) -> list[dict[str, object]]:
     """The classes that occur, the largest first."""
     return [
         {"id": index, "name": labels.names[index], "share": round(float(share), 6)}
@@ -214,7 +218,7 @@ def areas(mask: np.ndarray, labels: LabelSet) -> list[dict[str, Any]]:
     ]
 
 
-def numbered(masks: Any) -> tuple[np.ndarray, list[dict[str, Any]]]:
+def numbered(masks: SamMasks) -> tuple[np.ndarray, list[dict[str, object]]]:
     """SAM's masks as (H, W) uint16 numbers from 1, the largest mask first, and a list of them."""
     numbers = np.zeros(masks.masks.shape[1:], dtype=np.uint16)
     order = np.argsort(-masks.masks.sum(axis=(1, 2)), kind="stable")
@@ -236,7 +240,7 @@ def numbered(masks: Any) -> tuple[np.ndarray, list[dict[str, Any]]]:
 
 def mask_and_overlay(
     path: str, photo: Image.Image, mask: np.ndarray, labels: LabelSet, opacity: float
-) -> tuple[Any, Any]:
+) -> tuple[dict[str, object], dict[str, object]]:
     return (
         file_data(save_png(index_png(mask, labels), f"{stem(path)}_mask")),
         file_data(save_photo(overlay(photo, mask, labels, opacity), f"{stem(path)}_overlay")),
