@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
-from typing import TypedDict, Unpack, overload
+from typing import Unpack, overload
 
 import numpy as np
 import torch
@@ -15,7 +15,7 @@ from hfseg.data.image_io import ImageLike, image_files, read_ahead, to_rgb
 from hfseg.errors import UserError
 from hfseg.inference.load_checkpoint import load_trained
 from hfseg.inference.network import ImageProcessor, Pixels, network_of
-from hfseg.inference.result import Answer, Options, Segmentation
+from hfseg.inference.result import Answer, Options, PredictionOptions, Segmentation
 from hfseg.inference.sliding_window import Size, sliding_window
 from hfseg.inference.views import Views
 from hfseg.labels import LabelSet
@@ -27,17 +27,6 @@ from hfseg.models.universal import act_as_semantic
 # Upper bound on the resized logits held at once. 150 classes of a 12-megapixel photo would be 7 GB.
 _RESIZED_VALUES_AT_ONCE = 2**26
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-
-
-class PredictionOptions(TypedDict, total=False):
-    """The keyword arguments of `Segmenter.__call__`."""
-
-    sliding_window: int | Size | None
-    stride: int | Size | None
-    tta: str | Views | None
-    batch_size: int
-    return_probabilities: bool
-    return_confidence: bool
 
 
 class Segmenter:
