@@ -136,8 +136,8 @@ class Segmenter:
                 `hfseg.data.image_io.to_rgb` for what is read and how), or a list, folder or
                 generator of them.
             sliding_window: predict in overlapping tiles of this many pixels (or (height, width)),
-                at the image's own scale, whatever size the processor makes of whole images. For
-                images of any size: memory grows with the tile and the image's width alone.
+                at the image's own scale, even if the processor resizes images. Memory grows only
+                with the tile and the image's width.
             stride: maximum step between tiles; None: three quarters of the tile.
             tta: views whose probabilities are averaged, such as `flip,0.75,1.0,1.25`.
             batch_size: images of one size that pass through the model together. More are faster on
