@@ -8,7 +8,8 @@ import pytest
 import torch
 from launch import environment
 
-from hfseg.cli.launch import is_first_to_fail, split_launch_flags, use_all_cores
+from hfseg.cli.first_error import is_first_to_fail
+from hfseg.cli.launch import split_launch_flags, use_all_cores
 
 
 def test_flags_of_the_launcher_are_told_apart_and_shared_ones_stay() -> None:

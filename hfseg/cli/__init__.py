@@ -8,7 +8,8 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 
-from hfseg.cli.launch import is_first_to_fail
+import hfseg
+from hfseg.cli.first_error import is_first_to_fail
 from hfseg.errors import UserError
 
 COMMANDS = {
@@ -34,8 +35,6 @@ def main(argv: Sequence[str] | None = None) -> None:
         print(_overview())
         return
     if words[0] in ("-V", "--version"):
-        import hfseg
-
         print(f"hfseg {hfseg.__version__}")
         return
     run(words[0], words[1:])
