@@ -20,7 +20,7 @@ from hfseg.errors import UserError
 MAX_SCANS = 200
 """Of a progressive JPEG; cameras and editors write about ten."""
 
-TOO_MANY_PIXELS = "has too many pixels to be opened safely: cut it into tiles, or scale it down"
+TOO_MANY_PIXELS = "has too many pixels to be opened safely"
 """What is said of an image beyond Pillow's limit."""
 
 _NO_IMAGE = "This file cannot be read as an image: try a PNG or JPEG."

@@ -156,7 +156,8 @@ def _opened(file: Path | io.BytesIO, name: str, any_size: bool) -> Image.Image:
         raise UserError(f"{name} is not an image that Pillow can read") from None
     except Image.DecompressionBombError:
         raise UserError(
-            f"{name} {TOO_MANY_PIXELS}, or predict it with --sliding_window, which takes any size"
+            f"{name} {TOO_MANY_PIXELS}: predict it with --sliding_window, which takes any size, or "
+            "scale it down"
         ) from None
     except (OSError, SyntaxError) as error:  # Pillow raises SyntaxError for some broken PNGs
         raise UserError(f"{name} cannot be read as an image: {error}") from None

@@ -273,7 +273,9 @@ def open_image(source: str | Path | bytes) -> Image.Image:
     except FileNotFoundError as error:
         raise UserError(f"{source}: no such file") from error
     except Image.DecompressionBombError as error:
-        raise UserError(f"{source} {TOO_MANY_PIXELS}") from error
+        raise UserError(
+            f"{source} {TOO_MANY_PIXELS}: cut it into tiles, or scale it down"
+        ) from error
     except (OSError, SyntaxError, ValueError) as error:
         raise UserError(
             f"{source}: can't be read as an image ({error}); replace the file"

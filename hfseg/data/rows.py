@@ -148,7 +148,7 @@ def read_image(source: str | bytes, name: str) -> ReadImage:
     except FileNotFoundError as error:
         raise UserError(f"{name}: no such file") from error
     except Image.DecompressionBombError as error:
-        raise UserError(f"{name} {TOO_MANY_PIXELS}") from error
+        raise UserError(f"{name} {TOO_MANY_PIXELS}: cut it into tiles, or scale it down") from error
     except (OSError, SyntaxError, ValueError) as error:
         raise UserError(f"{name}: can't be read as an image ({error}); replace the file") from error
     size = (height, width) if orientation > 4 else (width, height)
