@@ -107,7 +107,9 @@ class Segmenter:
         return cls(model, image_processor)
 
     @overload
-    def __call__(self, images: ImageLike, **options: Unpack[PredictionOptions]) -> Segmentation: ...
+    def __call__(  # type: ignore[overload-overlap]  # a str is a sequence, too
+        self, images: ImageLike, **options: Unpack[PredictionOptions]
+    ) -> Segmentation: ...
 
     @overload
     def __call__(
@@ -119,6 +121,11 @@ class Segmenter:
         self, images: Iterator[ImageLike], **options: Unpack[PredictionOptions]
     ) -> Iterator[Segmentation]: ...
 
+    @overload
+    def __call__(
+        self, images: Iterable[ImageLike], **options: Unpack[PredictionOptions]
+    ) -> Iterable[Segmentation]: ...
+
     def __call__(
         self,
         images: ImageLike | Iterable[ImageLike],
@@ -129,7 +136,7 @@ class Segmenter:
         batch_size: int = 1,
         return_probabilities: bool = False,
         return_confidence: bool = False,
-    ) -> Segmentation | list[Segmentation] | Iterator[Segmentation]:
+    ) -> Segmentation | Iterable[Segmentation]:
         """Segment one image, or a list, folder or generator of images of any sizes.
 
         Args:
