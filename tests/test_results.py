@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -61,6 +62,20 @@ def test_a_wrong_plan_is_refused_in_one_sentence(tmp_path: Path, text: str, word
 def test_the_plan_of_the_repository_can_be_read() -> None:
     plan = read_plan(Path(__file__).parent.parent / "model_cards" / "results.yaml")
     assert len({run.name for run in plan}) == len(plan) > 5
+
+
+def test_the_numbers_of_the_readme_are_those_of_the_cards() -> None:
+    repository = Path(__file__).parent.parent
+    linked = r"^\|.*\]\((model_cards/[\w-]+)/README\.md\)(.*)$"
+    rows = list(re.finditer(linked, (repository / "README.md").read_text(), re.MULTILINE))
+    assert rows
+    for match in rows:
+        card, shown = repository / match[1], re.findall(r"0\.\d{4}", match[2])
+        scores: dict[str, float] = {}
+        for file in card.glob("*results.json"):
+            scores |= json.loads(file.read_text())
+        keys = ("eval_mean_iou", "test_mean_iou", "mean_iou")
+        assert shown == [f"{scores[key]:.4f}" for key in keys if key in scores], match[1]
 
 
 def test_a_finished_run_is_skipped_and_its_card_published(
