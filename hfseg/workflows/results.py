@@ -20,6 +20,8 @@ from hfseg.cards.redaction import public_recipe
 from hfseg.config.run_recipe import RECIPE_FILE
 from hfseg.errors import UserError
 from hfseg.evaluation.report import RESULTS
+from hfseg.training.checkpoints import list_checkpoints
+from hfseg.workflows.resume import is_trained
 
 FINISHED_BY = {
     "finetune": ("README.md", "run.json", "eval_results.json"),
@@ -184,9 +186,6 @@ def _execute(run: PlannedRun, output: Path) -> int:
     Raises:
         SystemExit: after SIGTERM or Ctrl-C, when the run has saved what it has.
     """
-    from hfseg.training.checkpoints import list_checkpoints
-    from hfseg.workflows.resume import is_trained
-
     words = [*run.words[1:], "--output_dir", run.name]
     folder = output / run.name
     if run.kind == "finetune" and (list_checkpoints(folder) or is_trained(folder)):
@@ -206,7 +205,7 @@ def _execute(run: PlannedRun, output: Path) -> int:
 
 
 @contextmanager
-def _stops(process: subprocess.Popen) -> Iterator[None]:
+def _stops(process: "subprocess.Popen[bytes]") -> Iterator[None]:
     """Passes SIGTERM and Ctrl-C on to the run, and ends this process when the run has ended."""
     received: list[int] = []
 
