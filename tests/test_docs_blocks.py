@@ -26,6 +26,10 @@ from hfseg.cli import COMMANDS
 from hfseg.config.parser import OptionParser
 from hfseg.config.recipe import recipe_names
 from hfseg.config.resolve import resolve
+from hfseg.workflows.results import read_plan
+
+
+PLAN = REPOSITORY / "model_cards" / "results.yaml"
 
 
 class Parsed(Exception):
@@ -62,6 +66,7 @@ def read_only(monkeypatch: pytest.MonkeyPatch) -> None:
 def all_commands() -> list[Command]:
     found = [each for page in PAGES for each in (*commands(page), *commands_in_text(page))]
     found += [each for notebook in NOTEBOOKS for each in commands_in_notebook(notebook)]
+    found += [Command(PLAN, tuple(run.words), False) for run in read_plan(PLAN)]
     return list({each.words: each for each in found}.values())
 
 
