@@ -28,7 +28,6 @@ from hfseg.config.recipe import recipe_names
 from hfseg.config.resolve import resolve
 from hfseg.workflows.results import read_plan
 
-
 PLAN = REPOSITORY / "model_cards" / "results.yaml"
 
 
