@@ -1,5 +1,6 @@
 """`hfseg evaluate`: scores a model on a split, and writes a folder of results."""
 
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,7 @@ import torch
 from accelerate import PartialState
 from accelerate.utils import parse_flag_from_env
 
-from hfseg.cards.card_facts import protocol
+from hfseg.cards.card_facts import hardware, protocol
 from hfseg.cards.redaction import redacted
 from hfseg.config.data import DataArguments
 from hfseg.config.evaluation import EvaluationArguments
@@ -115,6 +116,7 @@ def evaluate_model(
     size = set_image_size(segmenter, data)
     table = prediction_table(segmenter.labels, labels, wanted.class_map)
 
+    started = time.perf_counter()
     share = range(state.process_index, len(rows), state.num_processes)
     with Progress(len(share), "scoring", shown=state.is_main_process) as bar:
         scores = gathered(
@@ -130,7 +132,10 @@ def evaluate_model(
             )
         )
     units = units_of(rows, data.dataset_name, data.split_by)
-    results = results_of(scores, _about(wanted, data, segmenter, options), units)
+    about = _about(wanted, data, segmenter, options)
+    about["seconds"] = round(time.perf_counter() - started, 1)
+    about["hardware"] = hardware(state.device, state.num_processes)
+    results = results_of(scores, about, units)
     if state.is_main_process:
         _write(folder, results, scores, segmenter, rows, table, options)
     if claim is not None:
@@ -230,6 +235,7 @@ def _about(
         "model": redacted(wanted.model_name_or_path),
         "dataset": redacted(str(data.dataset_name)),
         "split": wanted.split,
+        "num_parameters": sum(each.numel() for each in segmenter.model.parameters()),
         "protocol": _protocol(wanted, data, segmenter, options),
         "sliding_window": options.window,
         "stride": options.stride,
