@@ -148,7 +148,17 @@ def _values(parser: OptionParser, options: GivenOptions, base: str | None) -> Op
                 values[key] = parser.convert(key, value)
             except UserError as error:
                 raise UserError(f"{where}: {error}" if where else str(error)) from None
+    if _pads_all_images(values, given):
+        del values["crop_size"]
     return {**values, **_saving(values, given)}
+
+
+def _pads_all_images(values: GivenOptions, given: GivenOptions) -> bool:
+    """Whether the crop of the recipe is larger than the images as they were asked for."""
+    if given.get("image_size") is None or "crop_size" in given or not values.get("crop_size"):
+        return False
+    sides = zip(values["crop_size"], values["image_size"], strict=True)
+    return any(crop > image for crop, image in sides)
 
 
 def _saving(values: GivenOptions, given: GivenOptions) -> OptionValues:
