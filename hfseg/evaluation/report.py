@@ -5,7 +5,7 @@ import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,6 +14,9 @@ from hfseg.labels import LabelSet
 from hfseg.metrics.intervals import interval_text
 from hfseg.metrics.split_scores import SplitScores
 from hfseg.metrics.table import METRICS, TITLES
+
+if TYPE_CHECKING:
+    from hfseg.visualization.prediction_figures import PredictionRow
 
 RESULTS = "results.json"
 _PER_CLASS = {metric.class_name: metric.class_title for metric in METRICS if metric.class_name}
@@ -96,10 +99,11 @@ def interval_line(results: dict[str, Any]) -> str:
 
 
 def write_figures(
-    folder: Path, results: dict[str, Any], scores: SplitScores, rows: list[dict[str, Any]]
+    folder: Path, results: dict[str, Any], scores: SplitScores, rows: "list[PredictionRow]"
 ) -> None:
     """Draw per_class_iou.png, confusion_matrix.png, and worst.png from `rows`."""
-    from hfseg.visualization.figures import plot_confusion, plot_per_class_iou, plot_predictions
+    from hfseg.visualization.class_figures import plot_confusion, plot_per_class_iou
+    from hfseg.visualization.prediction_figures import plot_predictions
 
     labels = scores.labels
     ious = [row["iou"] for row in results["per_class"].values()]

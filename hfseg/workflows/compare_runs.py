@@ -43,7 +43,11 @@ def compare(names: Sequence[str], options: Mapping[str, Any], output: Path, imag
     Raises:
         UserError: a run that failed, or runs with different classes.
     """
-    from hfseg.visualization.run_comparison import comparison_table, plot_comparison
+    from hfseg.visualization.run_comparison import (
+        ComparedImage,
+        comparison_table,
+        plot_comparison,
+    )
 
     if len(names) < 2:
         raise UserError("give at least two recipes or folders of runs; see --help")
@@ -59,7 +63,7 @@ def compare(names: Sequence[str], options: Mapping[str, Any], output: Path, imag
         segmenters, [samples[i]["image"] for i in _spread(len(samples), _TIMED)]
     )
     results = [_result(*each) for each in zip(folders, segmenters, times, strict=True)]
-    pictures = [
+    pictures: list[ComparedImage] = [
         {
             "image": samples[index]["image"],
             "truth": np.asarray(samples[index]["label"]),

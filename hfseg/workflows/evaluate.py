@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hfseg.config.data import DataArguments
 from hfseg.config.evaluation import EvaluationArguments
@@ -29,6 +29,9 @@ from hfseg.inference.segmenter import Segmenter
 from hfseg.labels import LabelSet
 from hfseg.progress import Progress
 from hfseg.workflows.run import picture, score_table
+
+if TYPE_CHECKING:
+    from hfseg.visualization.prediction_figures import PredictionRow
 
 _PICTURES = 6
 
@@ -250,11 +253,11 @@ def _pictures(
     scores: Any,
     indices: list[int],
     names: Sequence[str],
-) -> list[dict[str, Any]]:
+) -> "list[PredictionRow]":
     from hfseg.data.samples import EvaluationSamples
 
     samples = EvaluationSamples(rows)
-    found = []
+    found: list[PredictionRow] = []
     for index in indices:
         sample = samples[index]
         prediction, label = predict_sample(segmenter, sample, table, options)

@@ -124,12 +124,9 @@ def _write_figures(
     validation: Evaluation,
 ) -> None:
     from hfseg.inference import Segmenter
-    from hfseg.visualization.figures import (
-        plot_confusion,
-        plot_curves,
-        plot_per_class_iou,
-        plot_predictions,
-    )
+    from hfseg.visualization.class_figures import plot_confusion, plot_per_class_iou
+    from hfseg.visualization.curves import plot_curves
+    from hfseg.visualization.prediction_figures import PredictionRow, plot_predictions
 
     folder.mkdir(parents=True, exist_ok=True)
     ious = [validation.scores[f"eval_iou_{key}"] for key in labels.metric_names]
@@ -145,7 +142,7 @@ def _write_figures(
 
     segmenter = Segmenter(trainer.model, trainer.processing_class)
     names = sample_names(data["validation"], "validation")
-    rows = []
+    rows: list[PredictionRow] = []
     for caption, index in _shown_samples(validation.per_image):
         sample = data["validation"][index]
         rows.append(
