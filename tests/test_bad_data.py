@@ -95,7 +95,7 @@ def test_an_empty_folder_is_reported(tmp_path: Path) -> None:
         load_dataset("folder", str(tmp_path))
     (tmp_path / "images").mkdir()
     (tmp_path / "masks").mkdir()
-    with pytest.raises(UserError, match="no images in it"):
+    with pytest.raises(UserError, match="contains no images"):
         load_dataset("folder", str(tmp_path))
 
 

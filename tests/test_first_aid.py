@@ -106,7 +106,7 @@ def test_a_label_map_names_the_classes_of_masks_without_a_table(tmp_path: Path) 
     [
         (["255"], "expected VALUE=CLASS"),
         (["x=road"], "expected VALUE=CLASS"),
-        (["1=a", "1=b"], "1 stands for 'a' and 'b'"),
+        (["1=a", "1=b"], "1 is both 'a' and 'b'"),
     ],
 )
 def test_a_wrong_label_map_is_named(entries: list[str], words: str) -> None:
@@ -177,7 +177,7 @@ def test_masks_of_one_class_and_absent_classes_are_reported_before_training(
     folder = own_data(tmp_path / "data", (0, 0), NAMES[:2], count=10)
     Image.fromarray(np.ones((20, 12), np.uint8)).save(folder / "masks" / "3.png")
     load_dataset("folder", str(folder))
-    assert "masks hold nothing but 'ground'" in caplog.text
+    assert "masks contain only 'ground'" in caplog.text
     Image.fromarray(np.zeros((20, 12), np.uint8)).save(folder / "masks" / "3.png")
     load_dataset("folder", str(folder))
     assert "class 'wall' (1) never occurs" in caplog.text
