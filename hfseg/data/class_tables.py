@@ -43,7 +43,7 @@ def check_colors_differ(path: Path, entries: Iterable[tuple[str, Color]]) -> Non
         if color in seen:
             raise UserError(
                 f"{path}: {seen[color]!r} and {name!r} have the same color {color}; "
-                "a mask can't tell them apart, so give each its own"
+                "masks can't tell them apart, so give each its own"
             )
         seen[color] = name
 
@@ -128,7 +128,7 @@ def _json(path: Path) -> dict:
     try:
         content = json.loads(_text(path))
     except ValueError as error:
-        raise UserError(f"{path}: not valid JSON ({error})") from error
+        raise UserError(f"{path}: not valid JSON ({error}); fix the file") from error
     if not isinstance(content, dict):
         raise UserError(f"{path}: expected a JSON object")
     return content
@@ -138,6 +138,6 @@ def _text(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8-sig")
     except FileNotFoundError as error:
-        raise UserError(f"{path}: no such file") from error
+        raise UserError(f"{path}: no such file; check the path") from error
     except UnicodeDecodeError as error:
-        raise UserError(f"{path}: not a UTF-8 text file") from error
+        raise UserError(f"{path}: not a UTF-8 text file; save it as UTF-8") from error

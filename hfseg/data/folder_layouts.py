@@ -51,13 +51,13 @@ def _pairs(folder: Path) -> list[Pair]:
 def _what_is_missing(folder: Path, images: Path | None, masks: Path | None) -> str:
     if images:
         return (
-            f"{folder}: {images.name}/ is there, but no folder {MASK_FOLDERS[0]}/ for its masks "
-            f"(nor {', '.join(MASK_FOLDERS[1:])})"
+            f"{folder}: there is {images.name}/, but no folder {MASK_FOLDERS[0]}/ for its masks "
+            f"(or {', '.join(MASK_FOLDERS[1:])})"
         )
     if masks:
         return (
-            f"{folder}: {masks.name}/ is there, but no folder {IMAGE_FOLDERS[0]}/ for its images "
-            f"(nor {', '.join(IMAGE_FOLDERS[1:])})"
+            f"{folder}: there is {masks.name}/, but no folder {IMAGE_FOLDERS[0]}/ for its images "
+            f"(or {', '.join(IMAGE_FOLDERS[1:])})"
         )
     if any(folder.rglob("*.coco.json")):
         return f"{folder}: it contains COCO annotations; use --dataset_name coco"

@@ -100,7 +100,9 @@ def _numbered(
     unnamed_values(source.id, found)
     found.discard(IGNORE_INDEX)
     if max(found) >= IGNORE_INDEX:
-        raise UserError(f"{source.id}: a mask contains {max(found)}; ids run from 0 to 254")
+        raise UserError(
+            f"{source.id}: a mask contains {max(found)}, but ids end at 254; give --label_map"
+        )
     logger.warning(
         "%s has no class names: they are numbered 0 to %d; give names with --id2label FILE",
         source.id,

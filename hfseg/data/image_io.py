@@ -132,7 +132,7 @@ def _download(url: str) -> bytes:
         with urllib.request.urlopen(request, timeout=_URL_SECONDS) as answer:
             data = answer.read(_URL_BYTES + 1)
     except (urllib.error.URLError, OSError, ValueError) as error:
-        raise UserError(f"{url} cannot be downloaded: {error}") from None
+        raise UserError(f"{url} cannot be downloaded ({error}): check the address") from None
     if len(data) > _URL_BYTES:
         raise UserError(f"{url} is larger than {_URL_BYTES >> 20} MiB: download it first")
     return data
@@ -144,13 +144,17 @@ def _opened(file: Path | io.BytesIO, name: str) -> Image.Image:
             check_scans(image, name)
             return _convert(image, name)
     except FileNotFoundError:
-        raise UserError(f"there is no image file {name}") from None
+        raise UserError(f"there is no image file {name}: check the path") from None
     except UnidentifiedImageError:
-        raise UserError(f"{name} is not an image that Pillow can read") from None
+        raise UserError(
+            f"{name} is not an image that Pillow can read: save it as PNG or JPEG"
+        ) from None
     except Image.DecompressionBombError:
         raise UserError(f"{name} has too many pixels to be opened safely: scale it down") from None
     except (OSError, SyntaxError) as error:  # Pillow raises SyntaxError for some broken PNGs
-        raise UserError(f"{name} cannot be read as an image: {error}") from None
+        raise UserError(
+            f"{name} cannot be read as an image ({error}): save or copy it again"
+        ) from None
 
 
 def _from_array(array: np.ndarray) -> Image.Image:

@@ -212,7 +212,7 @@ class MaskDecoder:
                 hint = "add the color to the class table, or fix the mask"
             raise UserError(
                 f"{name}: color {color} occurs in {counts.max()} pixels but is not in the class "
-                f"({len(unknown)} unknown colors in this mask); {hint}"
+                f"table ({len(unknown)} unknown colors in this mask); {hint}"
             )
         return decoded.astype(np.uint8)
 

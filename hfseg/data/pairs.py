@@ -105,7 +105,7 @@ class Reading:
         """
         pairs = self.splits[split]
         if not pairs:
-            raise UserError(f"the {split} split is empty: no image with a mask was found for it")
+            raise UserError(f"the {split} split is empty: add images with masks to it")
         stamps = [
             (p.image, p.mask_path, getattr(p.mask, "key", ""), _stamp(p.image), _stamp(p.mask_path))
             for p in pairs

@@ -157,7 +157,7 @@ def read_example(data: "datasets.Dataset", index: int) -> tuple[np.ndarray, np.n
         row = data[index]
     except (OSError, SyntaxError) as error:
         name = sample_names(data, "the")[index]
-        raise UserError(f"{name}: the image can't be read ({error})") from error
+        raise UserError(f"{name}: the image can't be read ({error}); replace the file") from error
     return np.array(row["image"]), np.array(row["label"])
 
 

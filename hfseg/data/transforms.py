@@ -118,7 +118,9 @@ def _read_pipeline(path: Path) -> A.BaseCompose:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
         pipeline = A.from_dict(content if "transform" in content else {"transform": content})
     except OSError as error:
-        raise UserError(f"--augmentation {path}: can't be read ({error.strerror})") from error
+        raise UserError(
+            f"--augmentation {path}: can't be read ({error.strerror}); check the path"
+        ) from error
     except Exception as error:  # transforms raise anything
         raise UserError(
             f"--augmentation {path}: not an albumentations pipeline as A.to_dict writes it "

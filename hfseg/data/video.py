@@ -46,13 +46,13 @@ class Video:
         import cv2
 
         if not Path(path).is_file():
-            raise UserError(f"there is no video file {path}")
+            raise UserError(f"there is no video file {path}: check the path")
         _silence_opencv()
         self._capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
         first = self._next() if self._capture.isOpened() else None
         if first is None:
             self._capture.release()
-            raise UserError(f"{path} cannot be read as a video")
+            raise UserError(f"{path} cannot be read as a video: save it as MP4 or WebM")
         self._first: np.ndarray | None = first
         rate = self._capture.get(cv2.CAP_PROP_FPS)
         count = self._capture.get(cv2.CAP_PROP_FRAME_COUNT)
@@ -99,7 +99,9 @@ class VideoWriter:
         self._size = size
         self._writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"VP80"), rate, size)
         if not self._writer.isOpened():
-            raise UserError(f"{path} cannot be written as a WebM video by this OpenCV")
+            raise UserError(
+                f"{path} cannot be written as WebM: check the folder, and that OpenCV has VP8"
+            )
 
     def write(self, frame: np.ndarray) -> None:
         """Add a (H, W, 3) uint8 RGB frame."""

@@ -275,7 +275,7 @@ def nearest(name: str, names: list[str]) -> str:
     close = difflib.get_close_matches(name, list(dict.fromkeys(names)), n=3, cutoff=0.5)
     if close:
         return f"did you mean {' or '.join(close)}?"
-    return "`python -m hfseg.models` lists the names"
+    return "`hfseg models` lists the names"
 
 
 def _is_timm_model(encoder: str) -> bool:

@@ -71,11 +71,14 @@ def _find_file(path: Path) -> Path:
     if path.is_file():
         return path
     if not path.is_dir():
-        raise UserError(f"--encoder_weights {path}: no such file or folder")
+        raise UserError(f"--encoder_weights {path}: no such file or folder; check the path")
     found = [path / name for name in _FILES if (path / name).is_file()]
     found = found or sorted(file for file in path.iterdir() if file.suffix in SUFFIXES)
     if not found:
-        raise UserError(f"--encoder_weights {path}: no {' or '.join(SUFFIXES)} file in this folder")
+        raise UserError(
+            f"--encoder_weights {path}: this folder has no {' or '.join(SUFFIXES)} file; give one "
+            "with weights"
+        )
     return found[0]
 
 

@@ -70,7 +70,7 @@ class CocoDecoder:
             where = f"{objects.path}: annotation {annotation.get('id')} of {objects.key}"
             if annotation.get("category_id") not in ids:
                 raise UserError(
-                    f"{where}: category {annotation.get('category_id')} is missing; list it"
+                    f"{where}: category {annotation.get('category_id')} is not listed; add it"
                 )
             rle = run_lengths(annotation, objects.height, objects.width, where)
             crowd = bool(annotation.get("iscrowd"))
