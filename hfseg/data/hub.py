@@ -16,6 +16,7 @@ from PIL import Image
 from hfseg.data.hub_columns import find_columns
 from hfseg.data.hub_labels import find_labels
 from hfseg.data.hub_rows import (
+    Split,
     encoded,
     first_rows,
     image_source,
@@ -45,7 +46,6 @@ from hfseg.labels import LabelSet
 if TYPE_CHECKING:
     import datasets
 
-    from hfseg.data.hub_rows import Split
     from hfseg.data.readers import Reader
 
 _SNIFFED = 8
@@ -81,7 +81,7 @@ class HubDataset:
     """
 
     name: str
-    splits: "Mapping[str, Split]"
+    splits: Mapping[str, Split]
     image_column: str
     label_column: str
     labels: LabelSet
@@ -296,7 +296,7 @@ def _opened(
     return found
 
 
-def _sampled_masks(split: "Split", label: str) -> Iterator[StoredMask]:
+def _sampled_masks(split: Split, label: str) -> Iterator[StoredMask]:
     """The first masks that can be opened; the others are reported when they are read."""
     for row in first_rows(split, _SNIFFED):
         with suppress(UserError):
@@ -324,7 +324,7 @@ def _one_sentence(source: HubSource) -> Iterator[None]:
         ) from error
 
 
-def _named_splits(name: str, raw: "dict[str, Split]") -> "dict[str, Split]":
+def _named_splits(name: str, raw: dict[str, Split]) -> dict[str, Split]:
     splits = {}
     for split, aliases in SPLIT_ALIASES.items():
         found = next((alias for alias in aliases if alias in raw), None)

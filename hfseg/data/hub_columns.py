@@ -5,16 +5,19 @@ Inferred from the features and a few rows; names are only a last hint, since the
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from PIL import Image
 
-from hfseg.data.hub_rows import column_features, encoded, first_rows, is_image, mask_source
+from hfseg.data.hub_rows import (
+    Split,
+    column_features,
+    encoded,
+    first_rows,
+    is_image,
+    mask_source,
+)
 from hfseg.data.masks import StoredMask
 from hfseg.errors import UserError
-
-if TYPE_CHECKING:
-    from hfseg.data.hub_rows import Split
 
 _SNIFFED = 8
 _MASK_HINTS = ("mask", "seg", "label", "annot", "gt", "trimap", "target")
@@ -22,7 +25,7 @@ _MOST_COLORS = 300
 
 
 def find_columns(
-    name: str, split: "Split", image: str | None = None, label: str | None = None
+    name: str, split: Split, image: str | None = None, label: str | None = None
 ) -> tuple[str, str]:
     """The names of the image and of the mask column.
 
@@ -64,7 +67,7 @@ def find_columns(
     return image, label
 
 
-def _look_like_masks(split: "Split", columns: Sequence[str]) -> list[str]:
+def _look_like_masks(split: Split, columns: Sequence[str]) -> list[str]:
     """Of the image columns, those with few colors in every sampled row."""
     found = []
     for column in columns:

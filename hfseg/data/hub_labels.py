@@ -4,20 +4,16 @@ import json
 import logging
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from hfseg.data.class_tables import Table, labels_by_value, read_id2label, read_label_table
 from hfseg.data.first_aid import raw_values, unnamed_values
 from hfseg.data.hub_columns import inner_feature
-from hfseg.data.hub_rows import column_features, mask_source
+from hfseg.data.hub_rows import Split, column_features, mask_source
 from hfseg.data.info import HubSource
 from hfseg.data.label_map import Values, named_by_map
 from hfseg.data.masks import MaskDecoder
 from hfseg.errors import UserError
 from hfseg.labels import IGNORE_INDEX, LabelSet
-
-if TYPE_CHECKING:
-    from hfseg.data.hub_rows import Split
 
 logger = logging.getLogger("hfseg")
 
@@ -30,9 +26,9 @@ Meaning = tuple[LabelSet, MaskDecoder, tuple[str, ...], bool]
 def find_labels(
     source: HubSource,
     known: tuple[LabelSet, MaskDecoder] | None,
-    splits: "Mapping[str, Split]",
+    splits: Mapping[str, Split],
     label: str,
-    plain: "Mapping[str, Split]",
+    plain: Mapping[str, Split],
     streaming: bool,
     id2label: str | None = None,
     label_map: Values = (),
@@ -87,7 +83,7 @@ def _class_label_names(feature: object) -> list[str] | None:
 
 
 def _numbered(
-    source: HubSource, plain: "Mapping[str, Split]", label: str, label_map: Values
+    source: HubSource, plain: Mapping[str, Split], label: str, label_map: Values
 ) -> Meaning:
     """The values that occur are the classes; one pass over all masks."""
     found: set[int] = set()

@@ -1,7 +1,7 @@
 """Rows of a Hub dataset as they are stored: encoded images, or nested lists."""
 
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
@@ -12,8 +12,8 @@ from hfseg.errors import UserError
 if TYPE_CHECKING:
     import datasets
 
-    Split = datasets.Dataset | datasets.IterableDataset
-    """A split as it is stored, with at least an image and a mask column."""
+Split: TypeAlias = "datasets.Dataset | datasets.IterableDataset"
+"""A split as it is stored, with at least an image and a mask column."""
 
 
 def is_image(feature: object) -> bool:
@@ -23,14 +23,14 @@ def is_image(feature: object) -> bool:
     return isinstance(feature, datasets.Image)
 
 
-def column_features(split: "Split") -> dict[str, object]:
+def column_features(split: Split) -> dict[str, object]:
     """Feature by column; None for each where a stream does not know its features."""
     if split.features is not None:
         return dict(split.features)
     return dict.fromkeys(next(iter(split), {}))
 
 
-def encoded(split: "Split", *columns: str) -> "Split":
+def encoded(split: Split, *columns: str) -> Split:
     """Only these columns, with images left encoded."""
     import datasets
 
@@ -41,7 +41,7 @@ def encoded(split: "Split", *columns: str) -> "Split":
     return split
 
 
-def first_rows(split: "Split", count: int) -> list[Row]:
+def first_rows(split: Split, count: int) -> list[Row]:
     return list(islice(iter(split), count))
 
 

@@ -5,7 +5,7 @@ evaluation and inference agree.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, TypedDict
+from typing import TYPE_CHECKING, TypedDict, cast
 
 import numpy as np
 import torch
@@ -139,7 +139,7 @@ class OwnSamples(Dataset[Sample]):
         return {"index": index, "image": image, "label": label}
 
 
-def as_samples(dataset: Indexed | IterableDataset) -> Dataset[Sample] | IterableDataset:
+def as_samples(dataset: Dataset | Indexed) -> Dataset:
     """A dataset whose items the trainer's `Collator` accepts.
 
     Args:
@@ -148,7 +148,7 @@ def as_samples(dataset: Indexed | IterableDataset) -> Dataset[Sample] | Iterable
             for the model.
     """
     ours = (TrainingSamples, EvaluationSamples, OwnSamples, IterableDataset)
-    return dataset if isinstance(dataset, ours) else OwnSamples(dataset)
+    return dataset if isinstance(dataset, ours) else OwnSamples(cast(Indexed, dataset))
 
 
 def read_example(data: "datasets.Dataset", index: int) -> tuple[np.ndarray, np.ndarray]:
@@ -197,8 +197,11 @@ class Collator:
         if "pixel_values" in samples[0]:
             pixels = [sample["pixel_values"] for sample in samples]
         else:
-            options = {**whole_image_options(self.processor), "do_resize": self.resize}
-            options["input_data_format"] = "channels_last"
+            options: dict[str, object] = {
+                **whole_image_options(self.processor),
+                "do_resize": self.resize,
+                "input_data_format": "channels_last",
+            }
             pixels = [  # one at a time: Mask2Former's processor pads a list to one size
                 torch.as_tensor(self.processor(sample["image"], **options)["pixel_values"][0])
                 for sample in samples

@@ -1,12 +1,14 @@
 """Auxiliary heads: their logits, which transformers computes and then drops."""
 
+from typing import Any
+
 import torch
 from torch import nn
 from transformers import PreTrainedModel
 from transformers.utils import ModelOutput
 
 from hfseg.models.modeling_smp import AuxiliarySegmenterOutput
-from hfseg.models.universal import Prediction, UniversalSegmenterOutput
+from hfseg.models.universal import UniversalSegmenterOutput
 
 
 def expose_auxiliary_logits(model: PreTrainedModel) -> None:
@@ -34,9 +36,7 @@ def expose_auxiliary_logits(model: PreTrainedModel) -> None:
     model.register_forward_hook(add)
 
 
-def supervised(
-    output: ModelOutput, auxiliary_weight: float
-) -> list[tuple[torch.Tensor | Prediction, float]]:
+def supervised(output: ModelOutput, auxiliary_weight: float) -> list[tuple[Any, float]]:
     """The parts of a model's output that have a loss, each with the weight of its loss.
 
     The logits, and those of an auxiliary head at `auxiliary_weight`; for a universal model the
@@ -44,7 +44,7 @@ def supervised(
     """
     if isinstance(output, UniversalSegmenterOutput) and output.layers is not None:
         return [(prediction, 1.0) for prediction in output.layers]
-    parts: list[tuple[torch.Tensor | Prediction, float]] = [(output.logits, 1.0)]
+    parts = [(output.logits, 1.0)]
     if output.get("auxiliary_logits") is not None:
         parts.append((output.auxiliary_logits, auxiliary_weight))
     return parts
