@@ -39,7 +39,8 @@ def from_torch(data: Indexed | Mapping[str, Indexed]) -> "datasets.DatasetDict":
         A `DatasetDict` with `image` (RGB) and `label` (mode L); one dataset is `splits.WHOLE`.
 
     Raises:
-        UserError: an item that is not an image and a mask of its size.
+        UserError: not a dataset with a length, or an item that is not an image and a mask of its
+            size.
     """
     import datasets
 
@@ -55,6 +56,11 @@ def from_torch(data: Indexed | Mapping[str, Indexed]) -> "datasets.DatasetDict":
 
 
 def _rows(split: str, items: Indexed) -> Iterator[Row]:
+    if not (hasattr(items, "__len__") and hasattr(items, "__getitem__")):
+        raise UserError(
+            "a dataset must be a name, a folder, a `datasets.Dataset` or `DatasetDict`, or a list "
+            f"or torch dataset of (image, mask) pairs, not {type(items).__name__}"
+        )
     for index in range(len(items)):
         name = f"{split} sample {index}"
         image, mask = read_pair(items[index], name)

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from hfseg.data.decode_limits import TOO_MANY_PIXELS
 from hfseg.data.image_io import turned
 from hfseg.data.orientation import has_orientation
 from hfseg.errors import UserError
@@ -259,7 +260,7 @@ def is_lossy(path: str | Path) -> bool:
     try:
         with Image.open(path) as image:
             return image.format in _LOSSY_FORMATS
-    except (OSError, SyntaxError, ValueError):
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
         return False
 
 
@@ -275,6 +276,8 @@ def open_image(source: str | Path | bytes, name: str = "") -> Image.Image:
         image.load()
     except FileNotFoundError as error:
         raise UserError(f"{name}: no such file") from error
+    except Image.DecompressionBombError as error:
+        raise UserError(f"{name} {TOO_MANY_PIXELS}: cut it into tiles, or scale it down") from error
     except (OSError, SyntaxError, ValueError) as error:
         raise UserError(f"{name}: can't be read as an image ({error}); replace the file") from error
     return image

@@ -55,7 +55,7 @@ def load_trained(
         )
     else:
         work_offline_without_network()
-    options = {
+    options: dict[str, object] = {
         "revision": revision or "main",
         "token": token,
         "trust_remote_code": trust_remote_code,
