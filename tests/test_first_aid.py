@@ -62,10 +62,10 @@ def rows_of(folder: Path, **options: object) -> tuple[tuple[str, ...], list[int]
     [
         ((0, 255), NAMES[:2], "50 % of the pixels are 255, which is read as ignored", [0, 1]),
         ((0, 1, 255), NAMES[:3], "class 'roof' never occurs", [0, 1, 2]),
-        ((0, 85, 170, 255), NAMES, "the values 0, 85, 170, 255, as if", [0, 1, 2, 3]),
-        ((0, 128, 255), NAMES[:3], "the values 0, 128, 255, as if", [0, 1, 2]),
-        ((0, 50, 100), NAMES[:3], "the values 0, 50, 100, as if", [0, 1, 2]),
-        ((1, 2, 3), NAMES[:3], "ids seem to start at 1: the masks hold 1, 2, 3", [0, 1, 2]),
+        ((0, 85, 170, 255), NAMES, "contain 0, 85, 170, 255, as if", [0, 1, 2, 3]),
+        ((0, 128, 255), NAMES[:3], "contain 0, 128, 255, as if", [0, 1, 2]),
+        ((0, 50, 100), NAMES[:3], "contain 0, 50, 100, as if", [0, 1, 2]),
+        ((1, 2, 3), NAMES[:3], "ids seem to start at 1: the masks contain 1, 2, 3", [0, 1, 2]),
         ((1, 2), NAMES[:3], "id 0 ('ground') never occurs in any mask", [0, 1]),
     ],
 )
