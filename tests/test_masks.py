@@ -73,5 +73,5 @@ def test_color_masks_of_classes_that_share_a_color_are_refused(tmp_path: Path) -
             colors = np.array([GREY, RED], np.uint8)[IDS % 2]
             Image.fromarray(colors).save(tmp_path / kind / f"{index}.png")
     LabelSet(("road", "skyscraper", "car"), (GREY, GREY, RED)).save(tmp_path / "labels.json")
-    with pytest.raises(UserError, match="a color of its own for each class"):
+    with pytest.raises(UserError, match="a color for each class"):
         load_dataset("folder", str(tmp_path))

@@ -151,7 +151,7 @@ def refused(name: str, **options: object) -> str:
         ("unet-resnet35", "unet-resnet34"),
         ("segformer-b7", "segformer-b5"),
         ("upernet-convnex-tiny", "upernet-convnext-tiny"),
-        ("nonsense", "python -m hfseg.models"),
+        ("nonsense", "`hfseg models` lists"),
     ],
 )
 def test_unknown_names_suggest_the_nearest(name: str, suggested: str) -> None:

@@ -1,17 +1,17 @@
 """What a DataLoader reads: samples for training and for evaluation, and how they become a batch.
 
-Pixels reach the model by one way only, the image processor that is saved with it, so what
-training, evaluation and inference feed is the same.
+Pixels reach the model only through the image processor that is saved with it, so that training,
+evaluation and inference agree.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypedDict, cast
 
 import numpy as np
 import torch
 from torch.utils.data import Dataset, IterableDataset, Sampler
 
-from hfseg.data.in_memory import read_pair
+from hfseg.data.in_memory import Indexed, read_pair
 from hfseg.data.pixel_values import whole_image_options
 from hfseg.data.rows import sample_names
 from hfseg.data.transforms import Size, TrainingTransform
@@ -22,7 +22,25 @@ if TYPE_CHECKING:
     from transformers import SegformerImageProcessor
 
 SampleKey = tuple[int, int]
-"""(epoch, index): what decides a training sample, its augmentation included."""
+"""(epoch, index): determines a training sample, including its augmentation."""
+
+
+class Sample(TypedDict, total=False):
+    """`index` (or a checksum); `image`, (H, W, 3) uint8, or `pixel_values`, (3, H, W) float32; and
+    `label`, (H, W) integers."""
+
+    index: int
+    image: np.ndarray
+    pixel_values: torch.Tensor
+    label: np.ndarray
+
+
+class Batch(TypedDict):
+    """What `Collator` returns."""
+
+    index: torch.Tensor
+    pixel_values: torch.Tensor | list[torch.Tensor]
+    labels: torch.Tensor | list[torch.Tensor]
 
 
 class EpochSampler(Sampler[SampleKey]):
@@ -49,13 +67,13 @@ class EpochSampler(Sampler[SampleKey]):
         return iter([(self.epoch, int(index)) for index in order])
 
 
-class TrainingSamples(Dataset[dict[str, Any]]):
+class TrainingSamples(Dataset[Sample]):
     """Augmented samples, addressed by (epoch, index).
 
     Args:
         data: columns `image` and `label`.
         transform: the augmentation.
-        resize: a processor with a fixed `size`, to bring image and mask to it first, or None.
+        resize: a processor with a fixed `size` to which image and mask are resized first, or None.
     """
 
     def __init__(
@@ -71,7 +89,7 @@ class TrainingSamples(Dataset[dict[str, Any]]):
     def __len__(self) -> int:
         return len(self.data)
 
-    def __getitem__(self, key: SampleKey) -> dict[str, Any]:
+    def __getitem__(self, key: SampleKey) -> Sample:
         epoch, index = key
         image, label = read_example(self.data, index)
         if self.resize is not None:
@@ -80,7 +98,7 @@ class TrainingSamples(Dataset[dict[str, Any]]):
         return {"index": index, "image": image, "label": label}
 
 
-class EvaluationSamples(Dataset[dict[str, Any]]):
+class EvaluationSamples(Dataset[Sample]):
     """Samples as they are: the image at its own size, the label at the size it is scored at.
 
     Args:
@@ -95,23 +113,23 @@ class EvaluationSamples(Dataset[dict[str, Any]]):
     def __len__(self) -> int:
         return len(self.data)
 
-    def __getitem__(self, index: int) -> dict[str, Any]:
+    def __getitem__(self, index: int) -> Sample:
         image, label = read_example(self.data, index)
         if self.label_size is not None:
             label = resize_label(label, self.label_size)
         return {"index": index, "image": image, "label": label}
 
 
-class OwnSamples(Dataset[dict[str, Any]]):
+class OwnSamples(Dataset[Sample]):
     """Items of any dataset, addressed by an index or by (epoch, index); see `as_samples`."""
 
-    def __init__(self, data: Any) -> None:
+    def __init__(self, data: Indexed) -> None:
         self.data = data
 
     def __len__(self) -> int:
         return len(self.data)
 
-    def __getitem__(self, key: int | SampleKey) -> dict[str, Any]:
+    def __getitem__(self, key: int | SampleKey) -> Sample:
         index = key[1] if isinstance(key, tuple) else key
         item = self.data[index]
         if isinstance(item, Mapping) and torch.is_tensor(item.get("pixel_values")):
@@ -121,8 +139,8 @@ class OwnSamples(Dataset[dict[str, Any]]):
         return {"index": index, "image": image, "label": label}
 
 
-def as_samples(dataset: Any) -> Any:
-    """A dataset whose items the trainer's `Collator` takes.
+def as_samples(dataset: Dataset | Indexed) -> Dataset:
+    """A dataset whose items the trainer's `Collator` accepts.
 
     Args:
         dataset: one of this package's, or any with a length whose items are an image and a mask
@@ -130,7 +148,7 @@ def as_samples(dataset: Any) -> Any:
             for the model.
     """
     ours = (TrainingSamples, EvaluationSamples, OwnSamples, IterableDataset)
-    return dataset if isinstance(dataset, ours) else OwnSamples(dataset)
+    return dataset if isinstance(dataset, ours) else OwnSamples(cast(Indexed, dataset))
 
 
 def read_example(data: "datasets.Dataset", index: int) -> tuple[np.ndarray, np.ndarray]:
@@ -139,21 +157,21 @@ def read_example(data: "datasets.Dataset", index: int) -> tuple[np.ndarray, np.n
         row = data[index]
     except (OSError, SyntaxError) as error:
         name = sample_names(data, "the")[index]
-        raise UserError(f"{name}: the image can't be read ({error})") from error
+        raise UserError(f"{name}: the image can't be read ({error}); replace the file") from error
     return np.array(row["image"]), np.array(row["label"])
 
 
 def resize_pair(
     image: np.ndarray, label: np.ndarray, processor: "SegformerImageProcessor"
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Both at the processor's size; the image by the very code that inference uses."""
+    """Both at the processor's size; the image is resized by the same code as in inference."""
     resized = processor(image, do_rescale=False, do_normalize=False)["pixel_values"][0]
     size = (int(processor.size["height"]), int(processor.size["width"]))
     return np.ascontiguousarray(np.moveaxis(np.asarray(resized), 0, -1)), resize_label(label, size)
 
 
 def resize_label(label: np.ndarray, size: Size) -> np.ndarray:
-    """Nearest neighbour, pixel centres aligned (torch's `nearest-exact`)."""
+    """Nearest neighbor, pixel centers aligned (torch's `nearest-exact`)."""
     tensor = torch.from_numpy(label)[None, None]
     resized = torch.nn.functional.interpolate(tensor, size=size, mode="nearest-exact")
     return resized[0, 0].numpy()
@@ -175,12 +193,15 @@ class Collator:
         self.processor = processor
         self.resize = resize and bool(processor.do_resize)
 
-    def __call__(self, samples: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    def __call__(self, samples: Sequence[Sample]) -> Batch:
         if "pixel_values" in samples[0]:
             pixels = [sample["pixel_values"] for sample in samples]
         else:
-            options = {**whole_image_options(self.processor), "do_resize": self.resize}
-            options["input_data_format"] = "channels_last"
+            options: dict[str, object] = {
+                **whole_image_options(self.processor),
+                "do_resize": self.resize,
+                "input_data_format": "channels_last",
+            }
             pixels = [  # one at a time: Mask2Former's processor pads a list to one size
                 torch.as_tensor(self.processor(sample["image"], **options)["pixel_values"][0])
                 for sample in samples

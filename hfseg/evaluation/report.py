@@ -14,7 +14,8 @@ from hfseg.labels import LabelSet
 from hfseg.metrics.intervals import interval_text
 from hfseg.metrics.split_scores import SplitScores
 from hfseg.metrics.table import METRICS, TITLES
-from hfseg.visualization.figures import plot_confusion, plot_per_class_iou, plot_predictions
+from hfseg.visualization.class_figures import plot_confusion, plot_per_class_iou
+from hfseg.visualization.prediction_figures import PredictionRow, plot_predictions
 
 RESULTS = "results.json"
 Results: TypeAlias = dict[str, Any]
@@ -99,7 +100,7 @@ def interval_line(results: Results) -> str:
 
 
 def write_figures(
-    folder: Path, results: Results, scores: SplitScores, rows: list[dict[str, Any]]
+    folder: Path, results: Results, scores: SplitScores, rows: list[PredictionRow]
 ) -> None:
     """Draw per_class_iou.png, confusion_matrix.png, and worst.png from `rows`."""
     labels = scores.labels

@@ -1,28 +1,29 @@
-"""Images of sizes that a model of transformers can't take as they are."""
-
-from typing import Any
+"""Images of sizes that transformers' models can't take as they are."""
 
 import torch
 from torch.nn import functional as F
 from transformers import PreTrainedModel
+from transformers.utils import ModelOutput
 
 from hfseg.models.logits import resize_logits
 
 MINIMUM = 32
-"""Pixels a side; the last stage of the encoders has a stride of 32."""
+"""Pixels per side; the last stage of the encoders has a stride of 32."""
 
 
 def accept_small_images(model: PreTrainedModel) -> None:
     """Pad images below 32 x 32 at the bottom and right, and crop their logits again.
 
-    UperNet on a ViT also gets images of whole patches: it would drop the rest. With labels the
-    model is left as it is: its own loss would not fit. `SmpForSemanticSegmentation` pads by itself.
+    UperNet on a ViT gets whole patches at any size: it would drop the rest. Calls with labels are
+    left alone, since the model's own loss would not fit. `SmpForSemanticSegmentation` pads itself.
     """
     model.register_forward_pre_hook(_pad, with_kwargs=True)
     model.register_forward_hook(_crop, with_kwargs=True)
 
 
-def _pad(model: PreTrainedModel, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+def _pad(
+    model: PreTrainedModel, args: tuple[object, ...], kwargs: dict[str, object]
+) -> tuple[tuple[object, ...], dict[str, object]] | None:
     images = kwargs.get("pixel_values")
     if not isinstance(images, torch.Tensor) or kwargs.get("labels") is not None:
         return None
@@ -40,10 +41,14 @@ def _pad(model: PreTrainedModel, args: tuple[Any, ...], kwargs: dict[str, Any]) 
 def _patch_size(model: PreTrainedModel) -> int:
     """Of a ViT; the stages of other encoders round up by themselves."""
     backbone = getattr(model.config, "backbone_config", None)
-    return backbone.patch_size if getattr(backbone, "model_type", None) == "dinov3_vit" else 1
+    if backbone is None or backbone.model_type != "dinov3_vit":
+        return 1
+    return backbone.patch_size
 
 
-def _crop(model: PreTrainedModel, args: Any, kwargs: dict[str, Any], output: Any) -> Any:
+def _crop(
+    model: PreTrainedModel, args: object, kwargs: dict[str, torch.Tensor], output: ModelOutput
+) -> ModelOutput:
     small = getattr(model, "_small_image", None)
     if small is not None:
         padded = kwargs["pixel_values"].shape[-2:]

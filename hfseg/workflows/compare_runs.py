@@ -24,7 +24,12 @@ from hfseg.inference.result import Options
 from hfseg.labels import LabelSet
 from hfseg.metrics.intervals import mean_iou_difference
 from hfseg.metrics.table import TRAINING_METRICS
-from hfseg.visualization.run_comparison import RunResult, comparison_table, plot_comparison
+from hfseg.visualization.run_comparison import (
+    ComparedImage,
+    RunResult,
+    comparison_table,
+    plot_comparison,
+)
 from hfseg.workflows.evaluate import load_split
 from hfseg.workflows.finetune import finetune
 
@@ -63,7 +68,7 @@ def compare(names: Sequence[str], options: GivenOptions, output: Path, images: i
         segmenters, [samples[i]["image"] for i in _spread(len(samples), _TIMED)]
     )
     results = [_result(*each) for each in zip(folders, segmenters, times, strict=True)]
-    pictures = [
+    pictures: list[ComparedImage] = [
         {
             "image": samples[index]["image"],
             "truth": np.asarray(samples[index]["label"]),

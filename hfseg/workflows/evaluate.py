@@ -40,6 +40,7 @@ from hfseg.inference.segmenter import Segmenter
 from hfseg.labels import LabelSet
 from hfseg.metrics.split_scores import SplitScores
 from hfseg.progress import Progress
+from hfseg.visualization.prediction_figures import PredictionRow
 from hfseg.workflows.run import picture, score_table
 
 _PICTURES = 6
@@ -276,9 +277,9 @@ def _pictures(
     scores: SplitScores,
     indices: list[int],
     names: Sequence[str],
-) -> list[dict[str, Any]]:
+) -> list[PredictionRow]:
     samples = EvaluationSamples(rows)
-    found = []
+    found: list[PredictionRow] = []
     for index in indices:
         sample = samples[index]
         prediction, label = predict_sample(segmenter, sample, table, options)

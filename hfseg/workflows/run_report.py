@@ -20,12 +20,9 @@ from hfseg.metrics.intervals import interval_text
 from hfseg.metrics.table import TITLES, TRAINING_METRICS
 from hfseg.training.checkpoints import STATE_FILE
 from hfseg.training.trainer import SegmentationTrainer
-from hfseg.visualization.figures import (
-    plot_confusion,
-    plot_curves,
-    plot_per_class_iou,
-    plot_predictions,
-)
+from hfseg.visualization.class_figures import plot_confusion, plot_per_class_iou
+from hfseg.visualization.curves import plot_curves
+from hfseg.visualization.prediction_figures import PredictionRow, plot_predictions
 
 RUN_FILES = (
     "config.json",
@@ -143,7 +140,7 @@ def _write_figures(
 
     segmenter = Segmenter(trainer.model, trainer.processing_class)
     names = sample_names(data["validation"], "validation")
-    rows = []
+    rows: list[PredictionRow] = []
     for caption, index in _shown_samples(validation.per_image):
         sample = data["validation"][index]
         rows.append(
