@@ -164,7 +164,7 @@ def _write(
     write_figures(
         folder, results, scores, _pictures(segmenter, rows, table, options, scores, worst, names)
     )
-    print(terminal_table(results, scores.labels))
+    print(terminal_table(results))
     print(interval_line(results))
     print(f"mean_iou {results['mean_iou'] or 0:.4f}  {folder}", flush=True)
 
