@@ -136,7 +136,7 @@ def test_a_missing_input_is_reported_in_one_sentence(tmp_path):
     )  # fmt: skip
     assert (done.returncode, done.stderr) == (
         2,
-        "error: there is no image, video or folder nowhere\n",
+        "error: there is no image, video or folder nowhere: check the path\n",
     )
 
 
