@@ -149,9 +149,9 @@ def check_classes(facts: "Mapping[str, datasets.Dataset]", opened: "OpenedDatase
         ]
     if absent == [0] and len(labels) > 2:
         return [
-            f"id 0 ({labels.names[0]!r}) never occurs in any mask, all other ids do: ids may start "
-            f"at 1, and then every name is off by one; {_shift(labels)}; if the ids are right, "
-            f"give --label_map 0={labels.names[0]}"
+            f"id 0 ({labels.names[0]!r}) never occurs in any mask, but all other ids do: ids may "
+            f"start at 1, and then every name is off by one; {_shift(labels)}; if the ids are "
+            f"right, give --label_map 0={labels.names[0]}"
         ]
     return []
 
@@ -242,8 +242,8 @@ def _dark(facts: "Mapping[str, datasets.Dataset]") -> list[str]:
     if not peaks or max(peaks) >= _DARK:
         return []
     return [
-        f"{len(peaks)} images of 16 bits use only {100 * max(peaks):.1f} % of their range and are "
-        "nearly black: stretch their values to 0 to 65535, here and where the model is used"
+        f"{len(peaks)} 16-bit images use only {100 * max(peaks):.1f} % of their range and are "
+        "nearly black: scale their values to 0-65535, for training and for prediction"
     ]
 
 
