@@ -54,7 +54,7 @@ def check_sample(opened: "OpenedDataset") -> list[str]:
 
 
 def raw_values(masks: Iterable[StoredMask]) -> set[int]:
-    """All values of grey and palette masks, before they are decoded."""
+    """All values of gray and palette masks, before they are decoded."""
     found: set[int] = set()
     for mask in masks:
         pixels = np.asarray(mask)
@@ -82,7 +82,7 @@ def _multiplied(values: set[int], labels: LabelSet) -> str | None:
         if len(values) > 2 and values <= ids.keys():
             return (
                 f"the masks contain {_listed(values)}, as if their ids had been stretched over "
-                f"the range of grey; if so, give {label_map_flag(ids, labels)}"
+                f"the range of gray; if so, give {label_map_flag(ids, labels)}"
             )
     return None
 
@@ -281,5 +281,5 @@ def unnamed_values(where: object, values: set[int]) -> None:
         pairs = " ".join(f"{value}=NAME" for value in sorted(values))
         raise UserError(
             f"{where}: the masks contain {_listed(values)}, as if ids had been stretched over the "
-            f"range of grey; define them with --label_map {pairs}"
+            f"range of gray; define them with --label_map {pairs}"
         )

@@ -84,7 +84,7 @@ def _few_colors(picture: StoredMask) -> bool:
     if picture.mode in ("P", "1", "I", "I;16"):
         return picture.format != "GIF"
     colors = picture.convert("RGB").getcolors(maxcolors=_MOST_COLORS)
-    # a grey photo has up to 256 values too, but hardly ever large flat areas
+    # a gray photo has up to 256 values too, but hardly ever large flat areas
     if colors is None:
         return False
     largest = sum(sorted((count for count, _ in colors), reverse=True)[:8])

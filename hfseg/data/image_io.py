@@ -39,9 +39,9 @@ def to_rgb(image: ImageLike, any_size: bool = False) -> Image.Image:
 
     Args:
         image: a PIL image of any mode, a (H, W, 3) uint8 RGB array, the path of an image file, or
-            a string that begins with http:// or https://. The EXIF orientation is applied. Grey,
+            a string that begins with http:// or https://. The EXIF orientation is applied. Gray,
             palette, CMYK and alpha become RGB (alpha is dropped, as `transformers` and `datasets`
-            do); grey of more than 8 bits is scaled by the depth of its format (`grey_range`).
+            do); gray of more than 8 bits is scaled by the depth of its format (`gray_range`).
         any_size: also open files of more pixels than Pillow's limit, 179 million. Only for files
             that you trust: a small file may unpack to more than the memory holds.
 
@@ -199,8 +199,8 @@ def has_eight_bits(image: Image.Image) -> bool:
     return image.mode in _EIGHT_BIT_MODES
 
 
-def grey_range(image: Image.Image) -> int:
-    """The largest value that the file format of a deep grey image can hold: 65535 for 16 bits.
+def gray_range(image: Image.Image) -> int:
+    """The largest value that the file format of a deep gray image can hold: 65535 for 16 bits.
 
     The depth of the format decides, not the values of one image: the same file is read alike in
     training and in inference, and the images of a dataset keep their relative brightness.
@@ -209,15 +209,15 @@ def grey_range(image: Image.Image) -> int:
     return (1 << min(int(bits), 16)) - 1
 
 
-def deep_grey_peak(image: Image.Image) -> float | None:
-    """The fraction of its range that a deep grey image uses; None for other images."""
+def deep_gray_peak(image: Image.Image) -> float | None:
+    """The fraction of its range that a deep gray image uses; None for other images."""
     if not image.mode.startswith("I"):
         return None
-    return float(np.asarray(image).max(initial=0)) / grey_range(image)
+    return float(np.asarray(image).max(initial=0)) / gray_range(image)
 
 
 def upright(image: Image.Image, what: str) -> Image.Image:
-    """The image turned by its EXIF orientation, deep grey scaled to mode L by `grey_range`.
+    """The image turned by its EXIF orientation, deep gray scaled to mode L by `gray_range`.
 
     Raises:
         UserError: a mode without a defined conversion to 8 bits, such as floating point.
@@ -229,7 +229,7 @@ def upright(image: Image.Image, what: str) -> Image.Image:
             f"{what} has {'floating-point' if image.mode == 'F' else image.mode} pixels without a "
             "defined range: save it with 8 or 16 bits"
         )
-    largest = grey_range(image)
+    largest = gray_range(image)
     # convert("RGB") would clip at 255 and show nearly everything white
     values = np.asarray(turned(image)).astype(np.float64).clip(0, largest)
     return Image.fromarray(np.rint(values * (255 / largest)).astype(np.uint8))

@@ -29,7 +29,7 @@ class MaskDecoder:
 
     Args:
         num_labels: ids run from 0 to `num_labels - 1`.
-        ids: raw grey or palette value -> id. Empty: a value is its own id.
+        ids: raw gray or palette value -> id. Empty: a value is its own id.
         colors: RGB color -> id, for masks stored as colors. Empty: colors can't be read.
         rgb_holds_ids: RGB masks have three equal channels that are ids, not colors (`sniff`).
         palette_holds_colors: palette masks mean the colors of their palette, in whatever order
@@ -75,12 +75,12 @@ class MaskDecoder:
     def sniff(self, sample: Iterable[MaskSource]) -> "MaskDecoder":
         """This decoder, adjusted to how the masks of a dataset are stored.
 
-        RGB masks hold ids where every sampled one is grey and not all greys are known colors.
+        RGB masks hold ids where every sampled one is gray and not all grays are known colors.
         Palette masks hold colors where each sampled one can be read that way; where none was
         sampled, if the RGB masks hold colors.
         """
         known = {color for color, _ in self.colors}
-        grey_values: set[int] = set()
+        gray_values: set[int] = set()
         palettes_hold_colors: list[bool] = []
         colorful = indexed = False
         for source in sample:
@@ -95,13 +95,13 @@ class MaskDecoder:
             elif not colorful:
                 pixels = np.asarray(image.convert("RGB"))
                 colorful = not (pixels == pixels[..., :1]).all()
-                grey_values.update(np.unique(pixels).tolist())
-        grey_ids = not colorful and any((v, v, v) not in known for v in grey_values)
+                gray_values.update(np.unique(pixels).tolist())
+        gray_ids = not colorful and any((v, v, v) not in known for v in gray_values)
         by_color = all(palettes_hold_colors) if palettes_hold_colors else not indexed
         return replace(
             self,
-            rgb_holds_ids=grey_ids,
-            palette_holds_colors=bool(self.colors) and by_color and not grey_ids,
+            rgb_holds_ids=gray_ids,
+            palette_holds_colors=bool(self.colors) and by_color and not gray_ids,
         )
 
     def __call__(self, source: MaskSource, name: str = "") -> np.ndarray:
@@ -134,7 +134,7 @@ class MaskDecoder:
         if self.rgb_holds_ids:
             if not (pixels == pixels[..., :1]).all():
                 raise UserError(
-                    f"{name}: this mask has colors, but others of the dataset have grey ids; "
+                    f"{name}: this mask has colors, but others of the dataset have gray ids; "
                     "save all masks alike"
                 )
             return self._from_values(pixels[..., 0], name, lossy)

@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image
 
 from hfseg.data.decode_limits import TOO_MANY_PIXELS
-from hfseg.data.image_io import deep_grey_peak, has_eight_bits, upright
+from hfseg.data.image_io import deep_gray_peak, has_eight_bits, upright
 from hfseg.data.masks import encode_png
 from hfseg.data.orientation import align, exif_orientation
 from hfseg.data.splits import WHOLE
@@ -36,7 +36,7 @@ CACHE_VERSION = 4
 FACTS = ("problem", "frame", "ids", "pixels", "look", "peak")
 """Columns beside `image` and `label`: why a sample can't be used, the frame its mask was drawn in
 (`orientation.align`), its ids and how many pixels each has, a perceptual hash (`look_of`), and the
-fraction of its range that deep grey uses."""
+fraction of its range that deep gray uses."""
 
 _LOOK_SIDE = 8
 _FLAT = 2.0
@@ -112,11 +112,11 @@ class ReadImage:
 
     Attributes:
         stored: its path, or its bytes and path. Bytes are those of the file, unless the decoder of
-            `datasets` would misread them (deep grey): then an 8-bit PNG made as for inference.
+            `datasets` would misread them (deep gray): then an 8-bit PNG made as for inference.
         size: upright (width, height).
         orientation: EXIF orientation.
         look: perceptual hash.
-        peak: fraction of its range that deep grey uses, or None.
+        peak: fraction of its range that deep gray uses, or None.
     """
 
     stored: dict[str, str | bytes | None]
@@ -144,7 +144,7 @@ def read_image(source: str | bytes, name: str) -> ReadImage:
             file.draft("L", (max(width // 8, 64), max(height // 8, 64)))
             file.load()
             image: Image.Image = file
-            peak = deep_grey_peak(image)
+            peak = deep_gray_peak(image)
             if not has_eight_bits(image):
                 image = upright(image, name)
                 stored = {"path": named(name), "bytes": encode_png(np.asarray(image))}

@@ -156,7 +156,7 @@ class TrainingTransform:
 
     Args:
         augmentation: `none`, `light` (flip), `standard` (scale 0.5-2, crop, flip, photometric),
-            `strong` (`standard` with rotation, blur or noise, and grey), `roboflow` (rotation of
+            `strong` (`standard` with rotation, blur or noise, and gray), `roboflow` (rotation of
             up to 15 degrees, flip, brightness and contrast, noise), or a YAML file with an
             albumentations pipeline as `A.to_dict` writes it.
         crop_size: (height, width) of the result; images are padded with 0, masks with 255.

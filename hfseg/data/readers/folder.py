@@ -39,7 +39,7 @@ CLASS_FILES = (
 def read(folder: Path, options: ReadOptions) -> Reading:
     """The pairs of each split (`folder_layouts`), the labels and the decoder of a folder.
 
-    Masks are ids (in grey, palette or equal RGB channels), or RGB with a table of colors. Names
+    Masks are ids (in gray, palette or equal RGB channels), or RGB with a table of colors. Names
     come from `id2label`, or from one of `CLASS_FILES` in the folder; without one, the values that
     occur are the classes, numbered or named by `label_map`.
     """
