@@ -37,23 +37,13 @@ class ConcisePrinter(PrinterCallback):
         self._best: float | None = None
 
     def on_train_begin(
-        self,
-        args: TrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,
-        **kwargs: object,
+        self, args: object, state: TrainerState, *_: object, **kwargs: object
     ) -> None:
         self._started, self._first_step = time.monotonic(), state.global_step
         self._best = None
         self._training = True
 
-    def on_train_end(
-        self,
-        args: TrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,
-        **kwargs: object,
-    ) -> None:
+    def on_train_end(self, *_: object, **kwargs: object) -> None:
         self._training = False
 
     def on_log(
