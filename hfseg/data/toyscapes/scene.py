@@ -79,7 +79,7 @@ class Scene:
         self.left: float
         self.right: float
         self.left, self.right = (far, near) if dice.chance(75) else (near, far)
-        self.walk = dice.uniform(1.8, 4.6)  # width of the pavement
+        self.walk = dice.uniform(1.8, 4.6)  # width of the sidewalk
         self.crossing = dice.uniform(10, 20) if dice.chance(45) else None  # where a street crosses
         self.sun = dice.pick((-1, 1))  # the side whose houses cast a shadow on the street
         self.taken: list[tuple[float, float, float]] = []  # z, x, half width
@@ -99,7 +99,7 @@ class Scene:
         if self.light.rain:
             self._wet_road()
         if self.driving and self.dice.chance(75):
-            self._bonnet()
+            self._hood()
         return self._photograph()
 
     def _sky(self) -> None:
@@ -292,7 +292,7 @@ class Scene:
             streak = rgb[y : y + self.dice.between(8, 24), x]
             streak += (255 - streak) // 8
 
-    def _bonnet(self) -> None:
+    def _hood(self) -> None:
         """The camera's own car at the lower edge, which is ignored in the mask."""
         paint = np.array(self.dice.pick(CAR_PAINTS)) * np.array(self.light.tint) // 100
         rise, middle = self.dice.between(16, 40), COLUMNS // 2 + self.dice.between(-30, 30)
