@@ -94,7 +94,7 @@ def test_masks_in_colors_are_read_by_a_table_of_any_of_these_names(
     [
         (["images"], "there is images/, but no folder masks/"),
         (["Masks"], "there is Masks/, but no folder images/"),
-        (["photos", "truth"], r"no folder images/ in it \(only photos/, truth/\)"),
+        (["photos", "truth"], r"it has no folder images/ \(only photos/, truth/\)"),
         (["mine/images", "mine/masks"], r"one folder deeper; give --dataset_path .*mine"),
     ],
 )
