@@ -18,7 +18,7 @@ def terminal_table(
         "  ".join(
             cell.ljust(width) if place < text_columns else cell.rjust(width)
             for place, (cell, width) in enumerate(zip(row, widths, strict=True))
-        )
+        ).rstrip()
         for row in rows
     )
     rule = "-" * len(heading)
