@@ -1,12 +1,14 @@
 """Training options: `TrainingArguments` with defaults for segmentation, and our own options."""
 
 import json
+import os
 from dataclasses import dataclass, field
 from typing import Literal
 
 from transformers import SchedulerType, TrainingArguments
 
 from hfseg.config.values import OptionValues, at_least, check_values
+from hfseg.data.workers import default_workers, usable_cores
 from hfseg.errors import UserError
 from hfseg.metrics.table import metric_of
 from hfseg.training.losses import parse_terms
@@ -103,6 +105,13 @@ class SegmentationTrainingArguments(TrainingArguments):
         default="mean_iou", metadata={"help": "mean_iou, loss, iou_<class>, ..."}
     )
     save_total_limit: int | None = field(default=2, metadata={"help": "checkpoints kept"})
+    dataloader_num_workers: int | None = field(
+        default=None,
+        metadata={"help": "processes that read images (default: one per spare core, at most 4)"},
+    )
+    dataloader_persistent_workers: bool = field(
+        default=True, metadata={"help": "keep the workers from one epoch to the next"}
+    )
     logging_steps: float = field(default=10, metadata={"help": "steps between log lines"})
     report_to: list[str] | str = field(
         default="none", metadata={"help": "none, tensorboard, trackio, wandb, ..."}
@@ -125,6 +134,9 @@ class SegmentationTrainingArguments(TrainingArguments):
             fp16=bool(self.fp16),
             launcher=launcher_precision(),
         )
+        if self.dataloader_num_workers is None:
+            processes = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+            self.dataloader_num_workers = default_workers(usable_cores(), processes)
         # annotated, since `TrainingArguments` counts as untyped
         self.use_cpu: bool = choice.use_cpu
         self.bf16: bool = choice.bf16

@@ -23,7 +23,7 @@ from transformers import (
 from transformers.modeling_outputs import SemanticSegmenterOutput
 from transformers.trainer_utils import EvalLoopOutput
 
-from hfseg.data.samples import Collator, EpochSampler, as_samples
+from hfseg.data.samples import Collator, EpochSampler, as_samples, on_device
 from hfseg.metrics.confusion import count_pairs
 from hfseg.metrics.streaming import StreamingScores
 from hfseg.models.auxiliary import (
@@ -153,9 +153,15 @@ class SegmentationTrainer(ResumableTrainer):
         of_run = self.data_collator, self.args
         if not training:
             self.data_collator = self._evaluation_collator
-        # `Trainer` would also drop the last batch of an evaluation, whose images need a score
+        # `Trainer` would also drop the last batch of an evaluation, whose images need a score, and
+        # with persistent workers it would use one evaluation's loader for every other
         drop_last = training and (self.args.dataloader_drop_last or self.drop_last_batch)
-        self.args = with_values(self.args, dataloader_drop_last=drop_last)
+        persistent = training and self.args.dataloader_persistent_workers
+        self.args = with_values(
+            self.args,
+            dataloader_drop_last=drop_last,
+            dataloader_persistent_workers=persistent and self.args.dataloader_num_workers > 0,
+        )
         try:
             loader = super()._get_dataloader(as_samples(dataset), description, *args, **kwargs)
         finally:
@@ -178,6 +184,9 @@ class SegmentationTrainer(ResumableTrainer):
             generator=torch.Generator().manual_seed(0),
         )
 
+    def _prepare_inputs(self, inputs: dict[str, Any]) -> dict[str, Any]:
+        return on_device(super()._prepare_inputs(inputs), self.processing_class)
+
     # ---- loss ----
 
     def _get_num_items_in_batch(
@@ -186,7 +195,7 @@ class SegmentationTrainer(ResumableTrainer):
         """`SegmentationLoss.counts` of one optimizer step, over all its batches and processes."""
         if not batch_samples:
             return None
-        counts = [self.loss.counts(batch["labels"]) for batch in batch_samples]
+        counts = [self.loss.counts(batch["labels"].long()) for batch in batch_samples]
         return self.accelerator.reduce(torch.stack(counts).sum(0).to(device), reduction="sum")
 
     def compute_loss(
