@@ -14,6 +14,7 @@ from hfseg.metrics.table import metric_of
 from hfseg.training.losses import parse_terms
 from hfseg.training.optimization import ADAM, EPOCH_SCHEDULES
 from hfseg.training.precision import choose_precision, detect_hardware, launcher_precision
+from hfseg.training.time_budget import parse_duration
 
 SCHEDULE_FLAGS = {
     "lr_gamma": ("gamma", EPOCH_SCHEDULES),
@@ -72,6 +73,13 @@ class SegmentationTrainingArguments(TrainingArguments):
     lr_power: float | None = field(
         default=None, metadata={"help": "power of the schedule polynomial (1)"}
     )
+    time_budget: str | None = field(
+        default=None,
+        metadata={
+            "help": "train as long as fits into this time, such as 1h30m: decides the steps, the "
+            "schedule and the evaluation interval"
+        },
+    )
     early_stopping_patience: int | None = field(
         default=None,
         metadata={"help": "stop after N evaluations without a better metric_for_best_model"},
@@ -123,6 +131,8 @@ class SegmentationTrainingArguments(TrainingArguments):
     def __post_init__(self) -> None:
         check_values(self)
         parse_terms(self.loss)
+        if self.time_budget is not None:
+            parse_duration(self.time_budget)
         at_least(1, self, "per_device_train_batch_size", "per_device_eval_batch_size")
         at_least(1, self, "gradient_accumulation_steps", "early_stopping_patience")
         self.lr_scheduler_kwargs = self._schedule_options()

@@ -4,6 +4,7 @@ import logging
 import math
 import shutil
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,7 @@ from hfseg.workflows.resume import (
 )
 from hfseg.workflows.run import Run, without_prefix
 from hfseg.workflows.run_report import RUN_FILES, Evaluation, write_run
+from hfseg.workflows.time_budget import fit_time_budget
 
 logger = logging.getLogger("hfseg")
 
@@ -62,6 +64,7 @@ def finetune(
         UserError: wrong flags, data or weights, or an output folder that already holds a run.
         SystemExit: with 143 after SIGTERM, 130 after Ctrl-C, and a saved checkpoint.
     """
+    started = time.monotonic()
     training, output_dir = arguments.training, str(arguments.training.output_dir)
     main_process = training.process_index == 0
     _set_up_logging(main_process)
@@ -83,6 +86,9 @@ def finetune(
         loss = make_loss(arguments, data["train"], labels)
     set_seed(training.seed)
     network, processor = make_model(arguments, labels, model)
+    if training.time_budget is not None and not trained:
+        parts = network, processor, data, labels, loss
+        arguments = fit_time_budget(arguments, parts, checkpoint, started)
     trainer = make_trainer(arguments, network, processor, data, labels, loss)
     if hub is not None and hub.strategy != "end":
         trainer.add_callback(PushCheckpoints(hub))
