@@ -13,7 +13,7 @@ from hfseg.models.universal_eomt import EOMT, side_of
 
 
 def check_device(training: TrainingArguments, sync_batch_norm: bool) -> None:
-    """Check that the device supports the requested training.
+    """Check that the device, or several of them, support the requested training.
 
     On CPUs accelerate would silently replace FSDP by plain data parallelism, and torch's
     synchronized batch norm fails at the first step.
@@ -21,6 +21,11 @@ def check_device(training: TrainingArguments, sync_batch_norm: bool) -> None:
     Raises:
         UserError: it doesn't.
     """
+    if training.auto_find_batch_size and training.world_size > 1:
+        raise UserError(
+            "--auto_find_batch_size works in one process, since the others would wait for the one "
+            "that is out of memory; find the batch size with one GPU, and give it to all"
+        )
     if training.device.type != "cpu":
         return
     if sync_batch_norm:

@@ -1,6 +1,6 @@
 """`SegmentationTrainer`: transformers' `Trainer`, adapted to dense prediction.
 
-- Checkpoints, as in `ResumableTrainer`.
+- Checkpoints, as in `ResumableTrainer`, and batch sizes, as in `LargestBatchTrainer`.
 - The loss is a mean over valid pixels or images of all processes and accumulation steps.
 - Evaluation gathers one confusion matrix per image instead of pixels.
 - A sample's augmentation is a function of (seed, epoch, index).
@@ -34,6 +34,7 @@ from hfseg.models.auxiliary import (
 from hfseg.models.logits import resize_logits
 from hfseg.models.universal_eomt import EOMT
 from hfseg.training.arguments import REQUIRED, with_values
+from hfseg.training.largest_batch import LargestBatchTrainer
 from hfseg.training.losses import SegmentationLoss
 from hfseg.training.mask_annealing import MaskAnnealing
 from hfseg.training.optimization import (
@@ -43,7 +44,6 @@ from hfseg.training.optimization import (
     parameter_groups,
     start_encoder_later,
 )
-from hfseg.training.resumable import ResumableTrainer
 from hfseg.training.universal_loss import loss_for
 
 _Batch = dict[str, Any]
@@ -66,7 +66,7 @@ class _EpochCallback(TrainerCallback):
         self.sampler.start_epoch(int(state.epoch or 0))
 
 
-class SegmentationTrainer(ResumableTrainer):
+class SegmentationTrainer(LargestBatchTrainer):
     """Trains and evaluates any `PreTrainedModel` that returns `SemanticSegmenterOutput`.
 
     Args:
@@ -78,7 +78,7 @@ class SegmentationTrainer(ResumableTrainer):
         loss: None for cross-entropy with the label smoothing of `args`.
         backbone_lr_multiplier, head_lr_multiplier: factors on the learning rate.
         drop_last_batch: leave out the last training batch of an epoch if it is smaller, also
-            without `--dataloader_drop_last`.
+            without `--dataloader_drop_last`: for models that can't train on a single image.
         layer_decay: factor on the learning rate from one layer of the encoder to the one before.
         backbone_warmup_steps: steps of the encoder's own warm-up, which starts after that of the
             head; 0: both warm up together.
@@ -109,6 +109,7 @@ class SegmentationTrainer(ResumableTrainer):
         self.backbone_lr_multiplier = backbone_lr_multiplier
         self.head_lr_multiplier = head_lr_multiplier
         self.drop_last_batch = drop_last_batch
+        self.smallest_batch = 2 if drop_last_batch else 1
         self.layer_decay = layer_decay
         self.backbone_warmup_steps = backbone_warmup_steps
         super().__init__(
