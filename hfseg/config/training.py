@@ -23,6 +23,9 @@ SCHEDULE_FLAGS = {
 }
 """Flag -> its key in `lr_scheduler_kwargs`, and the schedules that have it."""
 
+_COMPILER_VARIABLES = ("ACCELERATE_DYNAMO_BACKEND", "ACCELERATE_DYNAMO_MODE")
+"""`TrainingArguments` sets them for `--torch_compile`; `Trainer` has no need of them."""
+
 
 @dataclass
 class SegmentationTrainingArguments(TrainingArguments):
@@ -156,10 +159,15 @@ class SegmentationTrainingArguments(TrainingArguments):
         # `TrainingArguments` would reject these names
         self.lr_scheduler_type = "constant" if schedule in EPOCH_SCHEDULES else schedule
         self.optim = "adamw_torch" if optimizer == ADAM else optimizer
+        environment = {name: os.environ.get(name) for name in _COMPILER_VARIABLES}
         try:
             super().__post_init__()
         except (ValueError, TypeError, ImportError) as error:
             raise UserError(" ".join(str(error).split())) from error
+        finally:  # else the next run of this process would be compiled too
+            for name, value in environment.items():
+                os.environ.pop(name, None)
+                os.environ |= {} if value is None else {name: value}
         # transformers prefers the variable of `accelerate launch`, which is taken into account
         self.mixed_precision = "bf16" if self.bf16 else "fp16" if self.fp16 else "no"
         if schedule in EPOCH_SCHEDULES:

@@ -40,6 +40,28 @@ def check_device(training: TrainingArguments, sync_batch_norm: bool) -> None:
         )
 
 
+def check_compiler(training: TrainingArguments) -> None:
+    """Check for the C++ compiler that `torch.compile` needs on a CPU.
+
+    Raises:
+        UserError: there is none.
+    """
+    if not training.torch_compile or training.torch_compile_backend != "inductor":
+        return
+    if training.device.type != "cpu":
+        return
+    from torch._inductor.cpp_builder import get_cpp_compiler  # seconds to import
+    from torch._inductor.exc import InvalidCxxCompiler
+
+    try:
+        get_cpp_compiler()
+    except (InvalidCxxCompiler, RuntimeError) as error:
+        raise UserError(
+            "--torch_compile needs a C++ compiler on CPUs, and there is none here: install g++ "
+            "(apt install g++), or leave the flag out"
+        ) from error
+
+
 def check_crop_size(model: PreTrainedModel, crop_size: Size | None) -> None:
     """Check the crop size of EoMT, which trains only on squares of its own size."""
     if model.config.model_type not in EOMT:

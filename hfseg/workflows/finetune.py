@@ -20,7 +20,7 @@ from hfseg.errors import UserError
 from hfseg.hub.training import Destination, PushCheckpoints, destination
 from hfseg.labels import LabelSet
 from hfseg.training.checkpoints import STAGING, list_checkpoints
-from hfseg.training.checks import check_device
+from hfseg.training.checks import check_compiler, check_device
 from hfseg.training.preemption import Preempted
 from hfseg.training.trainer import SegmentationTrainer
 from hfseg.workflows.assemble import (
@@ -69,6 +69,7 @@ def finetune(
     main_process = training.process_index == 0
     _set_up_logging(main_process)
     check_device(training, training.sync_batch_norm)
+    check_compiler(training)
     hub = _hub_destination(arguments)
     wish = training.resume_from_checkpoint
     resuming = wants_to_resume({"resume_from_checkpoint": wish})
