@@ -43,7 +43,7 @@ def test_a_ratio_compares_medians_with_the_named_baseline() -> None:
     found = Comparison("t", "image", 10, {"a": [2, 4, 90], "b": [1, 2, 3]}, baseline="a")
     assert (found.median("a"), found.ratio("b"), found.ratios("b")) == (4, 2, [2, 2, 30])
     assert found.against("b").ratio("a") == 0.5
-    assert "b  200.00 ms per image  2.00 x  (2.00 to 30.00 by round)" in found.table()
+    assert "b   200.00 ms per image  2.00 x  (2.00 to 30.00 by round)" in found.table()
 
 
 def test_the_time_to_a_quality_counts_training_only() -> None:

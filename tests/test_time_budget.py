@@ -138,14 +138,14 @@ def test_a_run_gets_the_steps_schedule_and_evaluations_that_fit(tmp_path, monkey
     training = arguments.training
     used = clock.now
     assert used == 2 * (WARM_UP + MEASURED) + 4 + 1  # steps, one evaluation, one checkpoint
-    # of what is left, 13 s go to the end: validation, test and the report
-    assert (training.max_steps, training.eval_steps, training.save_steps) == (35, 12, 12)
+    # of what is left, 11 s go to the end: two validation images, a test image and the report
+    assert (training.max_steps, training.eval_steps, training.save_steps) == (36, 13, 13)
     assert training.warmup_steps == 3  # no more than a tenth
     trainer.add_callback(Slow(clock))
     trainer.train()
     assert trainer.state.global_step == training.max_steps
     assert trainer.lr_scheduler.get_last_lr()[0] < 1e-6  # the schedule ends with the budget
-    assert clock.now + 13 == pytest.approx(120, rel=0.03)
+    assert clock.now + 11 == pytest.approx(120, rel=0.03)
 
 
 def test_a_resumed_run_goes_on_with_the_time_that_is_left(tmp_path, monkeypatch) -> None:
@@ -158,7 +158,7 @@ def test_a_resumed_run_goes_on_with_the_time_that_is_left(tmp_path, monkeypatch)
     (checkpoint / "trainer_state.json").write_text(json.dumps(state))
     clock = Clock()
     arguments, _ = fitted(tmp_path, clock, monkeypatch, checkpoint=checkpoint)
-    # 46 s for three intervals of five steps and an evaluation
+    # 48 s for three intervals of five steps and an evaluation
     assert (arguments.training.max_steps, arguments.training.eval_steps) == (25, 5)
 
 

@@ -329,4 +329,4 @@ def test_with_persistent_workers_every_split_is_read_by_a_loader_of_its_own(data
     lengths = [len(trainer.get_eval_dataloader(trainer.eval_dataset).dataset)]
     other = EvaluationSamples(trainer.train_dataset.data)
     lengths.append(len(trainer.get_eval_dataloader(other).dataset))
-    assert lengths == [1, 10]
+    assert lengths == [2, 10]

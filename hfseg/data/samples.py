@@ -193,7 +193,7 @@ class Collator:
         if "pixel_values" in sample:
             return sample["pixel_values"]
         if not self.normalize and not self.resize:
-            return torch.from_numpy(np.ascontiguousarray(sample["image"])).permute(2, 0, 1)
+            return torch.from_numpy(np.require(sample["image"], None, "CW")).permute(2, 0, 1)
         options = {**whole_image_options(self.processor), "do_resize": self.resize}
         if not self.normalize:
             options |= {"do_rescale": False, "do_normalize": False}
@@ -233,9 +233,8 @@ def _only_normalizes(processor: Any) -> bool:
 
 
 def _label(label: np.ndarray) -> torch.Tensor:
-    return torch.from_numpy(
-        np.ascontiguousarray(label, dtype=None if label.dtype == np.uint8 else np.int64)
-    )
+    dtype = np.uint8 if label.dtype == np.uint8 else np.int64
+    return torch.from_numpy(np.require(label, dtype, "CW"))
 
 
 def _stack(tensors: list[torch.Tensor]) -> torch.Tensor | list[torch.Tensor]:
