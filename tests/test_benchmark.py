@@ -112,6 +112,7 @@ def test_train_measures_steps_against_the_example_and_the_hardware(tmp_path: Pat
     assert all(each["median_seconds"] > 0 for each in against_example["contenders"].values())
 
 
+@pytest.mark.slow
 def test_predict_measures_the_pipeline_and_counts_equal_pixels(finished_run: Path, capsys) -> None:
     images = finished_run.parent / "data" / "images"
     command = ["predict", "--model_name_or_path", finished_run, "--images", images]

@@ -47,7 +47,9 @@ def weights(trainer: SegmentationTrainer) -> dict[str, torch.Tensor]:
     return {name: value.clone() for name, value in trainer.model.state_dict().items()}
 
 
-@pytest.mark.parametrize("after_step", [0, 2], ids=["at once", "in the third step"])
+@pytest.mark.parametrize(
+    "after_step", [pytest.param(0, marks=pytest.mark.slow), 2], ids=["at once", "in the third step"]
+)
 def test_a_batch_that_does_not_fit_is_accumulated_from_parts(data, tmp_path, after_step) -> None:
     """Errors of later steps come when weights and optimizer have changed already."""
     found = trainer_from_seed(data, tmp_path / "found", *FIND)
@@ -62,6 +64,7 @@ def test_a_batch_that_does_not_fit_is_accumulated_from_parts(data, tmp_path, aft
     assert all(torch.equal(value, expected[name]) for name, value in weights(found).items())
 
 
+@pytest.mark.slow
 def test_accumulation_that_was_asked_for_is_multiplied(data, tmp_path) -> None:
     found = trainer_from_seed(data, tmp_path, *FIND, "--gradient_accumulation_steps", "2")
     limit(found, largest=3)
@@ -70,6 +73,7 @@ def test_accumulation_that_was_asked_for_is_multiplied(data, tmp_path) -> None:
     assert (args.per_device_train_batch_size, args.gradient_accumulation_steps) == (3, 4)
 
 
+@pytest.mark.slow
 def test_a_training_that_fits_is_left_as_it_is(data, tmp_path) -> None:
     found = trainer_from_seed(data, tmp_path, *FIND)
     tried = limit(found, largest=6)
@@ -84,6 +88,7 @@ def test_a_model_that_fits_with_no_batch_is_refused(data, tmp_path) -> None:
         found.train()
 
 
+@pytest.mark.slow
 def test_other_errors_are_not_taken_for_a_lack_of_memory(data, tmp_path) -> None:
     found = trainer_from_seed(data, tmp_path, *FIND)
     found.training_step = lambda *args, **kwargs: (_ for _ in ()).throw(RuntimeError("broken"))
@@ -91,6 +96,7 @@ def test_other_errors_are_not_taken_for_a_lack_of_memory(data, tmp_path) -> None
         found.train()
 
 
+@pytest.mark.slow
 def test_ctrl_c_works_as_before_after_a_training_that_was_started_again(data, tmp_path) -> None:
     before = signal.getsignal(signal.SIGINT)
     found = trainer_from_seed(data, tmp_path, *FIND)
