@@ -82,8 +82,6 @@ class SegmentationTrainer(LargestBatchTrainer):
     # of `Trainer`, which counts as untyped
     args: TrainingArguments
     data_collator: Collator
-    optimizer: torch.optim.Optimizer | None
-    lr_scheduler: LRScheduler | None
 
     def __init__(
         self,
@@ -180,8 +178,8 @@ class SegmentationTrainer(LargestBatchTrainer):
             generator=torch.Generator().manual_seed(0),
         )
 
-    def _prepare_inputs(self, inputs: dict[str, Any]) -> dict[str, Any]:
-        return on_device(super()._prepare_inputs(inputs), self.processing_class)
+    def _prepare_inputs(self, inputs: _Batch) -> _Batch:
+        return {**on_device(super()._prepare_inputs(inputs), self.processing_class)}
 
     # ---- loss ----
 
