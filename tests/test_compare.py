@@ -1,6 +1,7 @@
 """`hfseg compare`: recipes are run, finished runs are read; one table and one figure."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -14,7 +15,7 @@ from PIL import Image
 
 from hfseg.labels import LabelSet
 from hfseg.visualization.run_comparison import RunResult, comparison_table, plot_comparison
-from hfseg.workflows.compare_runs import _prediction_times
+from hfseg.workflows.compare_runs import _prediction_times, compare
 
 RECIPE = """\
 dataset_name: folder
@@ -70,6 +71,14 @@ def test_a_machine_that_slows_down_slows_every_run_alike(monkeypatch: pytest.Mon
     monkeypatch.setattr("hfseg.workflows.compare_runs.time.perf_counter", lambda: now)
     first, second = _prediction_times([predict, predict], range(8))
     assert second == pytest.approx(first, rel=0.02)
+
+
+def test_finished_runs_are_compared_in_a_new_folder(finished_run: Path, tmp_path: Path) -> None:
+    again = shutil.copytree(finished_run, tmp_path / "again")
+    table = compare([str(finished_run), str(again)], {}, tmp_path / "new" / "comparison")
+    assert "| | run | again |" in table and "| again | +0.0 |" in table
+    assert (tmp_path / "new" / "comparison" / "comparison.md").read_text() == table
+    assert (tmp_path / "new" / "comparison" / "comparison.png").stat().st_size > 10_000
 
 
 @pytest.mark.slow

@@ -76,6 +76,7 @@ def compare(names: Sequence[str], options: GivenOptions, output: Path, images: i
     differences = _differences([folder.name for folder in folders], counts, labels, units)
     titles = {metric.name: metric.title for metric in TRAINING_METRICS}
     table = f"{comparison_table(results, labels, titles)}\n{differences}"
+    output.mkdir(parents=True, exist_ok=True)
     (output / "comparison.md").write_text(table, encoding="utf-8")
     plot_comparison(results, labels, pictures, output / "comparison.png")
     return table
