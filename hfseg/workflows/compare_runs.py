@@ -174,5 +174,9 @@ def _differences(
         lines.append(f"| {name} | {100 * found.value:+.1f} | {interval} | {p_value} |")
         notes.append(found.note)
     note = "; ".join(dict.fromkeys(notes))
-    lines += ["", f"Paired over the same {len(counts[0])} images; {note}."]
+    lines += [
+        "",
+        f"Paired over the same {len(counts[0])} images, segmented anew in fp32 (the scores above are "
+        f"those of the runs, in their own precision); {note}.",
+    ]
     return "\n".join(lines) + "\n"
