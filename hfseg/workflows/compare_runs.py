@@ -176,7 +176,7 @@ def _differences(
     note = "; ".join(dict.fromkeys(notes))
     lines += [
         "",
-        f"Paired over the same {len(counts[0])} images, segmented anew in fp32 (the scores above are "
-        f"those of the runs, in their own precision); {note}.",
+        f"Paired over the same {len(counts[0])} images, segmented anew in fp32 (the scores above "
+        f"are those of the runs, in their own precision); {note}.",
     ]
     return "\n".join(lines) + "\n"
