@@ -13,6 +13,7 @@ from conftest import make_folder
 from launch import REPOSITORY, environment, on_cpu
 from PIL import Image
 
+from hfseg.cli import run
 from hfseg.labels import LabelSet
 from hfseg.visualization.run_comparison import RunResult, comparison_table, plot_comparison
 from hfseg.workflows.compare_runs import _prediction_times, compare
@@ -102,7 +103,8 @@ def test_recipes_and_finished_runs_are_compared(tmp_path: Path) -> None:
     assert "train_runtime" not in again.stdout  # finished runs are not run again
 
 
-def test_a_single_run_is_rejected(tmp_path: Path) -> None:
-    done = run_compare("quickstart")
-    assert done.returncode == 2
-    assert done.stderr.startswith("error: give at least two recipes")
+def test_a_single_run_is_rejected(capsys: pytest.CaptureFixture) -> None:
+    with pytest.raises(SystemExit) as exit_:
+        run("compare", ["quickstart"])
+    assert exit_.value.code == 2
+    assert capsys.readouterr().err.startswith("error: give at least two recipes")
