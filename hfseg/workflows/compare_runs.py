@@ -178,10 +178,7 @@ def _differences(
         notes.append(found.note)
     note = "; ".join(dict.fromkeys(notes))
     return (
-        f"{markdown_table(rows)}
-
-"
+        f"{markdown_table(rows)}\n\n"
         f"Paired over the same {len(counts[0])} images, segmented again in fp32 (the scores above "
-        f"are those of the runs, in their own precision); {note}.
-"
+        f"are those of the runs, in their own precision); {note}.\n"
     )
