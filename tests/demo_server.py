@@ -28,6 +28,8 @@ CHROMIUM_ARGS = [
     "--disable-gpu",
     "--disable-background-networking",
     "--no-first-run",
+    "--use-fake-ui-for-media-stream",
+    "--use-fake-device-for-media-stream",
 ]
 needs_browser = pytest.mark.skipif(
     CHROMIUM is None, reason="browser: install Chromium (apt-get install chromium)"
@@ -83,10 +85,11 @@ class EagerSam:
 
 
 def tiny_models(sam: Any = None) -> Any:
-    """Two models, `first` and `second`, as `demo/app.py` would load them."""
+    """Two models as `demo/app.py` would load them; the second one numbers its classes backwards."""
     from demo.shown_models import ShownModels
 
-    return ShownModels({"first": tiny_segmenter(), "second": tiny_segmenter(seed=1)}, sam)
+    second = tiny_segmenter(LABELS.names[::-1], seed=1)
+    return ShownModels({"first": tiny_segmenter(), "second": second}, sam)
 
 
 @contextmanager

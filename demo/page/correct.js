@@ -1,10 +1,10 @@
 /* Tab "Correct with SAM": objects that are clicked, and training pairs made of them. */
 
+import { ask } from "./answers.js";
 import { areasOf, classLayer, classList, isBackground } from "./classes.js";
 import { blobOf, css, element, readValues, save, seconds } from "./dom.js";
 import { everything } from "./everything.js";
 import { Group, Pane } from "./pane.js";
-import { ask } from "./segment.js";
 import { address, call, upload } from "./server.js";
 
 export function correct(page, place) {
@@ -39,7 +39,7 @@ export function correct(page, place) {
     if (!page.photo || result || !page.settings.sam) return;
     await page.work(`${page.model} segments the photo`, async (signal) => {
       result = await ask(page, page.model, [false, false, true], signal);
-    });
+    }, open);
     if (!result) return;
     find("empty").hidden = true;
     find("work").hidden = false;
@@ -91,7 +91,7 @@ export function correct(page, place) {
           const values = await readValues(address(mask), of.width, of.height, signal);
           answers.set(JSON.stringify(asked[index]), { mask: values, score });
         }
-      });
+      }, refresh);
       if (!fine) break;
       compose();
     }

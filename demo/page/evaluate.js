@@ -1,11 +1,9 @@
 /* Tab "Evaluate": the photo and its ground truth, scored, with the errors on the photo. */
 
-import { classLayer, isBackground } from "./classes.js";
+import { RED, classLayer, isBackground } from "./classes.js";
 import { css, element, percent, readValues } from "./dom.js";
 import { Group, Pane } from "./pane.js";
 import { address, call, upload } from "./server.js";
-
-const RED = [224, 30, 55];
 
 export function evaluate(page, place) {
   const find = (name) => place.querySelector(`[data-is="${name}"]`);
@@ -62,7 +60,7 @@ export function evaluate(page, place) {
       find("note").textContent = answer.note;
       tell(answer);
       page.reveal(find("panes"));
-    });
+    }, run);
   }
 
   function tell(answer) {

@@ -35,7 +35,7 @@ export function everything(page, place) {
       find("everything-panes").dataset.count = answer.figures.length;
       group.moved();
       page.reveal(find("everything-panes"));
-    });
+    }, run);
   }
 
   find("density").addEventListener("input", () => { find("density-says").textContent = find("density").value; });

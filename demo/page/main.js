@@ -23,6 +23,7 @@ class Page {
   constructor(root, find, settings) {
     Object.assign(this, { root, find, settings });
     this.tabs = {};
+    this.again = null; // repeats what was done last
     this.photo = null; // {file: as the server takes it, name}
     this.models = [settings.models[0].name];
     this.fillMenus();
@@ -73,7 +74,8 @@ class Page {
       this.useFile(event.dataTransfer.files[0]);
     });
     document.addEventListener("paste", (event) => this.useFile(event.clipboardData?.files[0]));
-    this.find("stop").addEventListener("click", () => this.stop());
+    this.find("stop").addEventListener("click", () => { this.stop(); this.complain("Stopped.", true); });
+    this.find("again").addEventListener("click", () => this.again());
     const tabs = [...this.root.querySelectorAll("[role=tab]")];
     tabs.forEach((tab, index) => {
       tab.addEventListener("click", () => this.openTab(tab.dataset.tab));
@@ -101,6 +103,7 @@ class Page {
 
   openTab(name) {
     this.tab = name;
+    this.complain("");
     for (const tab of this.root.querySelectorAll("[role=tab]")) {
       const open = tab.dataset.tab === name;
       tab.setAttribute("aria-selected", String(open));
@@ -156,9 +159,11 @@ class Page {
     }
   }
 
-  complain(sentence) {
+  /** Say what went wrong; `passing`: with a button that repeats what was being done. */
+  complain(sentence, passing = false) {
     const place = this.find("problem");
-    place.textContent = sentence;
+    this.find("problem-says").textContent = sentence;
+    this.find("again").hidden = !(passing && this.again);
     place.hidden = !sentence;
     if (sentence) this.reveal(place);
   }
@@ -168,12 +173,14 @@ class Page {
    *
    * @param what is said while it goes on.
    * @param task gets a signal, and a function (sentence, fraction) that tells how far it is.
+   * @param again does the same once more, if it was stopped or the server was busy.
    * @returns whether it was done.
    */
-  async work(what, task) {
+  async work(what, task, again = null) {
     this.stop();
     const mine = new AbortController();
     this.running = mine;
+    this.again = again;
     this.complain("");
     const [place, text, bar] = [this.find("doing"), this.find("doing-what"), this.find("bar")];
     const tell = (sentence, fraction) => {
@@ -191,7 +198,7 @@ class Page {
     } catch (error) {
       if (mine.signal.aborted) return false;
       if (!(error instanceof Refusal)) console.warn(error);
-      this.complain(error.message);
+      this.complain(error.message, error.passing);
       return false;
     } finally {
       clearTimeout(late);
