@@ -37,7 +37,7 @@ export function correct(page, place) {
 
   async function open() {
     if (!page.photo || result || !page.settings.sam) return;
-    await page.work(`${page.model} segments the photo`, async (signal) => {
+    await page.work(`Segmenting with ${page.model}`, async (signal) => {
       result = await ask(page, page.model, [false, false, true], signal);
     }, open);
     if (!result) return;
@@ -85,7 +85,7 @@ export function correct(page, place) {
     const of = result;
     while (result === of && wanted().length) {
       const asked = wanted().map(({ points }) => points);
-      const fine = await page.work("SAM looks for its outline", async (signal) => {
+      const fine = await page.work("SAM is finding the outline", async (signal) => {
         const found = await call("objects", [page.photo.file, asked], { signal });
         for (const [index, { mask, score }] of found.objects.entries()) {
           const values = await readValues(address(mask), of.width, of.height, signal);
@@ -172,7 +172,7 @@ export function correct(page, place) {
   }
 
   async function download(chosen) {
-    await page.work("The training pairs are packed", async (signal) => {
+    await page.work("Packing the training pairs", async (signal) => {
       const masks = [];
       for (const { mask } of chosen) masks.push(await upload(mask, signal, "mask.png"));
       const answer = await call("training_pairs", [chosen.map(({ file }) => file), masks, page.model], { signal });

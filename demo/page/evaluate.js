@@ -25,14 +25,14 @@ export function evaluate(page, place) {
       return;
     }
     clear();
-    await page.work("The ground truth is uploaded", async (signal) => { truth = await upload(file, signal); });
+    await page.work("Uploading the ground truth", async (signal) => { truth = await upload(file, signal); });
     find("truth-name").textContent = truth ? `(${file.name})` : "";
     run();
   }
 
   async function run() {
     if (!page.photo || !truth) return;
-    await page.work(`${page.model} is scored`, async (signal) => {
+    await page.work(`Scoring ${page.model}`, async (signal) => {
       const answer = await call("evaluate", [page.photo.file, truth, page.model], { signal });
       const { width, height, names, palette } = answer;
       const [predicted, real] = await Promise.all([answer.prediction, answer.truth].map((path) =>

@@ -119,7 +119,7 @@ class Page {
     if (!file) return;
     this.stop();
     this.forget();
-    await this.work("The photo is uploaded", async (signal) => {
+    await this.work("Uploading the photo", async (signal) => {
       this.photo = { file: await upload(file, signal), name: file.name || "photo" };
     });
     if (this.photo) this.changed();
@@ -169,12 +169,12 @@ class Page {
   }
 
   /**
-   * Do something that takes its time: one thing at once, which Stop ends.
+   * Do something that takes time, one thing at a time; Stop ends it.
    *
-   * @param what is said while it goes on.
-   * @param task gets a signal, and a function (sentence, fraction) that tells how far it is.
-   * @param again does the same once more, if it was stopped or the server was busy.
-   * @returns whether it was done.
+   * @param what is shown while it runs.
+   * @param task gets a signal, and a function (sentence, fraction) that shows the progress.
+   * @param again repeats it, if it was stopped or the server was busy.
+   * @returns whether it finished.
    */
   async work(what, task, again = null) {
     this.stop();

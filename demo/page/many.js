@@ -18,10 +18,10 @@ export function many(page, place) {
   async function batch(files) {
     if (!files.length) return;
     clear();
-    await page.work("The images are uploaded", async (signal, tell) => {
+    await page.work("Uploading the images", async (signal, tell) => {
       const sent = [];
       for (const file of files) {
-        tell(`${file.name} is uploaded`, sent.length / (2 * files.length));
+        tell(`Uploading ${file.name}`, sent.length / (2 * files.length));
         sent.push(await upload(file, signal));
       }
       const answer = await call("batch", [sent, page.model], { signal,
@@ -48,9 +48,9 @@ export function many(page, place) {
   async function video(file) {
     if (!file) return;
     clear();
-    await page.work("The video is uploaded", async (signal, tell) => {
+    await page.work("Uploading the video", async (signal, tell) => {
       const sent = await upload(file, signal);
-      const still = element("img", { class: "still", alt: "The frame that was segmented last" });
+      const still = element("img", { class: "still", alt: "The last segmented frame" });
       find("results").replaceChildren(still);
       const answer = await call("video", [sent, page.model], { signal, onProgress: ({ doing, part, frame }) => {
         if (doing) tell(doing, part ?? undefined);

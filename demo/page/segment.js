@@ -29,10 +29,10 @@ export function segment(page, place) {
   async function run() {
     if (!page.photo) return;
     const { tta, sliding } = way();
-    await page.work(`${page.model} segments the photo`, async (signal, tell) => {
+    await page.work(`Segmenting with ${page.model}`, async (signal, tell) => {
       const found = [];
       for (const [index, model] of page.models.entries()) {
-        tell(`${model} segments the photo`, page.models.length > 1 ? index / page.models.length : undefined);
+        tell(`Segmenting with ${model}`, page.models.length > 1 ? index / page.models.length : undefined);
         found.push(await ask(page, model, [tta, sliding], signal));
         results = [...found];
         show();
