@@ -1,9 +1,12 @@
 """The metric and the demo on the Hub, and what is said where the Hub gives nothing."""
 
+import ast
+import contextlib
 import json
 import subprocess
 import sys
 import time
+from importlib.metadata import PackageNotFoundError, packages_distributions, requires
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +15,12 @@ from conftest import REPOSITORY, Hub
 from gradio_client import Client, handle_file
 from hub_repos import STRANGER
 from huggingface_hub import RepoCard
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 from PIL import Image
 from tiny_segformer import save_tiny
+
+from hfseg.hub.space import space_files
 
 SCRIPTS = REPOSITORY / "scripts"
 
@@ -68,6 +75,49 @@ def test_the_demo_becomes_a_space_that_runs_the_model(hub: Hub, tmp_path: Path) 
     )
     shown = hub.run("-c", start, tmp_path / "space", PYTHONPATH="")
     assert "--models" in shown.stdout
+
+
+def test_a_space_requires_whatever_its_files_import() -> None:
+    files = space_files("me/roof-demo", "me/roofs")
+    installed = installed_with(files["requirements.txt"].decode().splitlines())
+    for path, content in files.items():
+        if not path.endswith(".py"):
+            continue
+        source = content if isinstance(content, bytes) else content.read_bytes()
+        for module in imported_modules(source) - {"hfseg", "demo", *OPTIONAL}:
+            providers = {canonicalize_name(each) for each in PROVIDERS.get(module, [module])}
+            assert module in sys.stdlib_module_names or providers & installed, (path, module)
+
+
+OPTIONAL = {"optuna", "onnxruntime", "pillow_heif"}
+"""For tuning, for export, and for HEIC where someone installs it."""
+PROVIDERS = packages_distributions()
+
+
+def imported_modules(source: bytes) -> set[str]:
+    """The first part of the name of every module that is imported anywhere in it."""
+    found = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            found |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            found.add(node.module.split(".")[0])
+    return found
+
+
+def installed_with(requirements: list[str]) -> set[str]:
+    """The names of the requirements, and of all that they require here."""
+    waiting, found = list(requirements), set()
+    while waiting:
+        requirement = Requirement(waiting.pop())
+        name = canonicalize_name(requirement.name)
+        wanted = requirement.marker is None or requirement.marker.evaluate({"extra": ""})
+        if not wanted or name in found:
+            continue
+        found.add(name)
+        with contextlib.suppress(PackageNotFoundError):
+            waiting += requires(name) or []
+    return found
 
 
 @pytest.mark.slow

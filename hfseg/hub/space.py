@@ -1,5 +1,6 @@
 """Pushes the demo to the Hub: a Gradio Space that runs a model of the Hub."""
 
+import tomllib
 from importlib.metadata import requires
 from pathlib import Path
 
@@ -103,9 +104,13 @@ def space_files(repo_id: str, model: str) -> dict[str, Path | bytes]:
 
 
 def _requirements() -> list[str]:
-    """The dependencies of hfseg and its demo, from the metadata of the installed package."""
+    """The dependencies of hfseg and its demo: those of this clone, or of the installed package."""
     from packaging.requirements import Requirement
 
+    project = Path(hfseg.__file__).parent.parent / "pyproject.toml"
+    if project.is_file():  # the metadata of a clone is as old as its installation
+        declared = tomllib.loads(project.read_text(encoding="utf-8"))["project"]
+        return [*declared["dependencies"], *declared["optional-dependencies"]["demo"]]
     found = []
     for text in requires("hfseg") or []:
         requirement = Requirement(text)
