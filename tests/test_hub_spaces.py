@@ -3,15 +3,14 @@
 import ast
 import contextlib
 import json
-import subprocess
 import sys
-import time
 from importlib.metadata import PackageNotFoundError, packages_distributions, requires
 from pathlib import Path
 
 import numpy as np
 import pytest
 from conftest import REPOSITORY, Hub
+from demo_server import free_port, started
 from gradio_client import Client, handle_file
 from hub_repos import STRANGER
 from huggingface_hub import RepoCard
@@ -131,27 +130,16 @@ def test_the_pushed_space_starts_from_its_own_files_and_segments(hub: Hub, tmp_p
     for path, content in hub.server.repos["space", "me/roof-demo"].files.items():
         (space / path).parent.mkdir(parents=True, exist_ok=True)
         (space / path).write_bytes(content)
-    app = (space / "app.py").read_text().replace('"--host"', '"--port", "17862", "--host"')
+    port = free_port()
+    app = (space / "app.py").read_text().replace('"--host"', f'"--port", "{port}", "--host"')
     (space / "app.py").write_text(app)
     # only the files of the Space, and what its requirements install
-    environment = {**hub.env, "PYTHONPATH": "", "SPACE_HOST": "127.0.0.1"}
-    with (tmp_path / "log").open("w") as log:
-        server = subprocess.Popen(
-            [sys.executable, "app.py"], cwd=space, env=environment, stdout=log, stderr=log
-        )
-    try:
-        for _ in range(240):
-            try:
-                client = Client("http://127.0.0.1:17862", verbose=False)
-                break
-            except Exception:  # not up yet
-                assert server.poll() is None, (tmp_path / "log").read_text()
-                time.sleep(0.5)
+    environment = {**hub.env, "PYTHONPATH": "", "SPACE_ID": "me/roof-demo"}
+    command = [sys.executable, "app.py"]
+    with started(command, port, tmp_path / "log", cwd=space, env=environment):
+        client = Client(f"http://127.0.0.1:{port}", verbose=False)
         mask, _, _ = client.predict(handle_file(tmp_path / "photo.png"), api_name="/segment")
         assert Image.open(mask).size == photo.size
-    finally:
-        server.terminate()
-        server.wait(30)
 
 
 def test_a_space_for_a_model_that_is_not_on_the_hub_is_one_sentence(hub: Hub) -> None:
