@@ -4,8 +4,9 @@ import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import datasets
 import numpy as np
 
 from hfseg.cards.card_facts import card_facts
@@ -13,15 +14,18 @@ from hfseg.cards.model_card import write_model_card
 from hfseg.config.resolve import Arguments
 from hfseg.config.run_recipe import RECIPE_FILE, recipe_of
 from hfseg.data.rows import sample_names
+from hfseg.inference import Segmenter
 from hfseg.labels import LabelSet
 from hfseg.metrics.intervals import interval_text
 from hfseg.metrics.table import TITLES, TRAINING_METRICS
 from hfseg.training.checkpoints import STATE_FILE
-
-if TYPE_CHECKING:
-    import datasets
-
-    from hfseg.training.trainer import SegmentationTrainer
+from hfseg.training.trainer import SegmentationTrainer
+from hfseg.visualization.figures import (
+    plot_confusion,
+    plot_curves,
+    plot_per_class_iou,
+    plot_predictions,
+)
 
 RUN_FILES = (
     "config.json",
@@ -59,8 +63,8 @@ class Evaluation:
 
 def write_run(
     arguments: Arguments,
-    trainer: "SegmentationTrainer",
-    data: "datasets.DatasetDict",
+    trainer: SegmentationTrainer,
+    data: datasets.DatasetDict,
     labels: LabelSet,
     train_scores: dict[str, float],
     evaluations: dict[str, Evaluation],
@@ -118,19 +122,11 @@ def _write_json(path: Path, scores: dict[str, Any]) -> None:
 
 def _write_figures(
     folder: Path,
-    trainer: "SegmentationTrainer",
-    data: "datasets.DatasetDict",
+    trainer: SegmentationTrainer,
+    data: datasets.DatasetDict,
     labels: LabelSet,
     validation: Evaluation,
 ) -> None:
-    from hfseg.inference import Segmenter
-    from hfseg.visualization.figures import (
-        plot_confusion,
-        plot_curves,
-        plot_per_class_iou,
-        plot_predictions,
-    )
-
     folder.mkdir(parents=True, exist_ok=True)
     ious = [validation.scores[f"eval_iou_{key}"] for key in labels.metric_names]
     plot_curves(trainer.state.log_history, folder / "curves.png")
@@ -159,7 +155,7 @@ def _write_figures(
     plot_predictions(rows, labels, folder / "predictions.png")
 
 
-def _write_examples(folder: Path, data: "datasets.DatasetDict", validation: Evaluation) -> None:
+def _write_examples(folder: Path, data: datasets.DatasetDict, validation: Evaluation) -> None:
     """A few typical validation images with their ground truth, which the demo offers."""
     folder.mkdir(exist_ok=True)
     for index in _typical(_ranked(validation.per_image)):
