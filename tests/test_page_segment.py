@@ -29,11 +29,11 @@ def models(demo_page):
     return demo_page.models
 
 
-@pytest.fixture(scope="module")
-def pets_page(tmp_path_factory):
+@pytest.fixture
+def pets_page(tmp_path):
     """A page with one model that knows a background, and without SAM."""
     models = ShownModels({"pets": tiny_segmenter(("background", "cat", "dog"))})
-    with served(models, tmp_path_factory.mktemp("pets") / "page") as address:
+    with served(models, tmp_path / "page") as address:  # while it runs, no other page has files
         yield address, models
 
 
