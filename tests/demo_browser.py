@@ -1,8 +1,11 @@
 """A browser on the demo page, and what a visitor does in it: mouse, keyboard and touch."""
 
+import base64
+import io
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 SEGMENT = "[data-is=segment]"
 CORRECT = "[data-is=correct]"
@@ -43,13 +46,11 @@ def open_tab(page, name: str) -> None:
 
 def colors(page, pane: str = f"{SEGMENT} .pane") -> np.ndarray:
     """(H, W, 4) pixels of what is painted over a photo."""
-    values = page.evaluate(
-        """selector => { const canvas = document.querySelector(selector);
-        const data = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height);
-        return [canvas.height, canvas.width, Array.from(data.data)]; }""",
-        f"{pane} canvas",
+    url = page.evaluate(
+        "selector => document.querySelector(selector).toDataURL()", f"{pane} canvas"
     )
-    return np.array(values[2], dtype=np.uint8).reshape(values[0], values[1], 4)
+    with Image.open(io.BytesIO(base64.b64decode(url.partition(",")[2]))) as image:
+        return np.asarray(image.convert("RGBA"))
 
 
 def place(page, x: float, y: float, tab: str = SEGMENT) -> tuple[float, float]:

@@ -1,5 +1,6 @@
 """One photo for all tabs, and the picture as the interface: divider, label, zoom, maps."""
 
+import base64
 import io
 
 import numpy as np
@@ -56,15 +57,16 @@ def test_a_photo_is_segmented_as_soon_as_it_is_there_and_serves_every_tab(page, 
 @pytest.mark.parametrize("way", ["drop", "paste"])
 def test_a_photo_may_be_dropped_or_pasted_anywhere_on_the_page(page, photo, way):
     page.evaluate(
-        """([bytes, way]) => {
+        """([content, way]) => {
             const files = new DataTransfer();
-            files.items.add(new File([new Uint8Array(bytes)], "photo.png", {type: "image/png"}));
+            const bytes = Uint8Array.from(atob(content), (each) => each.charCodeAt(0));
+            files.items.add(new File([bytes], "photo.png", {type: "image/png"}));
             const options = {bubbles: true, cancelable: true};
             document.querySelector("#hfseg h1").dispatchEvent(way === "drop"
                 ? new DragEvent("drop", {...options, dataTransfer: files})
                 : new ClipboardEvent("paste", {...options, clipboardData: files}));
         }""",
-        [list(photo.read_bytes()), way],
+        [base64.b64encode(photo.read_bytes()).decode(), way],
     )
     page.wait_for_selector(f"{SEGMENT} .pane[data-painted]")
 
