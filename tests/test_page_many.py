@@ -59,7 +59,7 @@ def test_a_video_is_segmented_frame_by_frame(page, tmp_path):
 def test_what_the_camera_sees_is_segmented_frame_by_frame(page, tmp_path):
     open_tab(page, "Batch")
     page.get_by_role("button", name="Record with the camera").click()
-    page.wait_for_function("document.querySelector('[data-is=camera] video').currentTime > 0.4")
+    page.wait_for_function("document.querySelector('[data-is=camera] video')?.currentTime > 0.4")
     page.get_by_role("button", name="Stop (it stops by itself").click()
     page.wait_for_selector("[data-is=results] video")
     assert page.locator("[data-is=camera] video").count() == 0
@@ -75,7 +75,7 @@ def test_what_the_camera_sees_is_segmented_frame_by_frame(page, tmp_path):
 def test_a_recording_is_given_up_for_another_photo(page, photo):
     open_tab(page, "Batch")
     page.get_by_role("button", name="Record with the camera").click()
-    page.wait_for_function("document.querySelector('[data-is=camera] video').currentTime > 0.2")
+    page.wait_for_function("document.querySelector('[data-is=camera] video')?.currentTime > 0.2")
     choose(page, photo)
     page.wait_for_selector("[data-is=camera] video", state="detached")
     open_tab(page, "Segment")
