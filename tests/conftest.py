@@ -24,6 +24,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # the tests of several files run 
 import numpy as np
 import pytest
 from hub_server import HubServer
+from hypothesis import HealthCheck, settings
 from PIL import Image
 from untested import untested_lines
 
@@ -32,6 +33,10 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
 REPOSITORY = Path(__file__).parent.parent
+
+# a law holds on a busy machine too
+settings.register_profile("any speed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any speed")
 
 
 @pytest.fixture

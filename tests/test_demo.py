@@ -21,7 +21,7 @@ def test_a_size_that_the_model_cannot_take_is_one_sentence(models, monkeypatch):
         raise RuntimeError("Kernel size can't be greater than actual input size")
 
     monkeypatch.setattr(models.segmenters["first"].model, "forward", too_small)
-    with pytest.raises(UserError, match="The model cannot segment 3 × 2 pixels"):
+    with pytest.raises(UserError, match="The model can't segment 3 × 2 pixels"):
         models.segment("first", "small.png", Image.new("RGB", (3, 2)))
 
 

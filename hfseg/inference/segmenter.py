@@ -1,10 +1,11 @@
 """`Segmenter`: a trained model and its image processor, from images to masks."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import TypedDict, Unpack, overload
+from typing import Unpack, overload
 
 import numpy as np
 import torch
@@ -15,7 +16,7 @@ from hfseg.data.image_io import ImageLike, image_files, read_ahead, to_rgb
 from hfseg.errors import UserError
 from hfseg.inference.load_checkpoint import load_trained
 from hfseg.inference.network import ImageProcessor, Pixels, network_of
-from hfseg.inference.result import Answer, Options, Segmentation
+from hfseg.inference.result import Answer, Options, PredictionOptions, Segmentation
 from hfseg.inference.sliding_window import Size, sliding_window
 from hfseg.inference.views import Views
 from hfseg.labels import LabelSet
@@ -27,17 +28,6 @@ from hfseg.models.universal import act_as_semantic
 # Upper bound on the resized logits held at once. 150 classes of a 12-megapixel photo would be 7 GB.
 _RESIZED_VALUES_AT_ONCE = 2**26
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-
-
-class PredictionOptions(TypedDict, total=False):
-    """The keyword arguments of `Segmenter.__call__`."""
-
-    sliding_window: int | Size | None
-    stride: int | Size | None
-    tta: str | Views | None
-    batch_size: int
-    return_probabilities: bool
-    return_confidence: bool
 
 
 class Segmenter:
@@ -116,7 +106,9 @@ class Segmenter:
         return cls(model, image_processor)
 
     @overload
-    def __call__(self, images: ImageLike, **options: Unpack[PredictionOptions]) -> Segmentation: ...
+    def __call__(  # type: ignore[overload-overlap]  # a str is a sequence, too
+        self, images: ImageLike, **options: Unpack[PredictionOptions]
+    ) -> Segmentation: ...
 
     @overload
     def __call__(
@@ -128,6 +120,11 @@ class Segmenter:
         self, images: Iterator[ImageLike], **options: Unpack[PredictionOptions]
     ) -> Iterator[Segmentation]: ...
 
+    @overload
+    def __call__(
+        self, images: Iterable[ImageLike], **options: Unpack[PredictionOptions]
+    ) -> Iterable[Segmentation]: ...
+
     def __call__(
         self,
         images: ImageLike | Iterable[ImageLike],
@@ -138,7 +135,7 @@ class Segmenter:
         batch_size: int = 1,
         return_probabilities: bool = False,
         return_confidence: bool = False,
-    ) -> Segmentation | list[Segmentation] | Iterator[Segmentation]:
+    ) -> Segmentation | Iterable[Segmentation]:
         """Segment one image, or a list, folder or generator of images of any sizes.
 
         Args:
@@ -146,8 +143,10 @@ class Segmenter:
                 `hfseg.data.image_io.to_rgb` for what is read and how), or a list, folder or
                 generator of them.
             sliding_window: predict in overlapping tiles of this many pixels (or (height, width)),
-                at the image's own scale, whatever size the processor makes of whole images. For
-                images of any size: memory grows with the tile and the image's width alone.
+                at the image's own scale, even if the processor resizes images. Images may have any
+                size, beyond Pillow's limit of 179 million pixels too (give only files that you
+                trust). Beside the image and its mask, memory grows only with the tile and the
+                image's width.
             stride: maximum step between tiles; None: three quarters of the tile.
             tta: views whose probabilities are averaged, such as `flip,0.75,1.0,1.25`.
             batch_size: images of one size that pass through the model together. More are faster on
@@ -177,13 +176,13 @@ class Segmenter:
         if isinstance(images, (str, Path, np.ndarray, Image.Image)) or not isinstance(
             images, Iterable
         ):
-            return self.segment(to_rgb(images), options, source=_source(images))
+            return self.segment(_reader(options)(images), options, source=_source(images))
         return self._stream(images, options, batch_size)
 
     def _stream(
         self, images: Iterable[ImageLike], options: Options, batch_size: int
     ) -> Iterator[Segmentation]:
-        waiting = read_ahead(images, to_rgb)
+        waiting = read_ahead(images, _reader(options))
         while batch := [
             (result(), _source(image)) for image, result in islice(waiting, batch_size)
         ]:
@@ -215,9 +214,15 @@ class Segmenter:
         options: Options,
         size: Size | None = None,
         source: str | None = None,
+        on_tile: Callable[[], object] | None = None,
     ) -> Segmentation:
-        """One upright RGB image; the mask at `size` if that is not the image's own."""
-        return _with_source(self._segment([image], options, size=size)[0], source)
+        """One upright RGB image; the mask at `size` if that is not the image's own.
+
+        Args:
+            on_tile: called after every tile of a sliding window.
+        """
+        answer = self._segment([image], options, size=size, on_tile=on_tile)[0]
+        return _with_source(answer, source)
 
     @torch.inference_mode()
     def _segment(
@@ -226,6 +231,7 @@ class Segmenter:
         options: Options,
         inputs: Pixels | Image.Image | None = None,
         size: Size | None = None,
+        on_tile: Callable[[], object] | None = None,
     ) -> list[Segmentation]:
         """Images of one size, in one forward pass where there are several."""
         own = (images[0].height, images[0].width)
@@ -234,7 +240,7 @@ class Segmenter:
                 raise UserError(
                     f"a sliding window gives a mask of the image's own size {own}, not {size}"
                 )
-            return [self._segment_in_tiles(image, options) for image in images]
+            return [self._segment_in_tiles(image, options, on_tile) for image in images]
         size = size or own
         if inputs is None:
             inputs = self._network.inputs(images[0], whole=True)
@@ -256,7 +262,9 @@ class Segmenter:
             found.append(answer.finished(self.labels, image))
         return found
 
-    def _segment_in_tiles(self, image: Image.Image, options: Options) -> Segmentation:
+    def _segment_in_tiles(
+        self, image: Image.Image, options: Options, on_tile: Callable[[], object] | None
+    ) -> Segmentation:
         assert options.window is not None and options.stride is not None
         size = (image.height, image.width)
         answer = Answer(size, len(self.labels), options)
@@ -271,7 +279,13 @@ class Segmenter:
             scores_of, size, options.window, options.stride
         ):
             answer.put(rows, columns, scores, self._network)
+            if on_tile is not None:
+                on_tile()
         return answer.finished(self.labels, image)
+
+
+def _reader(options: Options) -> Callable[[ImageLike], Image.Image]:
+    return partial(to_rgb, any_size=options.window is not None)
 
 
 def _source(image: ImageLike) -> str | None:

@@ -15,7 +15,6 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset
 from transformers import (
     BaseImageProcessor,
     TrainerCallback,
-    TrainerControl,
     TrainerState,
     TrainingArguments,
     get_scheduler,
@@ -57,11 +56,7 @@ class _EpochCallback(TrainerCallback):
         self.sampler = sampler
 
     def on_epoch_begin(
-        self,
-        args: TrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,
-        **kwargs: object,
+        self, args: object, state: TrainerState, *_: object, **kwargs: object
     ) -> None:
         self.sampler.start_epoch(int(state.epoch or 0))
 
@@ -128,8 +123,8 @@ class SegmentationTrainer(ResumableTrainer):
         expose_auxiliary_logits(self.model)
         self.auxiliary_loss_weight = auxiliary_loss_weight(self.model)
         self._evaluation_collator = Collator(image_processor, resize=True)
-        # We normalize the loss ourselves, over the whole accumulated and distributed batch:
-        # Trainer must neither pass its count of items on nor divide by the accumulation steps.
+        # We normalize the loss ourselves, over the complete accumulated and distributed batch:
+        # Trainer must neither pass its item count nor divide by the accumulation steps.
         self.model_accepts_loss_kwargs = False
         self.loss_is_scaled_for_ga = True
         if self.train_dataset is not None and not isinstance(self.train_dataset, IterableDataset):

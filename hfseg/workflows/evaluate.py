@@ -1,10 +1,12 @@
-"""`hfseg evaluate`: model, data, options -> a folder of results."""
+"""`hfseg evaluate`: scores a model on a split, and writes a folder of results."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import datasets
+import numpy as np
 import torch
 from accelerate import PartialState
 from accelerate.utils import parse_flag_from_env
@@ -23,6 +25,7 @@ from hfseg.evaluation.claimed_score import TOLERANCE, claimed_mean_iou
 from hfseg.evaluation.class_map import prediction_table
 from hfseg.evaluation.report import (
     RESULTS,
+    Results,
     interval_line,
     results_of,
     terminal_table,
@@ -34,6 +37,7 @@ from hfseg.evaluation.scoring import gathered, predict_sample, score_split
 from hfseg.inference.result import Options
 from hfseg.inference.segmenter import Segmenter
 from hfseg.labels import LabelSet
+from hfseg.metrics.split_scores import SplitScores
 from hfseg.progress import Progress
 from hfseg.workflows.run import picture, score_table
 
@@ -45,12 +49,12 @@ class EvaluationResult(Mapping[str, Any]):
     """The scores of an evaluation, by the keys of results.json.
 
     Attributes:
-        results: what results.json holds.
+        results: the content of results.json.
         labels: names and colors of the classes.
         output_dir: the folder with tables and figures.
     """
 
-    results: dict[str, Any]
+    results: Results
     labels: LabelSet
     output_dir: Path
 
@@ -77,23 +81,23 @@ class EvaluationResult(Mapping[str, Any]):
 def evaluate_model(
     wanted: EvaluationArguments,
     data: DataArguments,
-    dataset: "tuple[Any, LabelSet] | None" = None,
+    dataset: tuple[datasets.DatasetDict, LabelSet] | None = None,
     segmenter: Segmenter | None = None,
 ) -> EvaluationResult:
-    """Score, print and write; every process of a launch takes part, the first one writes.
+    """Score, print and write. All processes of a launch score, and the first one writes.
 
     Args:
         dataset: splits and labels, in place of `data.dataset_name`.
         segmenter: in place of `wanted.model_name_or_path`.
 
     Returns:
-        What results.json holds.
+        The content of results.json.
 
     Raises:
-        UserError: a wrong model, split, label map or option; nothing is written then.
+        UserError: an invalid model, split, class map or option; nothing is written.
         SystemExit: with 1, if the card claims another score.
     """
-    # without `cpu=True` every process of a launch on CPUs would take itself for the only one
+    # without `cpu=True` every process of a launch on CPUs would consider itself the only one
     on_cpu = parse_flag_from_env("ACCELERATE_USE_CPU") or not torch.accelerator.is_available()
     state = PartialState(cpu=on_cpu)
     options = Options.make(wanted.sliding_window, wanted.stride, wanted.tta)
@@ -106,9 +110,8 @@ def evaluate_model(
         device=state.device,
         dtype=wanted.dtype,
     )
-    claim = None
-    if wanted.check_card:
-        claim = claimed_mean_iou(wanted.model_name_or_path, wanted.split)
+    model = wanted.model_name_or_path
+    claim = claimed_mean_iou(model, wanted.split) if wanted.check_card else None
     size = set_image_size(segmenter, data)
     table = prediction_table(segmenter.labels, labels, wanted.class_map)
 
@@ -129,17 +132,31 @@ def evaluate_model(
     units = units_of(rows, data.dataset_name, data.split_by)
     results = results_of(scores, _about(wanted, data, segmenter, options), units)
     if state.is_main_process:
-        names = sample_names(rows, wanted.split)
-        write_results(folder, results, scores, names)
-        worst = worst_first(scores.image_scores())[:_PICTURES]
-        shown = _pictures(segmenter, rows, table, options, scores, worst, names)
-        write_figures(folder, results, scores, shown)
-        print(terminal_table(results, labels))
-        print(interval_line(results))
-        print(f"mean_iou {results['mean_iou'] or 0:.4f}  {folder}", flush=True)
+        _write(folder, results, scores, segmenter, rows, table, options)
     if claim is not None:
         _compare(claim, results["mean_iou"], state.is_main_process)
     return EvaluationResult(results, labels, folder)
+
+
+def _write(
+    folder: Path,
+    results: Results,
+    scores: SplitScores,
+    segmenter: Segmenter,
+    rows: datasets.Dataset,
+    table: np.ndarray,
+    options: Options,
+) -> None:
+    """Write the results and figures, and print the tables."""
+    names = sample_names(rows, results["split"])
+    write_results(folder, results, scores, names)
+    worst = worst_first(scores.image_scores())[:_PICTURES]
+    write_figures(
+        folder, results, scores, _pictures(segmenter, rows, table, options, scores, worst, names)
+    )
+    print(terminal_table(results, scores.labels))
+    print(interval_line(results))
+    print(f"mean_iou {results['mean_iou'] or 0:.4f}  {folder}", flush=True)
 
 
 def _output_dir(wanted: EvaluationArguments, data: DataArguments) -> Path:
@@ -148,12 +165,12 @@ def _output_dir(wanted: EvaluationArguments, data: DataArguments) -> Path:
 
 
 def results_folder(
-    job: str, parts: Sequence[Any], output_dir: str | None, overwrite_output_dir: bool
+    job: str, parts: Sequence[object], output_dir: str | None, overwrite_output_dir: bool
 ) -> Path:
-    """`--output_dir`, or `runs/JOB/` and the last names of `parts`; it isn't made yet.
+    """`--output_dir`, or `runs/JOB/` and the last names of `parts`; not created yet.
 
     Raises:
-        UserError: it is a file, or holds results that may not be replaced.
+        UserError: it is a file, or contains results that may not be replaced.
     """
     folder = Path("runs", job, "-".join(Path(str(part)).name for part in parts))
     if output_dir is not None:
@@ -162,22 +179,22 @@ def results_folder(
         raise UserError(f"--output_dir {folder} is a file; give a folder")
     if (folder / RESULTS).exists() and not overwrite_output_dir:
         raise UserError(
-            f"{folder} already holds results; replace them (--overwrite_output_dir) or give "
+            f"{folder} already contains results; replace them (--overwrite_output_dir) or give "
             "another --output_dir"
         )
     return folder
 
 
 def load_split(
-    split: str, wanted: DataArguments, dataset: "tuple[Any, LabelSet] | None" = None
-) -> tuple[Any, LabelSet]:
+    split: str, wanted: DataArguments, dataset: tuple[datasets.DatasetDict, LabelSet] | None = None
+) -> tuple[datasets.Dataset, LabelSet]:
     """The rows of a split, at most `--max_eval_samples`, and their labels.
 
     Raises:
-        UserError: no data, no such split, or nothing in it.
+        UserError: no data, no such split, or an empty one.
     """
     if wanted.streaming:
-        raise UserError("--streaming is for training; leave it out")
+        raise UserError("--streaming is only for training; leave it out")
     if dataset is not None:
         data, labels = dataset
         if split not in data:
@@ -197,7 +214,7 @@ def load_split(
 
 
 def set_image_size(segmenter: Segmenter, data: DataArguments) -> ImageSize | None:
-    """`--image_size`, given to the processor, or what the processor resizes to."""
+    """Make the processor resize to `--image_size`, and return that."""
     processor = segmenter.image_processor
     size = data.image_size
     if size is not None:
@@ -208,7 +225,7 @@ def set_image_size(segmenter: Segmenter, data: DataArguments) -> ImageSize | Non
 
 def _about(
     wanted: EvaluationArguments, data: DataArguments, segmenter: Segmenter, options: Options
-) -> dict[str, Any]:
+) -> Results:
     return {
         "model": redacted(wanted.model_name_or_path),
         "dataset": redacted(str(data.dataset_name)),
@@ -243,10 +260,10 @@ def _protocol(
 
 def _pictures(
     segmenter: Segmenter,
-    rows: Any,
-    table: Any,
+    rows: datasets.Dataset,
+    table: np.ndarray,
     options: Options,
-    scores: Any,
+    scores: SplitScores,
     indices: list[int],
     names: Sequence[str],
 ) -> list[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""The main job: data -> model -> training -> evaluation -> a folder anyone can load."""
+"""`hfseg finetune`: data, model, training, evaluation, and a folder that anyone can load."""
 
 import logging
 import math
@@ -46,10 +46,9 @@ def finetune(
     dataset: tuple[datasets.DatasetDict, LabelSet] | None = None,
     model: tuple[PreTrainedModel, Any] | None = None,
 ) -> Run:
-    """Train, evaluate, and leave in `output_dir` what the README lists.
+    """Train, evaluate, and write the files listed in the README to `output_dir`.
 
-    Everything that can be wrong with data, model or flags is found before anything in the output
-    folder is touched.
+    Data, model and flags are checked before the output folder is changed.
 
     Args:
         dataset: data and labels, in place of `arguments.data.dataset_name`.
@@ -59,7 +58,7 @@ def finetune(
         The finished run.
 
     Raises:
-        UserError: wrong flags, data or weights, or an output folder that already holds a run.
+        UserError: invalid flags, data or weights, or an output folder that already contains a run.
         SystemExit: with 143 after SIGTERM, 130 after Ctrl-C, and a saved checkpoint.
     """
     training, output_dir = arguments.training, str(arguments.training.output_dir)
@@ -67,16 +66,16 @@ def finetune(
     _set_up_logging(main_process)
     check_device(training, training.sync_batch_norm)
     hub = _hub_destination(arguments)
-    wish = training.resume_from_checkpoint
-    resuming = wants_to_resume({"resume_from_checkpoint": wish})
+    requested = training.resume_from_checkpoint
+    resuming = wants_to_resume({"resume_from_checkpoint": requested})
     trained = resuming and is_trained(output_dir)
     if trained and (done := finished_run(output_dir)) is not None:
         if main_process:
             _announce_finished(done, hub)
         return done
-    checkpoint = checkpoint_to_resume(wish, output_dir) if resuming and not trained else None
-    going_on = trained or checkpoint is not None
-    _check_output_dir(arguments, going_on)
+    checkpoint = checkpoint_to_resume(requested, output_dir) if resuming and not trained else None
+    resumed = trained or checkpoint is not None
+    _check_output_dir(arguments, resumed)
 
     with training.main_process_first(local=False, desc="reading the data"):
         data, labels = load_data(arguments, dataset)
@@ -87,21 +86,13 @@ def finetune(
     if hub is not None and hub.strategy != "end":
         trainer.add_callback(PushCheckpoints(hub))
     if main_process:
-        if hub is not None:
-            hub.prepare()
+        _prepare_output(arguments, hub, resumed)
         _print_start(arguments, data, network)
-        if not going_on:
-            _clear(Path(output_dir))
-        _write_recipe(arguments)
 
     results = restore_finished(trainer, output_dir) if trained else _train(trainer, checkpoint)
     evaluations = _measure(arguments, trainer, data)
-    run = Run(
-        output_dir=Path(output_dir),
-        labels=labels,
-        scores=without_prefix(evaluations["validation"].scores),
-        test_scores=without_prefix(evaluations["test"].scores) if "test" in evaluations else {},
-    )
+    scores = {split: without_prefix(each.scores) for split, each in evaluations.items()}
+    run = Run(Path(output_dir), labels, scores["validation"], scores.get("test", {}))
     if main_process:
         repo_id = hub.repo_id if hub is not None else None
         write_run(arguments, trainer, data, labels, results, evaluations, repo_id)
@@ -110,8 +101,8 @@ def finetune(
 
 
 def _announce_finished(run: Run, hub: Destination | None) -> None:
-    """A job that is started again after its end does nothing, but for a push that is asked for."""
-    print(f"{run.output_dir} is finished: nothing is left to train or to measure")
+    """Report a finished run that was started again; only a requested push is left to do."""
+    print(f"{run.output_dir} is finished: nothing left to train or to evaluate")
     if hub is not None:
         hub.prepare()
     _push_and_print(run, hub)
@@ -129,14 +120,14 @@ def _set_up_logging(main_process: bool) -> None:
     level = logging.INFO if main_process else logging.ERROR
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     logger.setLevel(level)
-    disable_progress_bar()  # one for every file that is written; the run's own bar stays
+    disable_progress_bar()  # one per written file; the run's own bar stays
 
 
 # ---- before the run ----
 
 
 def _check_output_dir(arguments: Arguments, resuming: bool) -> None:
-    """A finished run is never overwritten by accident."""
+    """Check that no run is overwritten by accident."""
     folder = Path(arguments.training.output_dir)
     if folder.exists() and not folder.is_dir():
         raise UserError(f"--output_dir {folder} is a file; give a folder")
@@ -144,7 +135,7 @@ def _check_output_dir(arguments: Arguments, resuming: bool) -> None:
         return
     if (folder / "model.safetensors").exists() or list_checkpoints(folder):
         raise UserError(
-            f"--output_dir {folder} already holds a run; go on with it (--resume_from_checkpoint "
+            f"--output_dir {folder} already contains a run; resume it (--resume_from_checkpoint "
             "true), replace it (--overwrite_output_dir), or give another folder"
         )
 
@@ -156,8 +147,17 @@ def _hub_destination(arguments: Arguments) -> Destination | None:
     return destination(arguments.training)
 
 
+def _prepare_output(arguments: Arguments, hub: Destination | None, resumed: bool) -> None:
+    """Create the repository, remove the files of a run that is replaced, and write the recipe."""
+    if hub is not None:
+        hub.prepare()
+    if not resumed:
+        _clear(Path(arguments.training.output_dir))
+    _write_recipe(arguments)
+
+
 def _clear(folder: Path) -> None:
-    """Remove what an earlier run left, and nothing else."""
+    """Remove the files of an earlier run, and nothing else."""
     for checkpoint in list_checkpoints(folder):
         shutil.rmtree(checkpoint)
     shutil.rmtree(folder / STAGING, ignore_errors=True)
@@ -167,7 +167,7 @@ def _clear(folder: Path) -> None:
 
 
 def _write_recipe(arguments: Arguments) -> None:
-    """At the start, so that a run which is cut off can go on with its own options."""
+    """Write the recipe first, so that an interrupted run can be resumed with its own options."""
     file = Path(arguments.training.output_dir) / RECIPE_FILE
     if not file.is_file():
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -189,7 +189,7 @@ def _print_start(arguments: Arguments, data: datasets.DatasetDict, model: PreTra
 
 
 def _train(trainer: SegmentationTrainer, resume_from: Path | None) -> dict[str, Any]:
-    """Train, and save the model and the history: what is left is to measure it."""
+    """Train, and save the model and the history; only evaluation is left then."""
     try:
         result = trainer.train(resume_from_checkpoint=str(resume_from) if resume_from else None)
     except Preempted as stopped:
@@ -198,19 +198,19 @@ def _train(trainer: SegmentationTrainer, resume_from: Path | None) -> dict[str, 
             folder = trainer.args.output_dir
             print(
                 f"stopped by {stopped.name}, saved as {folder}/checkpoint-"
-                f"{trainer.state.global_step}; go on with: hfseg finetune --output_dir {folder} "
+                f"{trainer.state.global_step}; resume with: hfseg finetune --output_dir {folder} "
                 "--resume_from_checkpoint true",
                 flush=True,
             )
         raise SystemExit(stopped.exit_code) from None
-    trainer.remove_callback(EarlyStoppingCallback)  # it would look for its metric in every split
+    trainer.remove_callback(EarlyStoppingCallback)  # it would need its metric in every split
     trainer.save_model()
     trainer.save_state()
     return {**result.metrics, "train_peak_memory_gib": _peak_memory_gib()}
 
 
 def _peak_memory_gib() -> float | None:
-    """Of the first GPU, or of this process where there is none; None where it isn't counted."""
+    """Of the first GPU, or of this process without one; None if it can't be measured."""
     if torch.cuda.is_available():
         return torch.cuda.max_memory_allocated() / 2**30
     try:
@@ -224,7 +224,7 @@ def _peak_memory_gib() -> float | None:
 def _measure(
     arguments: Arguments, trainer: SegmentationTrainer, data: datasets.DatasetDict
 ) -> dict[str, Evaluation]:
-    """The scores of the validation split, and of the test split where there is one."""
+    """The scores of the validation split, and of the test split if there is one."""
     evaluations = {}
     for split, prefix in (("validation", "eval"), ("test", "test")):
         if split in data:

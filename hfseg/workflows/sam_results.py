@@ -40,7 +40,7 @@ SCORES = {
 
 @dataclass(frozen=True)
 class Method:
-    """One of the four methods, with the steps and networks it needs."""
+    """A method, with the steps and networks it needs."""
 
     name: str
     title: str
@@ -86,7 +86,7 @@ class Comparison:
     """The measurements.
 
     Attributes:
-        methods: the four, and with SAM 3 two more.
+        methods: four, with SAM 3 two more.
         rows: one per method.
         scores: method -> its counts.
         names: sample index -> name of the image.
