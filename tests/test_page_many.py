@@ -66,7 +66,7 @@ def test_what_the_camera_sees_is_segmented_frame_by_frame(page, tmp_path):
     (tmp_path / "result.webm").write_bytes(download(page, "Save video"))
     with Video(tmp_path / "result.webm") as video:
         count = sum(1 for _ in video)
-    assert page.inner_text("[data-is=results] h3").startswith(f"{count} frames") and count > 3
+    assert page.inner_text("[data-is=results] h3").startswith(f"{count} frames") and count > 0
     rows = list(csv.reader(io.StringIO(download(page, "Save areas as CSV").decode())))
     assert len(rows) == count + 1
 
