@@ -8,6 +8,7 @@ from huggingface_hub import model_info
 from packaging.requirements import Requirement
 
 import hfseg
+from hfseg.demo_files import demo_folder
 from hfseg.errors import UserError
 from hfseg.hub.commit import commit_files, prepare_repository
 from hfseg.hub_errors import explain_hub_error
@@ -72,15 +73,6 @@ def push_space(
         delete=_REMOTE,
         token=token,
     )
-
-
-def demo_folder() -> Path:
-    """The page's files: inside the installed package, or beside it in a clone."""
-    package = Path(hfseg.__file__).parent
-    for folder in (package / "demo", package.parent / "demo"):
-        if (folder / "app.py").is_file():
-            return folder
-    raise UserError(f"the demo's files are missing from {package}: reinstall hfseg")
 
 
 def space_files(repo_id: str, model: str) -> dict[str, Path | bytes]:
