@@ -19,6 +19,7 @@ COMMANDS = {
     "inspect": "look at a dataset before training on it",
     "tune": "search hyperparameters with optuna",
     "compare": "compare recipes and finished runs in one table and figure",
+    "results": "run a list of runs, and keep their cards and table",
     "compare-sam": "compare a model with the Segment Anything family",
     "export": "export a model to ONNX and check it against torch",
     "benchmark": "measure speed and memory on this machine",
