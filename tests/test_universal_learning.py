@@ -14,7 +14,7 @@ from hfseg.training.trainer import SegmentationTrainer
 SMALL = {
     "eomt-vit-small": {
         "hidden_size": 96, "num_hidden_layers": 5, "num_attention_heads": 4, "num_blocks": 2,
-        "num_queries": 16, "image_size": 128, "patch_size": 8, "num_upscale_blocks": 1,
+        "num_queries": 16, "image_size": 160, "patch_size": 8, "num_upscale_blocks": 1,
         "train_num_points": 2048,
     },
     "mask2former-swin-tiny": {
@@ -36,7 +36,8 @@ def test_eight_images_are_learned_by_heart(name: str, steps: int, tmp_path) -> N
     data, labels = load_dataset("toyscapes")
     rows = data["train"].select(range(8))
     model, processor = load_model(name, labels, pretrained=False, **SMALL[name])
-    size = (128, 128) if name.startswith("eomt") else None
+    # EoMT trains on squares, of images scaled as in evaluation
+    size, resize = ((160, 160), processor) if name.startswith("eomt") else (None, None)
     args = SegmentationTrainingArguments(
         output_dir=str(tmp_path), report_to="none", dataloader_pin_memory=False,
         max_steps=steps, per_device_train_batch_size=4, learning_rate=1e-3,
@@ -47,7 +48,7 @@ def test_eight_images_are_learned_by_heart(name: str, steps: int, tmp_path) -> N
     trainer = SegmentationTrainer(
         model=model,
         args=args,
-        train_dataset=TrainingSamples(rows, TrainingTransform("none", size, 0)),
+        train_dataset=TrainingSamples(rows, TrainingTransform("none", size, 0), resize),
         eval_dataset=EvaluationSamples(rows),
         image_processor=processor,
         scores=StreamingScores(labels),

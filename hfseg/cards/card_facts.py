@@ -136,7 +136,10 @@ def card_facts(
     source, start = arguments.data, arguments.model
     dataset_name, name = str(source.dataset_name), str(start.model_name_or_path)
     dataset_id = _dataset_id(source.dataset_name, source.dataset_path)
-    base_model = None if start.from_scratch else weights_repository(name, start.encoder_weights)
+    started_from = start.init_from or name
+    base_model = (
+        None if start.from_scratch else weights_repository(started_from, start.encoder_weights)
+    )
     weights = license_of_weights(base_model) if base_model else None
     info = dataset_info(dataset_name)
     title = _dataset_title(dataset_name, source.dataset_path)
@@ -157,7 +160,7 @@ def card_facts(
         model_name=(repo_id or folder.resolve().name).split("/")[-1],
         model_type=config.model_type,
         architecture=architecture,
-        model_name_or_path=name,
+        model_name_or_path=started_from,
         base_model=base_model,
         encoder_weights=start.encoder_weights,
         from_scratch=start.from_scratch,

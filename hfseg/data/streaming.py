@@ -79,7 +79,7 @@ class StreamedTrainingSamples(IterableDataset[dict[str, Any]]):
     Args:
         stream: from `training_stream`.
         transform: the augmentation.
-        resize: a processor with a fixed `size`, to bring image and mask to it first, or None.
+        resize: a processor, to bring image and mask to its size first, or None.
         rank, world_size: of this process.
         passes: how often the stream is read; None for ever.
     """

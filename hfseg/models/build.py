@@ -104,7 +104,7 @@ def load_model(
         config = _new_config(named, name, labels, model_config, hub)
         model = _build(config, name)
         if Path(source).exists():
-            load_encoder_weights(model, read_state_dict(source), source)
+            load_encoder_weights(model, read_state_dict(source), f"--encoder_weights {source}")
             statistics = stored_statistics(source) or statistics
         else:
             statistics = load_smp_weights(model, source) or statistics
