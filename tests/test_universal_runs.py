@@ -80,6 +80,20 @@ def test_a_resumed_run_ends_with_the_weights_of_an_uninterrupted_one(name, tmp_p
     assert_same_state(resumed.model, whole.model)
 
 
+def test_a_run_samples_other_points_at_every_step(tmp_path: Path) -> None:
+    """Without augmentation, and with nothing learned between the steps."""
+    data = make_folder(tmp_path / "data", count=2, size=(64, 64))
+    flags = (
+        "--train_val_test_split", "0.5,0.5", "--augmentation", "none", "--learning_rate", "0",
+        "--max_steps", "2", "--logging_steps", "1", "--eval_strategy", "no",
+        "--load_best_model_at_end", "false", "--save_strategy", "no",
+    )  # fmt: skip
+    trainer = trainer_of("mask2former-swin-tiny", data, tmp_path / "run", *flags)
+    trainer.train()
+    first, second = (log["loss"] for log in trainer.state.log_history if "loss" in log)
+    assert first != second
+
+
 def test_export_to_onnx_is_refused(tmp_path: Path) -> None:
     for part in load_model("eomt-vit-small", LABELS, pretrained=False, **EOMT):
         part.save_pretrained(tmp_path)

@@ -34,7 +34,7 @@ from hfseg.training.optimization import (
     start_encoder_later,
 )
 from hfseg.training.resumable import ResumableTrainer
-from hfseg.training.universal_loss import loss_for
+from hfseg.training.universal_loss import UniversalLoss, loss_for
 
 
 class _TellEpoch(TrainerCallback):
@@ -45,6 +45,16 @@ class _TellEpoch(TrainerCallback):
 
     def on_epoch_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self.sampler.start_epoch(int(state.epoch or 0))
+
+
+class _TellStep(TrainerCallback):
+    """Tells the loss which step begins: each samples other points."""
+
+    def __init__(self, loss: UniversalLoss) -> None:
+        self.loss = loss
+
+    def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self.loss.step = state.global_step
 
 
 class SegmentationTrainer(ResumableTrainer):
@@ -111,6 +121,8 @@ class SegmentationTrainer(ResumableTrainer):
             seed = self.args.data_seed if self.args.data_seed is not None else self.args.seed
             self._sampler = EpochSampler(len(self.train_dataset), seed)
             self.add_callback(_TellEpoch(self._sampler))
+        if isinstance(self.loss, UniversalLoss):
+            self.add_callback(_TellStep(self.loss))
         if self.model.config.model_type in EOMT:
             self.add_callback(MaskAnnealing(self.model))
 

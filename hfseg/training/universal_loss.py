@@ -9,7 +9,8 @@ differs from transformers' `Mask2FormerLoss` and `EomtLoss` in three ways:
   negatives of every mask.
 - Sums and counts add up over batches, as in `losses.py`: accumulation steps and processes compute
   the loss of one large batch. There every batch is divided by its own counts.
-- An image's points depend on its labels alone, not on the order in which images are seen.
+- An image's points depend on its labels and the optimizer step alone: not on the order in which
+  images are seen, nor on how they are divided.
 """
 
 import zlib
@@ -36,10 +37,12 @@ class UniversalLoss:
 
     Attributes:
         evaluation: the loss that evaluation reports.
+        step: the optimizer step; each has other points, or the rest of an image would never count.
     """
 
     def __init__(self, config: "PreTrainedConfig", ignore_index: int = 255) -> None:
         self.config = config
+        self.step = 0
         self.num_labels = config.num_labels
         self.ignore_index = ignore_index
         self.evaluation = ScoreLoss(ignore_index=ignore_index)
@@ -82,7 +85,7 @@ class UniversalLoss:
     ) -> torch.Tensor:
         """(2,) of one image: (Q, C + 1) and (Q, h, w) logits, (H, W) labels."""
         config = self.config
-        points = _Points(label, self.ignore_index)
+        points = _Points(label, self.ignore_index, self.step)
         targets = label[label != self.ignore_index].unique()
         count, oversampled = config.train_num_points, config.oversample_ratio
         for_matching, candidates, others = points.draw(
@@ -149,14 +152,15 @@ class _Points:
         label: (H * W,) class ids.
     """
 
-    def __init__(self, label: torch.Tensor, ignore_index: int) -> None:
+    def __init__(self, label: torch.Tensor, ignore_index: int, step: int) -> None:
+        self.step = step
         self.size = label.shape
         self.label = label.flatten()
         self.valid = (self.label != ignore_index).nonzero()[:, 0]
 
     def draw(self, *counts: int) -> list[torch.Tensor]:
         """Indices into `label`, (count,) each, drawn with replacement."""
-        seed = zlib.crc32(self.label.to(torch.uint8).cpu().numpy().tobytes())
+        seed = zlib.crc32(self.label.to(torch.uint8).cpu().numpy().tobytes(), self.step)
         generator = torch.Generator().manual_seed(seed)
         drawn = torch.randint(len(self.valid), (sum(counts),), generator=generator)
         return list(self.valid[drawn.to(self.valid.device)].split(counts))
