@@ -37,7 +37,7 @@ def test_the_same_architecture_starts_as_the_whole_model(tmp_path: Path, caplog)
     set_seed(1)
     model, processor = make_model(parse([*flags, str(tmp_path)]), LABELS)
     assert_same_state(model, trained)
-    assert processor.image_mean == [0.1, 0.2, 0.3]
+    assert list(processor.image_mean) == [0.1, 0.2, 0.3]
     assert f"--init_from {tmp_path}: the whole model" in caplog.text
 
 

@@ -16,7 +16,7 @@ from hfseg.models import load_model
 from hfseg.training.trainer import SegmentationTrainer
 
 SIDE = 128
-STEPS = 300
+STEPS = 200
 
 
 def draw(index: int) -> dict[str, np.ndarray]:

@@ -85,6 +85,7 @@ def test_a_run_samples_other_points_at_every_step(tmp_path: Path) -> None:
     data = make_folder(tmp_path / "data", count=2, size=(64, 64))
     flags = (
         "--train_val_test_split", "0.5,0.5", "--augmentation", "none", "--learning_rate", "0",
+        "--lr_scheduler_type", "constant", "--warmup_steps", "0",
         "--max_steps", "2", "--logging_steps", "1", "--eval_strategy", "no",
         "--load_best_model_at_end", "false", "--save_strategy", "no",
     )  # fmt: skip
