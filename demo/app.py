@@ -1,8 +1,8 @@
-"""A page that segments your own images with trained models, beside the Segment Anything family.
+"""A page that segments your own images with trained models and the Segment Anything family.
 
     python demo/app.py                                    # the model of `make quickstart`
     python demo/app.py --models runs/pets me/pets-unet    # model folders or Hub ids, side by side
-    python demo/app.py --sam facebook/sam2.1-hiera-tiny   # and a SAM, loaded when first asked
+    python demo/app.py --sam facebook/sam2.1-hiera-tiny   # and a SAM, loaded on first use
     python demo/app.py --share                            # a temporary public link by gradio
 
 The page needs no network: fonts and scripts are served by gradio itself. It is also a web API,
@@ -68,10 +68,10 @@ def main(argv: list[str]) -> None:
     if "SPACE_ID" in os.environ:  # the visitors' addresses are those that the Hub's proxy names
         os.environ.setdefault("FORWARDED_ALLOW_IPS", "*")
     with tempfile.TemporaryDirectory(prefix="hfseg-demo-") as folder:
-        # a folder of our own: gradio's default one is shared by all its programs, and served
+        # our own folder, since all gradio programs share and serve the default one
         os.environ["GRADIO_TEMP_DIR"] = folder
 
-        # its default action would leave the visitors' files behind
+        # the default action would leave the visitors' files behind
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
 
         from .shown_models import load_models
@@ -86,13 +86,13 @@ def main(argv: list[str]) -> None:
             )
         except OSError as error:
             raise UserError(
-                f"the page cannot listen on {args.host}:{args.port}, which is taken or not "
+                f"the page can't listen on {args.host}:{args.port}, which is in use or not "
                 "allowed: choose another --port or --host"
             ) from error
 
 
 def launch_options(app: "GuardedBlocks") -> dict[str, Any]:
-    """What every `launch` of the page shares: looks, limits, and nothing told to a client."""
+    """The options of every `launch` of the page: appearance, limits, and privacy."""
     import gradio as gr
     from gradio.themes.utils.fonts import LocalFont
     from starlette.middleware import Middleware
@@ -156,7 +156,7 @@ def build_app(models: "ShownModels") -> "GuardedBlocks":
             padding=False,
         )
         add_endpoints(models)
-    # else direct calls would pass the queue
+    # otherwise direct calls would bypass the queue
     return app.queue(max_size=MAX_WAITING, api_open=False)
 
 

@@ -13,8 +13,10 @@ import gradio as gr
 import numpy as np
 from PIL import Image
 
+from hfseg.data.video import BoundedVideo, VideoWriter
 from hfseg.errors import UserError
 from hfseg.labels import LabelSet
+from hfseg.visualization.overlay import area_shares, index_png, overlay
 
 from .colors import is_background
 from .files import new_file, save_photo, stem
@@ -59,7 +61,7 @@ class ManyApi:
                 archive.writestr(f"masks/{name}.png", encoded_mask(found.mask, labels))
                 areas[name] = shares(found.mask, labels)
             if not areas:
-                raise UserError(f"None of the images can be read. {failed[0]['problem']}")
+                raise UserError(f"None of the images could be segmented. {failed[0]['problem']}")
             table = area_table(areas, labels, "image")
             archive.writestr("areas.csv", table)
             archive.writestr("labels.json", json.dumps(labels.to_dict(), indent=1))
@@ -74,9 +76,6 @@ class ManyApi:
 
     def video(self, video: gr.FileData, model: str = "") -> Iterator[dict]:
         """The video under its classes (WebM), and the areas of the classes in every frame."""
-        from hfseg.data.video import BoundedVideo, VideoWriter
-        from hfseg.visualization.overlay import overlay
-
         labels = self.models.labels(model)
         background = [index for index, name in enumerate(labels.names) if is_background(name)]
         start = last = time.monotonic()
@@ -103,13 +102,15 @@ class ManyApi:
                         progress["frame"] = save_photo(Image.fromarray(shown), "frame")
                     yield progress
         cut = info.frames > MAX_FRAMES or len(areas) == MAX_FRAMES
-        note = f"{info.width} × {info.height} pixels, {info.rate:.3g} frames a second."
+        note = f"{info.width} × {info.height} pixels, {info.rate:.3g} frames per second."
         yield {
             "video": str(path),
             "csv": _saved(area_table(areas, labels, "frame")),
             "frames": len(areas),
             "seconds": time.monotonic() - start,
-            "note": f"{note} Only the first {MAX_FRAMES} frames are taken here." if cut else note,
+            "note": f"{note} Only the first {MAX_FRAMES} frames are segmented here."
+            if cut
+            else note,
             "classes": self._means(areas, model),
         }
 
@@ -120,7 +121,9 @@ class ManyApi:
         reads: images/, masks/ and labels.json."""
         check_count(images, MAX_IMAGES, "pairs")
         if len(images) != len(masks):
-            raise UserError(f"{len(images)} photos and {len(masks)} masks are no pairs.")
+            raise UserError(
+                f"There are {len(images)} photos but {len(masks)} masks: send one mask per photo."
+            )
         labels = self.models.segmenter(model).labels
         path = new_file("training_pairs.zip")
         names = unique_names([stem(each["path"]) for each in images])
@@ -130,8 +133,8 @@ class ManyApi:
                 ids = np.asarray(open_mask(mask["path"]).convert("RGB"))[..., 0]
                 if ids.shape != (photo.height, photo.width):
                     raise UserError(
-                        f"The mask of {name} has {ids.shape[1]} × {ids.shape[0]} pixels, the photo "
-                        f"{photo.width} × {photo.height}."
+                        f"The mask of {name} has {ids.shape[1]} × {ids.shape[0]} pixels, but "
+                        f"the photo {photo.width} × {photo.height}."
                     )
                 archive.writestr(f"images/{name}.png", _encoded(photo))
                 archive.writestr(f"masks/{name}.png", encoded_mask(ids, labels))
@@ -151,12 +154,12 @@ class ManyApi:
         ]
 
 
-def check_count(files: Sequence[Any], most: int, what: str) -> None:
+def check_count(files: Sequence[object], most: int, what: str) -> None:
     """Raise a UserError for none or too many."""
     if not files:
-        raise UserError(f"There are no {what}.")
+        raise UserError(f"There are no {what}: send at least one.")
     if len(files) > most:
-        raise UserError(f"These are {len(files)} {what}, and {most} are allowed.")
+        raise UserError(f"There are {len(files)} {what}, but only {most} are allowed.")
 
 
 def unique_names(names: Sequence[str]) -> list[str]:
@@ -173,8 +176,6 @@ def unique_names(names: Sequence[str]) -> list[str]:
 
 def shares(mask: np.ndarray, labels: LabelSet) -> dict[int, float]:
     """Fraction of the area by class id."""
-    from hfseg.visualization.overlay import area_shares
-
     return {index: float(share) for index, share in area_shares(mask, labels).items()}
 
 
@@ -190,8 +191,6 @@ def area_table(areas: Mapping[str, Mapping[int, float]], labels: LabelSet, first
 
 def encoded_mask(mask: np.ndarray, labels: LabelSet) -> bytes:
     """A palette PNG whose values are the ids."""
-    from hfseg.visualization.overlay import index_png
-
     return _encoded(index_png(mask, labels))
 
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from hfseg.errors import UserError
 from hfseg.labels import LabelSet
+from hfseg.sam.class_prompter import ClassPrompter
 
 from .colors import shared_colors
 from .files import save_photo, save_png, stem
@@ -24,8 +25,6 @@ class NamingApi:
 
     def by_name(self, image: gr.FileData, names: list, model: str = "") -> Iterator[dict]:
         """The model, and SAM 3 by both protocols of `hfseg.sam.class_prompter`."""
-        from hfseg.sam.class_prompter import ClassPrompter
-
         path, run = image["path"], self.models.device.run
         known, asked = shared_colors([self.models.labels(model), labels_of(names)])
         photo, note = open_photo(path, MAX_SAM_SIDE)

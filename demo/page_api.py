@@ -1,13 +1,15 @@
-"""What the page itself asks: models, SAM's objects, and cards. `page/` holds its other half."""
+"""The endpoints of the page itself: models, SAM's objects, and cards. `page/` calls them."""
 
 from collections.abc import Iterator
-from typing import Any
 
 import gradio as gr
 import numpy as np
 from PIL import Image
 
 from hfseg.errors import UserError
+from hfseg.labels import LabelSet
+from hfseg.sam import refine_by_prompts, refine_by_votes
+from hfseg.visualization.overlay import index_png
 
 from .files import save_photo, save_png, stem
 from .limits import MAX_SAM_SIDE, MAX_SIDE, check_number_of_points, open_photo
@@ -35,7 +37,7 @@ class PageApi:
         sliding: bool = False,
         for_sam: bool = False,
     ) -> dict:
-        """A model's classes of a photo, and how sure it is, as pictures of values."""
+        """The predicted classes of a photo and their confidence, as images of values."""
         path = image["path"]
         photo, note = open_photo(path, MAX_SAM_SIDE if for_sam else MAX_SIDE)
         labels = self.models.labels(model)
@@ -65,7 +67,9 @@ class PageApi:
         """SAM's mask of each object, which is a list of points (x, y, 1 on it or 0 beside it), x
         and y being fractions of the photo's size."""
         if len(objects) > MAX_OBJECTS:
-            raise UserError(f"These are {len(objects)} objects, and {MAX_OBJECTS} are allowed.")
+            raise UserError(
+                f"There are {len(objects)} objects, but only {MAX_OBJECTS} are allowed."
+            )
         for points in objects:
             check_fractions(points)
         photo, _ = open_photo(image["path"], MAX_SAM_SIDE)
@@ -78,9 +82,7 @@ class PageApi:
     def everything(
         self, image: gr.FileData, model: str = "", points_per_side: int = 16
     ) -> Iterator[dict]:
-        """The model, SAM, and the two ways to join them."""
-        from hfseg.sam import refine_by_prompts, refine_by_votes
-
+        """The model, SAM, and two methods that combine them."""
         run, path = self.models.device.run, image["path"]
         photo, note = open_photo(path, MAX_SAM_SIDE)
         yield {"doing": "SAM is loaded", "part": 0.05}
@@ -89,9 +91,9 @@ class PageApi:
         found, took = self.models.segment(model, path, photo)
         yield {"doing": "SAM looks for everything", "part": 0.25}
         masks, took_all = run(timed, lambda: everything(predictor, photo, points_per_side))
-        yield {"doing": "Every mask takes a vote", "part": 0.7}
+        yield {"doing": "Each mask gets a class by vote", "part": 0.7}
         voted, took_votes = run(timed, lambda: refine_by_votes(masks, found.mask))
-        yield {"doing": "SAM is asked for the model's regions", "part": 0.8}
+        yield {"doing": "SAM refines the model's regions", "part": 0.8}
         prompted, took_prompts = run(
             timed, lambda: refine_by_prompts(predictor, photo, found.mask, found.labels)
         )
@@ -99,11 +101,13 @@ class PageApi:
         labels = self.models.labels(model)
         count = f"{len(masks)} mask{'' if len(masks) == 1 else 's'}"
 
-        def figure(title: str, ids: np.ndarray, said: str, took: float, of: Any = labels) -> dict:
+        def figure(
+            title: str, ids: np.ndarray, caption: str, took: float, of: LabelSet = labels
+        ) -> dict:
             return {
                 "title": title,
                 "ids": save_png(ids, "ids"),
-                "caption": said,
+                "caption": caption,
                 "seconds": took,
                 "names": list(of.names),
                 "palette": [list(color) for color in of.palette],
@@ -116,7 +120,7 @@ class PageApi:
                 figure("SAM, everything: no classes", numbers, count, took_all, names),
                 figure("SAM's masks, the model's votes", voted, changed(voted, found.mask),
                        took_votes),
-                figure("The model's regions, SAM's outlines", prompted,
+                figure("The model's regions, SAM's boundaries", prompted,
                        changed(prompted, found.mask), took_prompts),
             ],
         }  # fmt: skip
@@ -125,20 +129,18 @@ class PageApi:
         """The model card as HTML (see card.py)."""
         return {"html": self.models.card(model)}
 
-    def _photo(self, photo: Image.Image, path: str, note: str) -> dict[str, Any]:
+    def _photo(self, photo: Image.Image, path: str, note: str) -> dict[str, object]:
         saved = save_photo(photo, stem(path))
         return {"photo": saved, "width": photo.width, "height": photo.height, "note": note}
 
     def _mask(self, mask: np.ndarray, model: str, name: str) -> str:
-        from hfseg.visualization.overlay import index_png
-
         return save_png(index_png(mask, self.models.segmenter(model).labels), f"{name}_mask")
 
 
-def check_fractions(points: Any) -> None:
+def check_fractions(points: object) -> None:
     """Raise a UserError unless these are points (x, y, 1 or 0), one of them on the object."""
     if not isinstance(points, list) or not points:
-        raise UserError("An object is a list of points.")
+        raise UserError("An object must be a list of points.")
     check_number_of_points(points)
     for point in points:
         if (
@@ -147,7 +149,10 @@ def check_fractions(points: Any) -> None:
             or any(type(value) not in (int, float) for value in point)
             or not (0 <= point[0] <= 1 and 0 <= point[1] <= 1 and point[2] in (0, 1))
         ):
-            raise UserError("A point is [x, y, 1 on the object or 0 beside it], x and y in 0-1.")
+            raise UserError(
+                "A point must be [x, y, label], with x and y from 0 to 1, and label 1 on the "
+                "object or 0 outside."
+            )
     if not any(point[2] for point in points):
         raise UserError("At least one point must be on the object: [x, y, 1].")
 

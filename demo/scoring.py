@@ -1,21 +1,26 @@
-"""A photo and its ground truth, scored as `hfseg evaluate` does: at the mask's own size."""
+"""Scores a photo with ground truth as `hfseg evaluate` does: at the mask's own size."""
 
 import math
 from typing import Any
 
 import gradio as gr
 import numpy as np
+import torch
 from PIL import Image
 
+from hfseg.data.masks import MaskDecoder
 from hfseg.errors import UserError
+from hfseg.inference.result import Options
 from hfseg.labels import LabelSet
+from hfseg.metrics import confusion_matrix, scores
+from hfseg.metrics.table import TITLES
 
 from .files import save_photo, save_png, stem
 from .limits import open_mask, open_photo, own_size
 from .shown_models import ShownModels
 
 _TOO_MANY_COLORS = 300
-"""A mask has one color for each class; a photo has thousands."""
+"""A mask has one color per class; a photo has thousands."""
 
 
 class ScoringApi:
@@ -26,8 +31,6 @@ class ScoringApi:
 
     def evaluate(self, image: gr.FileData, truth: gr.FileData, model: str = "") -> dict:
         """Scores of one photo, and the predicted and true ids as pictures of values."""
-        from hfseg.metrics.table import TITLES
-
         path = image["path"]
         labels = self.models.labels(model)
         photo, note = open_photo(path)
@@ -36,8 +39,8 @@ class ScoringApi:
         own = own_size(path)
         if (width, height) != own:
             raise UserError(
-                f"The photo has {own[0]} × {own[1]} pixels, its ground truth {width} × {height}: "
-                "they must be the same."
+                f"The photo has {own[0]} × {own[1]} pixels, but its ground truth {width} × "
+                f"{height}: they must have the same size."
             )
         found = self.models.device.run(self._predicted, model, photo, (height, width))
         scores = scored(found, real, labels)
@@ -74,8 +77,6 @@ class ScoringApi:
         }
 
     def _predicted(self, model: str, photo: Image.Image, size: tuple[int, int]) -> np.ndarray:
-        from hfseg.inference.result import Options
-
         return self.models.segmenter(model).segment(photo, Options(), size=size).mask
 
 
@@ -83,21 +84,19 @@ def read_truth(path: str, labels: LabelSet) -> np.ndarray:
     """(H, W) uint8 ids of an uploaded mask: stored as ids, palette or the model's colors.
 
     Raises:
-        UserError: it is a photo, or has other classes.
+        UserError: it is a photo, or has unknown classes.
     """
-    from hfseg.data.masks import MaskDecoder
-
     mask = open_mask(path)
     if looks_like_a_photo(mask, labels):
         raise UserError(
-            "This looks like a photo, not like ground truth: a mask holds one value or color for "
-            "each class. Choose the PNG that belongs to the photo."
+            "This looks like a photo, not ground truth: a mask has one value or color per class. "
+            "Choose the PNG mask of the photo."
         )
     return MaskDecoder.for_labels(labels).sniff([mask])(mask, "the mask")
 
 
 def looks_like_a_photo(mask: Image.Image, labels: LabelSet) -> bool:
-    """Whether there are far more values or colors than classes, as no mask has."""
+    """Whether there are far more values or colors than a mask could have."""
     small = mask.resize((min(512, mask.width), min(512, mask.height)), Image.Resampling.NEAREST)
     if mask.mode in ("RGB", "RGBA"):
         return small.convert("RGB").getcolors(_TOO_MANY_COLORS) is None
@@ -109,12 +108,8 @@ def looks_like_a_photo(mask: Image.Image, labels: LabelSet) -> bool:
 
 def scored(prediction: np.ndarray, truth: np.ndarray, labels: LabelSet) -> dict[str, Any]:
     """`hfseg.metrics.scores` of one image."""
-    import torch
-
-    from hfseg.metrics import confusion_matrix, scores
-
     if not (truth < len(labels)).any():
-        raise UserError("The mask has no pixel with a class.")
+        raise UserError("No pixel of the mask has a class of this model.")
     counts = confusion_matrix(
         torch.from_numpy(prediction.astype(np.int64)),
         torch.from_numpy(truth.astype(np.int64)),

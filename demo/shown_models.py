@@ -1,42 +1,47 @@
-"""The models named at the start: loaded once, shared by all visitors, asked one at a time."""
+"""The models of the page: loaded once, shared by all visitors, run one at a time."""
 
 import time
 from collections import OrderedDict
 from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING, Any
+from typing import Any, Unpack
+
+from PIL import Image
 
 from hfseg.errors import UserError
+from hfseg.inference import Segmentation, Segmenter
+from hfseg.inference.result import PredictionOptions
+from hfseg.labels import LabelSet
+from hfseg.sam import SamPredictor
+from hfseg.sam.class_prompter import load_sam3
 
 from .card import described, read_card
 from .colors import shared_colors
 from .limits import Device
 
-if TYPE_CHECKING:
-    from hfseg.inference import Segmentation, Segmenter
-    from hfseg.labels import LabelSet
-
 _ANSWERS_KEPT = 4
+_Key = tuple[object, ...]
+"""Model, upload, longer side, and options."""
 
 
 class ShownModels:
-    """What the page can show.
+    """The models that the page can show.
 
     Args:
         segmenters: name -> model, in the order of the menu; not empty.
-        sam: folder or Hub id of a SAM, which is loaded when it is first asked; or a predictor.
-        sam3: folder or Hub id of a SAM 3, loaded when it is first asked; or model and processor.
-        cards: name -> folder or Hub id where the model card is found.
-        device: does the work.
+        sam: folder or Hub id of a SAM, loaded on first use, or a predictor.
+        sam3: folder or Hub id of a SAM 3, loaded on first use, or model and processor.
+        cards: name -> folder or Hub id with the model card.
+        device: runs the models.
     """
 
     def __init__(
         self,
-        segmenters: "dict[str, Segmenter]",
-        sam: Any = None,
+        segmenters: dict[str, Segmenter],
+        sam: str | SamPredictor | None = None,
         cards: dict[str, str] | None = None,
         device: Device | None = None,
-        sam3: Any = None,
+        sam3: str | tuple[Any, Any] | None = None,
     ) -> None:
         self.segmenters = segmenters
         self.cards = cards or {}
@@ -46,7 +51,7 @@ class ShownModels:
         self._sam3 = sam3
         self._card_pages: dict[str, str] = {}
         self._cards_lock = Lock()
-        self._answers: OrderedDict[Any, tuple[Segmentation, float]] = OrderedDict()
+        self._answers: OrderedDict[_Key, tuple[Segmentation, float]] = OrderedDict()
         labels = shared_colors(segmenter.labels for segmenter in segmenters.values())
         self._labels = dict(zip(segmenters, labels, strict=True))
 
@@ -56,49 +61,51 @@ class ShownModels:
 
     @property
     def sam_name(self) -> str | None:
-        """What a visitor may know of where SAM comes from: the id, or the folder's own name."""
+        """The name of SAM for visitors: its id, or the last part of its folder."""
         if self._sam_source is None:
             return None if self._sam is None else "SAM"
         folder = Path(self._sam_source)
         return folder.resolve().name if folder.is_absolute() or folder.exists() else str(folder)
 
-    def segmenter(self, name: str | None) -> "Segmenter":
-        """The model of this name, the first one without a name.
+    def segmenter(self, name: str | None) -> Segmenter:
+        """The model of this name, or the first one without a name.
 
         Raises:
-            UserError: another name: no model is ever loaded for a visitor.
+            UserError: an unknown name; models are never loaded for visitors.
         """
         if not name:
             return next(iter(self.segmenters.values()))
         if name not in self.segmenters:
-            raise UserError(f"This page shows no such model; it shows {', '.join(self.names)}.")
+            raise UserError(f"This page has no such model; choose from {', '.join(self.names)}.")
         return self.segmenters[name]
 
-    def labels(self, name: str | None) -> "LabelSet":
-        """The classes of a model in the colors they have on this page, where a class looks the
-        same in all models. Errors as of `segmenter`."""
+    def labels(self, name: str | None) -> LabelSet:
+        """The classes of a model in the colors of this page, where each class has the same color
+        in all models. Errors as of `segmenter`."""
         self.segmenter(name)
         return self._labels[name or self.names[0]]
 
     def segment(
-        self, name: str | None, path: str, image: Any, **options: Any
-    ) -> "tuple[Segmentation, float]":
-        """The answer and its seconds; those of the last few images are kept.
+        self, name: str | None, path: str, image: Image.Image, **options: Unpack[PredictionOptions]
+    ) -> tuple[Segmentation, float]:
+        """The segmentation and its seconds; the last few are cached.
 
         Args:
             name: of the model.
-            path: of the upload, which says which image this is; empty: nothing is kept.
+            path: of the upload, which identifies the image; empty: not cached.
             image: RGB.
             options: of `Segmenter.__call__`.
 
         Raises:
-            UserError: an unknown model, or a size that it cannot take.
+            UserError: an unknown model, or a size that it does not support.
         """
         self.segmenter(name)
         key = (name or self.names[0], path, max(image.size), *sorted(options.items()))
         return self.device.run(self._segment, key, image, options)
 
-    def _segment(self, key: Any, image: Any, options: Any) -> "tuple[Segmentation, float]":
+    def _segment(
+        self, key: _Key, image: Image.Image, options: PredictionOptions
+    ) -> tuple[Segmentation, float]:
         if key in self._answers:
             self._answers.move_to_end(key)
             return self._answers[key]
@@ -109,7 +116,7 @@ class ShownModels:
             if type(error) is not RuntimeError:
                 raise
             raise UserError(
-                f"The model cannot segment {image.width} × {image.height} pixels: try another size."
+                f"The model can't segment {image.width} × {image.height} pixels: try another size."
             ) from error
         answer = found, time.perf_counter() - start
         if key[1]:
@@ -128,19 +135,18 @@ class ShownModels:
                 self._card_pages[name] = page or described(name, segmenter)
         return self._card_pages[name]
 
-    def sam(self) -> Any:
-        """The predictor, loaded at the first call.
+    def sam(self) -> SamPredictor:
+        """The predictor, loaded on first use.
 
         Raises:
-            UserError: none was named, or it is not there; with the remedy.
+            UserError: the page has no SAM, or it can't be loaded.
         """
         if self._sam is None:
             if self._sam_source is None:
                 raise UserError(
-                    "No SAM was named when this page was started: add "
-                    "--sam facebook/sam2.1-hiera-tiny, or a folder with its weights."
+                    "This page was started without SAM: add --sam facebook/sam2.1-hiera-tiny, or "
+                    "the folder of a SAM."
                 )
-            from hfseg.sam import SamPredictor
 
             self._sam = SamPredictor.from_pretrained(self._sam_source)
         return self._sam
@@ -157,8 +163,6 @@ class ShownModels:
                 "folder with its weights."
             )
         if isinstance(self._sam3, str):
-            from hfseg.sam.class_prompter import load_sam3
-
             self._sam3 = load_sam3(self._sam3)
         return self._sam3
 
@@ -167,10 +171,8 @@ def load_models(names: list[str], sam: str | None, sam3: str | None = None) -> S
     """Load what the command line names.
 
     Raises:
-        UserError: a model that is not there.
+        UserError: a model does not exist.
     """
-    from hfseg.inference import Segmenter
-
     segmenters, cards = {}, {}
     for name in dict.fromkeys(names):
         shown = name

@@ -1,5 +1,7 @@
 """Device and precision of a run, on every kind of machine: detection is patched both ways."""
 
+import copy
+
 import pytest
 import torch
 
@@ -63,7 +65,8 @@ def machine(monkeypatch: pytest.MonkeyPatch):
             monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
             monkeypatch.setattr(torch.cuda, "get_device_capability", lambda index: capability)
         monkeypatch.setattr(
-            "transformers.utils.is_torch_bf16_gpu_available", lambda: detail == "macOS 14"
+            "hfseg.training.precision.is_torch_bf16_gpu_available",
+            lambda: detail == "macOS 14",
         )
         monkeypatch.delenv("ACCELERATE_USE_CPU", raising=False)
 
@@ -128,7 +131,7 @@ def test_launcher_decides_only_in_place_of_auto() -> None:
     [("auto", True, True), ("no", True, False), ("fp16", True, False), ("bf16", False, True)],
 )
 def test_contradictions_are_refused(mixed_precision: str, bf16: bool, fp16: bool) -> None:
-    with pytest.raises(UserError, match="give one precision"):
+    with pytest.raises(UserError, match="choose one with --mixed_precision"):
         choose_precision(mixed_precision, MACHINES["cuda 9.0"], bf16=bf16, fp16=fp16)
 
 
@@ -166,6 +169,24 @@ def test_depthwise_networks_train_channels_last_on_a_cpu_in_float32(name, faster
     assert not any(chosen(False, *half) for half in ((False, False), (True, False), (False, True)))
 
 
+def test_channels_last_computes_the_same_gradients() -> None:
+    options = {"depth_multiplier": 0.35, "classifier_dropout_prob": 0.0}
+    model, _ = load_model(
+        "deeplabv3plus-mobilenet-v2", LabelSet(("a", "b")), pretrained=False, **options
+    )
+    images = torch.randn(2, 3, 32, 48, dtype=torch.float64)
+    contiguous, channels_last = (
+        copy.deepcopy(model).double().train().to(memory_format=layout)
+        for layout in (torch.contiguous_format, torch.channels_last)
+    )
+    for each in (contiguous, channels_last):
+        each(pixel_values=images).logits.square().sum().backward()
+    for (name, one), two in zip(
+        contiguous.named_parameters(), channels_last.parameters(), strict=True
+    ):
+        torch.testing.assert_close(two.grad, one.grad, rtol=1e-6, atol=1e-6, msg=name)
+
+
 # ---- the arguments of a run ----
 
 RUN = ["--dataset_name", "folder", "--dataset_path", "somewhere"]
@@ -195,5 +216,5 @@ def test_flags_override_the_precision_of_the_recipe(machine, tmp_path) -> None:
     assert parse(["--config", str(recipe)]).training.bf16
     arguments = parse(["--config", str(recipe), "--mixed_precision", "no"])
     assert not arguments.training.bf16 and "bf16" not in arguments.recipe
-    with pytest.raises(UserError, match="give one precision"):
+    with pytest.raises(UserError, match="choose one with --mixed_precision"):
         parse([*RUN, "--mixed_precision", "no", "--bf16"])

@@ -3,8 +3,10 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import datasets
 import numpy as np
 import torch
+from accelerate.utils import gather_object
 from PIL import Image
 
 from hfseg.data.image_io import read_ahead
@@ -19,13 +21,13 @@ from hfseg.metrics.table import METRICS, Metric
 
 def score_split(
     segmenter: Segmenter,
-    data: Any,
+    data: datasets.Dataset,
     labels: LabelSet,
     table: np.ndarray,
     options: Options,
     label_size: Size | None = None,
     process: tuple[int, int] = (0, 1),
-    done: Callable[[], Any] = lambda: None,
+    done: Callable[[], object] = lambda: None,
     metrics: Sequence[Metric] = METRICS,
 ) -> SplitScores:
     """Predict every image with the `Segmenter`, and score at the label's own size.
@@ -61,15 +63,13 @@ def score_split(
 def predict_sample(
     segmenter: Segmenter, sample: dict[str, Any], table: np.ndarray, options: Options
 ) -> tuple[np.ndarray, np.ndarray]:
-    """(H, W) int64 prediction in dataset ids, and the (H, W) uint8 label."""
+    """(H, W) int64 prediction in ids of the dataset, and the (H, W) uint8 label."""
     image, label = Image.fromarray(sample["image"]), sample["label"]
     return table[segmenter.segment(image, options, size=label.shape).mask], label
 
 
 def gathered(scores: SplitScores) -> SplitScores:
     """The merged counts of all processes, on each of them."""
-    from accelerate.utils import gather_object
-
     parts = gather_object([scores])
     merged = SplitScores(scores.labels, scores.metrics)
     for part in parts:

@@ -4,6 +4,8 @@ import json
 import re
 from pathlib import Path
 
+from safetensors import SafetensorError, safe_open
+
 from hfseg.cards.model_card import for_repository
 from hfseg.cards.redaction import public_recipe, redacted_values
 from hfseg.errors import UserError
@@ -22,11 +24,10 @@ MODEL_FILES = (
 
 RUN_FILES = (*MODEL_FILES, "README.md", "recipe.yaml", "*_results.json", "report/*.png",
              "examples/*")  # fmt: skip
-"""What a run's repository holds. Optimiser state, checkpoints, `training_args.bin` and logs stay
-here."""
+"""The files that are pushed; not optimizer state, checkpoints, `training_args.bin` and logs."""
 
 _LEFT_BY_OTHERS = ("model*.safetensors*", "pytorch_model*.bin", "tf_model.h5", "training_args.bin")
-"""Weights that would be loaded instead of ours, and what `Trainer` would have pushed."""
+"""Weights that would be loaded instead of ours, and files that `Trainer` pushes."""
 
 _REQUIRED = ("config.json", "preprocessor_config.json", "README.md")
 
@@ -121,8 +122,6 @@ def check_run(folder: Path) -> None:
     Raises:
         UserError: it is not.
     """
-    from safetensors import SafetensorError, safe_open
-
     if re.fullmatch(r"checkpoint-\d+", folder.resolve().name):
         raise UserError(f"{folder} is a checkpoint; give the folder of the run, {folder.parent}")
     missing = [name for name in _REQUIRED if not (folder / name).is_file()]

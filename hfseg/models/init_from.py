@@ -1,7 +1,9 @@
 """`--init_from`: a model starts with the weights of a trained one, all of them or the encoder's."""
 
 import logging
-from typing import TYPE_CHECKING
+import torch
+from transformers import PreTrainedModel
+from transformers.image_processing_utils import BaseImageProcessor
 
 from hfseg.errors import UserError
 from hfseg.labels import LabelSet
@@ -11,17 +13,12 @@ from hfseg.models.encoder_weights import load_encoder_weights
 from hfseg.models.image_processors import carry_over
 from hfseg.models.loading import encoder_parts
 
-if TYPE_CHECKING:
-    import torch
-    from transformers import PreTrainedModel
-    from transformers.image_processing_utils import BaseImageProcessor
-
 logger = logging.getLogger("hfseg")
 
 
 def start_from(
-    model: "PreTrainedModel", source: str, labels: LabelSet, trust_remote_code: bool = False
-) -> "BaseImageProcessor":
+    model: PreTrainedModel, source: str, labels: LabelSet, trust_remote_code: bool = False
+) -> BaseImageProcessor:
     """Put the weights of a trained segmentation model into `model`.
 
     All of them where the two are built alike, with what the head knows of classes of the same name;
@@ -47,7 +44,7 @@ def start_from(
     return carry_over(processor, model, (IMAGENET_MEAN, IMAGENET_STD))
 
 
-def _copy_encoder(trained: "PreTrainedModel", model: "PreTrainedModel", source: str) -> None:
+def _copy_encoder(trained: PreTrainedModel, model: PreTrainedModel, source: str) -> None:
     theirs, ours = encoder_parts(trained), encoder_parts(model)
     if len(ours) == len(theirs) == 1:
         (encoder,) = theirs.values()
@@ -64,5 +61,5 @@ def _copy_encoder(trained: "PreTrainedModel", model: "PreTrainedModel", source: 
         )
 
 
-def _shapes(module: "torch.nn.Module") -> dict[str, "torch.Size"]:
+def _shapes(module: torch.nn.Module) -> dict[str, torch.Size]:
     return {name: tensor.shape for name, tensor in module.state_dict().items()}

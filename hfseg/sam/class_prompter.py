@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import transformers
 import yaml
 from PIL import Image
 
@@ -139,8 +140,6 @@ def load_sam3(name_or_path: str, dtype: torch.dtype = torch.float32) -> tuple[An
     Raises:
         UserError: nothing there, or not a SAM 3.
     """
-    import transformers
-
     if not Path(name_or_path).is_dir():
         work_offline_without_network()
     try:

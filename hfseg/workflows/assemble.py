@@ -1,38 +1,49 @@
-"""From flags to data, model, loss and trainer: what a run is made of."""
+"""Creates the data, model, loss and trainer of a run from its options."""
 
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import datasets
+import torch
+from transformers import EarlyStoppingCallback, PreTrainedModel, SegformerImageProcessor
+from transformers.trainer_callback import PrinterCallback, ProgressCallback
 
 from hfseg.config.resolve import Arguments
 from hfseg.data import load_dataset
+from hfseg.data.resized import resized_rows
 from hfseg.data.rows import sample_names
+from hfseg.data.samples import EvaluationSamples, TrainingSamples
+from hfseg.data.streaming import StreamedTrainingSamples
 from hfseg.data.transforms import TrainingTransform
 from hfseg.errors import UserError
 from hfseg.labels import LabelSet
+from hfseg.metrics.streaming import StreamingScores
 from hfseg.models import load_model
 from hfseg.models.adopt import adopt_model
 from hfseg.models.freezing import freeze_batch_norm, freeze_encoder
 from hfseg.models.init_from import start_from
 from hfseg.models.universal_eomt import EOMT
+from hfseg.training.arguments import with_values
+from hfseg.training.checks import check_crop_size, check_metric
+from hfseg.training.class_weights import class_weights
+from hfseg.training.fitting import fit_training_to_model
+from hfseg.training.losses import SegmentationLoss
+from hfseg.training.pictures import TRACKERS, PredictionPictures
 from hfseg.training.precision import Precision, memory_format
-
-if TYPE_CHECKING:
-    import datasets
-    from transformers import PreTrainedModel, SegformerImageProcessor
-
-    from hfseg.training.losses import SegmentationLoss
-    from hfseg.training.trainer import SegmentationTrainer
+from hfseg.training.preemption import SaveOnSignal
+from hfseg.training.progress import ConcisePrinter, ConciseProgress
+from hfseg.training.trainer import SegmentationTrainer
 
 _SIZES_LOOKED_AT = 64
 
 
 def load_data(
-    arguments: Arguments, given: "tuple[datasets.DatasetDict, LabelSet] | None" = None
-) -> "tuple[datasets.DatasetDict, LabelSet]":
-    """The splits of the run and their labels, read here unless they are given.
+    arguments: Arguments, given: tuple[datasets.DatasetDict, LabelSet] | None = None
+) -> tuple[datasets.DatasetDict, LabelSet]:
+    """The splits of the run and their labels, read unless they are given.
 
     Raises:
-        UserError: no data, a sample that can't be used, or a split that is missing.
+        UserError: no data, an unusable sample, or a missing split.
     """
     wanted = arguments.data
     if given is not None:
@@ -63,11 +74,9 @@ def _first(rows: Any, count: int) -> Any:
 
 
 def make_model(
-    arguments: Arguments, labels: LabelSet, given: "tuple[PreTrainedModel, Any] | None" = None
-) -> "tuple[PreTrainedModel, SegformerImageProcessor]":
-    """The model and its image processor, loaded here unless they are given."""
-    import torch
-
+    arguments: Arguments, labels: LabelSet, given: tuple[PreTrainedModel, Any] | None = None
+) -> tuple[PreTrainedModel, SegformerImageProcessor]:
+    """The model and its image processor, loaded unless they are given."""
     wanted = arguments.model
     if given is not None:
         model, processor = adopt_model(given[0], labels), given[1]
@@ -82,7 +91,7 @@ def make_model(
         )
         if wanted.init_from:
             processor = start_from(model, wanted.init_from, labels, wanted.trust_remote_code)
-    if arguments.training.sync_batch_norm:  # replaces modules, so it comes before any is frozen
+    if arguments.training.sync_batch_norm:  # replaces modules, so it precedes freezing
         model = torch.nn.SyncBatchNorm.convert_sync_batchnorm(model)
     if wanted.freeze_encoder:
         freeze_encoder(model)
@@ -106,12 +115,7 @@ def make_model(
     return model.to(memory_format=memory_format(model, precision)), processor
 
 
-def make_loss(
-    arguments: Arguments, train: "datasets.Dataset", labels: LabelSet
-) -> "SegmentationLoss":
-    from hfseg.training.class_weights import class_weights
-    from hfseg.training.losses import SegmentationLoss
-
+def make_loss(arguments: Arguments, train: datasets.Dataset, labels: LabelSet) -> SegmentationLoss:
     return SegmentationLoss(
         arguments.training.loss,
         ignore_index=labels.ignore_index,
@@ -122,24 +126,12 @@ def make_loss(
 
 def make_trainer(
     arguments: Arguments,
-    model: "PreTrainedModel",
-    processor: "SegformerImageProcessor",
-    data: "datasets.DatasetDict",
+    model: PreTrainedModel,
+    processor: SegformerImageProcessor,
+    data: datasets.DatasetDict,
     labels: LabelSet,
-    loss: "SegmentationLoss",
-) -> "SegmentationTrainer":
-    from transformers import EarlyStoppingCallback
-    from transformers.trainer_callback import PrinterCallback, ProgressCallback
-
-    from hfseg.metrics.streaming import StreamingScores
-    from hfseg.training.arguments import with_values
-    from hfseg.training.checks import check_crop_size, check_metric
-    from hfseg.training.fitting import fit_training_to_model
-    from hfseg.training.pictures import TRACKERS, PredictionPictures
-    from hfseg.training.preemption import SaveOnSignal
-    from hfseg.training.progress import ConcisePrinter, ConciseProgress
-    from hfseg.training.trainer import SegmentationTrainer
-
+    loss: SegmentationLoss,
+) -> SegmentationTrainer:
     training, crop_size = arguments.training, arguments.data.crop_size
     seed = training.data_seed if training.data_seed is not None else training.seed
     check_crop_size(model, crop_size)
@@ -172,20 +164,16 @@ def make_trainer(
     if set(TRACKERS) & set(training.report_to):
         callbacks = trainer.callback_handler.callbacks
         trainer.add_callback(PredictionPictures(callbacks, data["validation"], processor, labels))
-    trainer.add_callback(SaveOnSignal)  # the last one: it stops the run after all others
+    trainer.add_callback(SaveOnSignal)  # last, since it stops the run after the others
     return trainer
 
 
 def _training_samples(
     arguments: Arguments,
-    rows: "datasets.Dataset | datasets.IterableDataset",
+    rows: datasets.Dataset | datasets.IterableDataset,
     transform: TrainingTransform,
-    processor: "SegformerImageProcessor",
+    processor: SegformerImageProcessor,
 ) -> Any:
-    from hfseg.data.resized import resized_rows
-    from hfseg.data.samples import TrainingSamples
-    from hfseg.data.streaming import StreamedTrainingSamples
-
     training, wanted = arguments.training, arguments.data
     # EoMT's resizes by the shorter side: objects are as large in training as in evaluation
     resize = processor if processor.do_resize else None
@@ -206,15 +194,13 @@ def _training_samples(
     )
 
 
-def evaluation_samples(arguments: Arguments, split: "datasets.Dataset") -> Any:
-    from hfseg.data.samples import EvaluationSamples
-
+def evaluation_samples(arguments: Arguments, split: datasets.Dataset) -> Any:
     wanted = arguments.data
     return EvaluationSamples(split, wanted.image_size if wanted.eval_at_image_size else None)
 
 
-def _check_one_size(split: "datasets.Dataset") -> None:
-    """Without a crop or a resize a batch can only hold images of one size."""
+def _check_one_size(split: datasets.Dataset) -> None:
+    """Check that all images have one size, which batches need without a crop or a resize."""
     sizes: dict[tuple[int, int], int] = {}
     for index in range(min(len(split), _SIZES_LOOKED_AT)):
         sizes.setdefault(split[index]["image"].size, index)

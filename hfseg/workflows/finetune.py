@@ -1,16 +1,27 @@
-"""The main job: data -> model -> training -> evaluation -> a folder anyone can load."""
+"""`hfseg finetune`: data, model, training, evaluation, and a folder that anyone can load."""
 
 import logging
 import math
 import shutil
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import datasets
+import torch
+from transformers import EarlyStoppingCallback, PreTrainedModel, set_seed
+from transformers.utils.logging import disable_progress_bar
 
 from hfseg.config.resolve import Arguments
 from hfseg.config.run_recipe import RECIPE_FILE, recipe_text, wants_to_resume
 from hfseg.data.units import Units, units_of
 from hfseg.errors import UserError
+from hfseg.hub.training import Destination, PushCheckpoints, destination
+from hfseg.labels import LabelSet
+from hfseg.training.checkpoints import STAGING, list_checkpoints
+from hfseg.training.checks import check_device
+from hfseg.training.preemption import Preempted
+from hfseg.training.trainer import SegmentationTrainer
 from hfseg.workflows.assemble import (
     evaluation_samples,
     load_data,
@@ -25,28 +36,19 @@ from hfseg.workflows.resume import (
     restore_finished,
 )
 from hfseg.workflows.run import Run, without_prefix
-
-if TYPE_CHECKING:
-    import datasets
-    from transformers import PreTrainedModel
-
-    from hfseg.hub.training import Destination
-    from hfseg.labels import LabelSet
-    from hfseg.training.trainer import SegmentationTrainer
-    from hfseg.workflows.run_report import Evaluation
+from hfseg.workflows.run_report import RUN_FILES, Evaluation, write_run
 
 logger = logging.getLogger("hfseg")
 
 
 def finetune(
     arguments: Arguments,
-    dataset: "tuple[datasets.DatasetDict, LabelSet] | None" = None,
-    model: "tuple[PreTrainedModel, Any] | None" = None,
+    dataset: tuple[datasets.DatasetDict, LabelSet] | None = None,
+    model: tuple[PreTrainedModel, Any] | None = None,
 ) -> Run:
-    """Train, evaluate, and leave in `output_dir` what the README lists.
+    """Train, evaluate, and write the files listed in the README to `output_dir`.
 
-    Everything that can be wrong with data, model or flags is found before anything in the output
-    folder is touched.
+    Data, model and flags are checked before the output folder is changed.
 
     Args:
         dataset: data and labels, in place of `arguments.data.dataset_name`.
@@ -56,28 +58,24 @@ def finetune(
         The finished run.
 
     Raises:
-        UserError: wrong flags, data or weights, or an output folder that already holds a run.
+        UserError: invalid flags, data or weights, or an output folder that already contains a run.
         SystemExit: with 143 after SIGTERM, 130 after Ctrl-C, and a saved checkpoint.
     """
-    from transformers import set_seed
-
-    from hfseg.training.checks import check_device
-
     training, output_dir = arguments.training, str(arguments.training.output_dir)
     main_process = training.process_index == 0
     _set_up_logging(main_process)
     check_device(training, training.sync_batch_norm)
     hub = _hub_destination(arguments)
-    wish = training.resume_from_checkpoint
-    resuming = wants_to_resume({"resume_from_checkpoint": wish})
+    requested = training.resume_from_checkpoint
+    resuming = wants_to_resume({"resume_from_checkpoint": requested})
     trained = resuming and is_trained(output_dir)
     if trained and (done := finished_run(output_dir)) is not None:
         if main_process:
             _announce_finished(done, hub)
         return done
-    checkpoint = checkpoint_to_resume(wish, output_dir) if resuming and not trained else None
-    going_on = trained or checkpoint is not None
-    _check_output_dir(arguments, going_on)
+    checkpoint = checkpoint_to_resume(requested, output_dir) if resuming and not trained else None
+    resumed = trained or checkpoint is not None
+    _check_output_dir(arguments, resumed)
 
     with training.main_process_first(local=False, desc="reading the data"):
         data, labels = load_data(arguments, dataset)
@@ -86,14 +84,12 @@ def finetune(
     network, processor = make_model(arguments, labels, model)
     trainer = make_trainer(arguments, network, processor, data, labels, loss)
     if hub is not None and hub.strategy != "end":
-        from hfseg.hub.training import PushCheckpoints
-
         trainer.add_callback(PushCheckpoints(hub))
     if main_process:
         if hub is not None:
             hub.prepare()
         _print_start(arguments, data, network)
-        if not going_on:
+        if not resumed:
             _clear(Path(output_dir))
         _write_recipe(arguments)
 
@@ -106,23 +102,21 @@ def finetune(
         test_scores=without_prefix(evaluations["test"].scores) if "test" in evaluations else {},
     )
     if main_process:
-        from hfseg.workflows.run_report import write_run
-
         repo_id = hub.repo_id if hub is not None else None
         write_run(arguments, trainer, data, labels, results, evaluations, repo_id)
         _push_and_print(run, hub)
     return run
 
 
-def _announce_finished(run: Run, hub: "Destination | None") -> None:
-    """A job that is started again after its end does nothing, but for a push that is asked for."""
-    print(f"{run.output_dir} is finished: nothing is left to train or to measure")
+def _announce_finished(run: Run, hub: Destination | None) -> None:
+    """Report a finished run that was started again; only a requested push is left to do."""
+    print(f"{run.output_dir} is finished: nothing left to train or to evaluate")
     if hub is not None:
         hub.prepare()
     _push_and_print(run, hub)
 
 
-def _push_and_print(run: Run, hub: "Destination | None") -> None:
+def _push_and_print(run: Run, hub: Destination | None) -> None:
     try:
         if hub is not None:
             print(f"pushed to {hub.push(run.output_dir)}")
@@ -131,21 +125,17 @@ def _push_and_print(run: Run, hub: "Destination | None") -> None:
 
 
 def _set_up_logging(main_process: bool) -> None:
-    from transformers.utils.logging import disable_progress_bar
-
     level = logging.INFO if main_process else logging.ERROR
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     logger.setLevel(level)
-    disable_progress_bar()  # one for every file that is written; the run's own bar stays
+    disable_progress_bar()  # one per written file; the run's own bar stays
 
 
 # ---- before the run ----
 
 
 def _check_output_dir(arguments: Arguments, resuming: bool) -> None:
-    """A finished run is never overwritten by accident."""
-    from hfseg.training.checkpoints import list_checkpoints
-
+    """Check that no run is overwritten by accident."""
     folder = Path(arguments.training.output_dir)
     if folder.exists() and not folder.is_dir():
         raise UserError(f"--output_dir {folder} is a file; give a folder")
@@ -153,24 +143,20 @@ def _check_output_dir(arguments: Arguments, resuming: bool) -> None:
         return
     if (folder / "model.safetensors").exists() or list_checkpoints(folder):
         raise UserError(
-            f"--output_dir {folder} already holds a run; go on with it (--resume_from_checkpoint "
+            f"--output_dir {folder} already contains a run; resume it (--resume_from_checkpoint "
             "true), replace it (--overwrite_output_dir), or give another folder"
         )
 
 
-def _hub_destination(arguments: Arguments) -> "Destination | None":
+def _hub_destination(arguments: Arguments) -> Destination | None:
     if not arguments.training.push_to_hub:
         return None
-    from hfseg.hub.training import destination
 
     return destination(arguments.training)
 
 
 def _clear(folder: Path) -> None:
-    """Remove what an earlier run left, and nothing else."""
-    from hfseg.training.checkpoints import STAGING, list_checkpoints
-    from hfseg.workflows.run_report import RUN_FILES
-
+    """Remove the files of an earlier run, and nothing else."""
     for checkpoint in list_checkpoints(folder):
         shutil.rmtree(checkpoint)
     shutil.rmtree(folder / STAGING, ignore_errors=True)
@@ -180,7 +166,7 @@ def _clear(folder: Path) -> None:
 
 
 def _write_recipe(arguments: Arguments) -> None:
-    """At the start, so that a run which is cut off can go on with its own options."""
+    """Write the recipe first, so that an interrupted run can be resumed with its own options."""
     file = Path(arguments.training.output_dir) / RECIPE_FILE
     if not file.is_file():
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -190,9 +176,7 @@ def _write_recipe(arguments: Arguments) -> None:
 # ---- the run ----
 
 
-def _print_start(
-    arguments: Arguments, data: "datasets.DatasetDict", model: "PreTrainedModel"
-) -> None:
+def _print_start(arguments: Arguments, data: datasets.DatasetDict, model: PreTrainedModel) -> None:
     counts = ", ".join(
         f"{split} {len(rows) if hasattr(rows, '__len__') else '(streamed)'}"
         for split, rows in data.items()
@@ -203,12 +187,8 @@ def _print_start(
     print(recipe_text(arguments), flush=True)
 
 
-def _train(trainer: "SegmentationTrainer", resume_from: Path | None) -> dict[str, Any]:
-    """Train, and save the model and the history: what is left is to measure it."""
-    from transformers import EarlyStoppingCallback
-
-    from hfseg.training.preemption import Preempted
-
+def _train(trainer: SegmentationTrainer, resume_from: Path | None) -> dict[str, Any]:
+    """Train, and save the model and the history; only evaluation is left then."""
     try:
         result = trainer.train(resume_from_checkpoint=str(resume_from) if resume_from else None)
     except Preempted as stopped:
@@ -217,21 +197,19 @@ def _train(trainer: "SegmentationTrainer", resume_from: Path | None) -> dict[str
             folder = trainer.args.output_dir
             print(
                 f"stopped by {stopped.name}, saved as {folder}/checkpoint-"
-                f"{trainer.state.global_step}; go on with: hfseg finetune --output_dir {folder} "
+                f"{trainer.state.global_step}; resume with: hfseg finetune --output_dir {folder} "
                 "--resume_from_checkpoint true",
                 flush=True,
             )
         raise SystemExit(stopped.exit_code) from None
-    trainer.remove_callback(EarlyStoppingCallback)  # it would look for its metric in every split
+    trainer.remove_callback(EarlyStoppingCallback)  # it would need its metric in every split
     trainer.save_model()
     trainer.save_state()
     return {**result.metrics, "train_peak_memory_gib": _peak_memory_gib()}
 
 
 def _peak_memory_gib() -> float | None:
-    """Of the first GPU, or of this process where there is none; None where it isn't counted."""
-    import torch
-
+    """Of the first GPU, or of this process without one; None if it can't be measured."""
     if torch.cuda.is_available():
         return torch.cuda.max_memory_allocated() / 2**30
     try:
@@ -243,9 +221,9 @@ def _peak_memory_gib() -> float | None:
 
 
 def _measure(
-    arguments: Arguments, trainer: "SegmentationTrainer", data: "datasets.DatasetDict"
-) -> "dict[str, Evaluation]":
-    """The scores of the validation split, and of the test split where there is one."""
+    arguments: Arguments, trainer: SegmentationTrainer, data: datasets.DatasetDict
+) -> dict[str, Evaluation]:
+    """The scores of the validation split, and of the test split if there is one."""
     evaluations = {}
     for split, prefix in (("validation", "eval"), ("test", "test")):
         if split in data:
@@ -256,10 +234,8 @@ def _measure(
 
 
 def _evaluate(
-    trainer: "SegmentationTrainer", prefix: str, units: Units, samples: Any = None
-) -> "Evaluation":
-    from hfseg.workflows.run_report import Evaluation
-
+    trainer: SegmentationTrainer, prefix: str, units: Units, samples: Any = None
+) -> Evaluation:
     scores = trainer.evaluate(samples, metric_key_prefix=prefix)
     if not math.isfinite(scores[f"{prefix}_loss"]):
         logger.warning("the loss is not finite: the run diverged; try a lower --learning_rate")

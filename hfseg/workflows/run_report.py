@@ -4,8 +4,9 @@ import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import datasets
 import numpy as np
 
 from hfseg.cards.card_facts import card_facts
@@ -13,15 +14,18 @@ from hfseg.cards.model_card import write_model_card
 from hfseg.config.resolve import Arguments
 from hfseg.config.run_recipe import RECIPE_FILE, recipe_of
 from hfseg.data.rows import sample_names
+from hfseg.inference import Segmenter
 from hfseg.labels import LabelSet
 from hfseg.metrics.intervals import interval_text
 from hfseg.metrics.table import TITLES, TRAINING_METRICS
 from hfseg.training.checkpoints import STATE_FILE
-
-if TYPE_CHECKING:
-    import datasets
-
-    from hfseg.training.trainer import SegmentationTrainer
+from hfseg.training.trainer import SegmentationTrainer
+from hfseg.visualization.figures import (
+    plot_confusion,
+    plot_curves,
+    plot_per_class_iou,
+    plot_predictions,
+)
 
 RUN_FILES = (
     "config.json",
@@ -45,7 +49,7 @@ class Evaluation:
 
     Attributes:
         scores: with the prefix `eval_` or `test_`; `..._mean_iou_interval_95` is [low, high]
-            or None, and `..._mean_iou_interval_note` states the units taken as independent.
+            or None, and `..._mean_iou_interval_note` states the independent units.
         confusion: (K, K) int64, rows ground truth.
         per_image: sample index -> mIoU.
         absent: classes that occur in neither labels nor predictions.
@@ -59,8 +63,8 @@ class Evaluation:
 
 def write_run(
     arguments: Arguments,
-    trainer: "SegmentationTrainer",
-    data: "datasets.DatasetDict",
+    trainer: SegmentationTrainer,
+    data: datasets.DatasetDict,
     labels: LabelSet,
     train_scores: dict[str, float],
     evaluations: dict[str, Evaluation],
@@ -118,19 +122,11 @@ def _write_json(path: Path, scores: dict[str, Any]) -> None:
 
 def _write_figures(
     folder: Path,
-    trainer: "SegmentationTrainer",
-    data: "datasets.DatasetDict",
+    trainer: SegmentationTrainer,
+    data: datasets.DatasetDict,
     labels: LabelSet,
     validation: Evaluation,
 ) -> None:
-    from hfseg.inference import Segmenter
-    from hfseg.visualization.figures import (
-        plot_confusion,
-        plot_curves,
-        plot_per_class_iou,
-        plot_predictions,
-    )
-
     folder.mkdir(parents=True, exist_ok=True)
     ious = [validation.scores[f"eval_iou_{key}"] for key in labels.metric_names]
     plot_curves(trainer.state.log_history, folder / "curves.png")
@@ -159,8 +155,8 @@ def _write_figures(
     plot_predictions(rows, labels, folder / "predictions.png")
 
 
-def _write_examples(folder: Path, data: "datasets.DatasetDict", validation: Evaluation) -> None:
-    """A few typical validation images with their ground truth, which the demo offers."""
+def _write_examples(folder: Path, data: datasets.DatasetDict, validation: Evaluation) -> None:
+    """A few typical validation images with ground truth, as examples for the demo."""
     folder.mkdir(exist_ok=True)
     for index in _typical(_ranked(validation.per_image)):
         sample = data["validation"][index]
@@ -169,7 +165,7 @@ def _write_examples(folder: Path, data: "datasets.DatasetDict", validation: Eval
 
 
 def _shown_samples(per_image: dict[int, float]) -> list[tuple[str, int]]:
-    """The worst images and the ones around the median."""
+    """The worst images and those around the median."""
     ranked = _ranked(per_image)
     worst = ranked[:_PICTURES]
     typical = [index for index in _typical(ranked) if index not in worst]
@@ -177,7 +173,7 @@ def _shown_samples(per_image: dict[int, float]) -> list[tuple[str, int]]:
 
 
 def _ranked(per_image: dict[int, float]) -> list[int]:
-    """Indices by mIoU, the worst first; those without one are left out, unless none has one."""
+    """Indices by mIoU, the worst first; those without a score are left out unless all are."""
     ranked = sorted(per_image, key=lambda index: (per_image[index], index))
     return [index for index in ranked if not math.isnan(per_image[index])] or ranked
 
