@@ -1,6 +1,7 @@
 """`--init_from`: a model starts with the weights of a trained one, all of them or the encoder's."""
 
 import logging
+
 import torch
 from transformers import PreTrainedModel
 from transformers.image_processing_utils import BaseImageProcessor
