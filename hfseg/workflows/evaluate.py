@@ -1,15 +1,18 @@
 """`hfseg evaluate`: scores a model on a split, and writes a folder of results."""
 
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import datasets
+import numpy as np
 import torch
 from accelerate import PartialState
 from accelerate.utils import parse_flag_from_env
 
-from hfseg.cards.card_facts import protocol
+from hfseg.cards.card_facts import hardware, protocol
 from hfseg.cards.redaction import redacted
 from hfseg.config.data import DataArguments
 from hfseg.config.evaluation import EvaluationArguments
@@ -23,6 +26,7 @@ from hfseg.evaluation.claimed_score import TOLERANCE, claimed_mean_iou
 from hfseg.evaluation.class_map import prediction_table
 from hfseg.evaluation.report import (
     RESULTS,
+    Results,
     interval_line,
     results_of,
     terminal_table,
@@ -34,6 +38,7 @@ from hfseg.evaluation.scoring import gathered, predict_sample, score_split
 from hfseg.inference.result import Options
 from hfseg.inference.segmenter import Segmenter
 from hfseg.labels import LabelSet
+from hfseg.metrics.split_scores import SplitScores
 from hfseg.progress import Progress
 from hfseg.workflows.run import picture, score_table
 
@@ -50,7 +55,7 @@ class EvaluationResult(Mapping[str, Any]):
         output_dir: the folder with tables and figures.
     """
 
-    results: dict[str, Any]
+    results: Results
     labels: LabelSet
     output_dir: Path
 
@@ -77,7 +82,7 @@ class EvaluationResult(Mapping[str, Any]):
 def evaluate_model(
     wanted: EvaluationArguments,
     data: DataArguments,
-    dataset: "tuple[Any, LabelSet] | None" = None,
+    dataset: tuple[datasets.DatasetDict, LabelSet] | None = None,
     segmenter: Segmenter | None = None,
 ) -> EvaluationResult:
     """Score, print and write. All processes of a launch score, and the first one writes.
@@ -106,12 +111,12 @@ def evaluate_model(
         device=state.device,
         dtype=wanted.dtype,
     )
-    claim = None
-    if wanted.check_card:
-        claim = claimed_mean_iou(wanted.model_name_or_path, wanted.split)
+    model = wanted.model_name_or_path
+    claim = claimed_mean_iou(model, wanted.split) if wanted.check_card else None
     size = set_image_size(segmenter, data)
     table = prediction_table(segmenter.labels, labels, wanted.class_map)
 
+    started = time.perf_counter()
     share = range(state.process_index, len(rows), state.num_processes)
     with Progress(len(share), "scoring", shown=state.is_main_process) as bar:
         scores = gathered(
@@ -127,19 +132,36 @@ def evaluate_model(
             )
         )
     units = units_of(rows, data.dataset_name, data.split_by)
-    results = results_of(scores, _about(wanted, data, segmenter, options), units)
+    about = _about(wanted, data, segmenter, options)
+    about["seconds"] = round(time.perf_counter() - started, 1)
+    about["hardware"] = hardware(state.device, state.num_processes)
+    results = results_of(scores, about, units)
     if state.is_main_process:
-        names = sample_names(rows, wanted.split)
-        write_results(folder, results, scores, names)
-        worst = worst_first(scores.image_scores())[:_PICTURES]
-        shown = _pictures(segmenter, rows, table, options, scores, worst, names)
-        write_figures(folder, results, scores, shown)
-        print(terminal_table(results, labels))
-        print(interval_line(results))
-        print(f"mean_iou {results['mean_iou'] or 0:.4f}  {folder}", flush=True)
+        _write(folder, results, scores, segmenter, rows, table, options)
     if claim is not None:
         _compare(claim, results["mean_iou"], state.is_main_process)
     return EvaluationResult(results, labels, folder)
+
+
+def _write(
+    folder: Path,
+    results: Results,
+    scores: SplitScores,
+    segmenter: Segmenter,
+    rows: datasets.Dataset,
+    table: np.ndarray,
+    options: Options,
+) -> None:
+    """Write the results and figures, and print the tables."""
+    names = sample_names(rows, results["split"])
+    write_results(folder, results, scores, names)
+    worst = worst_first(scores.image_scores())[:_PICTURES]
+    write_figures(
+        folder, results, scores, _pictures(segmenter, rows, table, options, scores, worst, names)
+    )
+    print(terminal_table(results, scores.labels))
+    print(interval_line(results))
+    print(f"mean_iou {results['mean_iou'] or 0:.4f}  {folder}", flush=True)
 
 
 def _output_dir(wanted: EvaluationArguments, data: DataArguments) -> Path:
@@ -148,7 +170,7 @@ def _output_dir(wanted: EvaluationArguments, data: DataArguments) -> Path:
 
 
 def results_folder(
-    job: str, parts: Sequence[Any], output_dir: str | None, overwrite_output_dir: bool
+    job: str, parts: Sequence[object], output_dir: str | None, overwrite_output_dir: bool
 ) -> Path:
     """`--output_dir`, or `runs/JOB/` and the last names of `parts`; not created yet.
 
@@ -169,8 +191,8 @@ def results_folder(
 
 
 def load_split(
-    split: str, wanted: DataArguments, dataset: "tuple[Any, LabelSet] | None" = None
-) -> tuple[Any, LabelSet]:
+    split: str, wanted: DataArguments, dataset: tuple[datasets.DatasetDict, LabelSet] | None = None
+) -> tuple[datasets.Dataset, LabelSet]:
     """The rows of a split, at most `--max_eval_samples`, and their labels.
 
     Raises:
@@ -208,11 +230,12 @@ def set_image_size(segmenter: Segmenter, data: DataArguments) -> ImageSize | Non
 
 def _about(
     wanted: EvaluationArguments, data: DataArguments, segmenter: Segmenter, options: Options
-) -> dict[str, Any]:
+) -> Results:
     return {
         "model": redacted(wanted.model_name_or_path),
         "dataset": redacted(str(data.dataset_name)),
         "split": wanted.split,
+        "num_parameters": sum(each.numel() for each in segmenter.model.parameters()),
         "protocol": _protocol(wanted, data, segmenter, options),
         "sliding_window": options.window,
         "stride": options.stride,
@@ -243,10 +266,10 @@ def _protocol(
 
 def _pictures(
     segmenter: Segmenter,
-    rows: Any,
-    table: Any,
+    rows: datasets.Dataset,
+    table: np.ndarray,
     options: Options,
-    scores: Any,
+    scores: SplitScores,
     indices: list[int],
     names: Sequence[str],
 ) -> list[dict[str, Any]]:
