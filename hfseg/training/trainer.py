@@ -68,11 +68,7 @@ class _StepCallback(TrainerCallback):
         self.loss = loss
 
     def on_step_begin(
-        self,
-        args: TrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,
-        **kwargs: object,
+        self, args: object, state: TrainerState, *_: object, **kwargs: object
     ) -> None:
         self.loss.step = state.global_step
 
