@@ -4,7 +4,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from demo_server import draw_photo, tiny_segmenter
+from demo_server import (
+    CHROMIUM,
+    CHROMIUM_ARGS,
+    draw_photo,
+    needs_browser,
+    served,
+    tiny_segmenter,
+)
 from PIL import Image
 from tiny_sam3 import tiny_sam3
 
@@ -51,3 +58,25 @@ def test_without_sam_3_the_remedy_is_named() -> None:
     assert not models.has_sam3
     with pytest.raises(UserError, match="add --sam3 facebook/sam3"):
         models.sam3()
+
+
+@needs_browser
+def test_the_tab_shows_what_sam_3_finds(photo: Path, tmp_path: Path) -> None:
+    from playwright.sync_api import sync_playwright
+
+    models = ShownModels({"first": tiny_segmenter()}, sam3=tiny_sam3())
+    problems: list[str] = []
+    with served(models, tmp_path / "page") as address, sync_playwright() as playwright:
+        page = playwright.chromium.launch(executable_path=CHROMIUM, args=CHROMIUM_ARGS).new_page()
+        page.on("pageerror", lambda error: problems.append(str(error)))
+        page.goto(address)
+        page.wait_for_selector("#hfseg[data-ready]")
+        page.set_input_files("[data-is=file]", photo)
+        page.wait_for_selector("[data-is=segment] .pane[data-painted]")
+        page.get_by_role("tab", name="By name").click()
+        assert set(page.input_value("[data-is=names]").split(", ")) <= set(models.labels("").names)
+        page.fill("[data-is=names]", "road, sky")
+        page.get_by_role("button", name="Find them").click()
+        page.wait_for_selector("[data-is=name-panes] .pane:nth-child(3)[data-painted]")
+        titles = page.locator("[data-is=name-panes] strong").all_inner_texts()
+    assert titles == ["The model", "SAM 3, instances", "SAM 3, semantic"] and not problems
