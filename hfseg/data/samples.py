@@ -216,7 +216,7 @@ class Collator:
         if "pixel_values" in sample:
             return sample["pixel_values"]
         if not self.normalize and not self.resize:
-            return torch.from_numpy(np.require(sample["image"], None, "CW")).permute(2, 0, 1)
+            return torch.from_numpy(np.require(sample["image"], None, ("C", "W"))).permute(2, 0, 1)
         options: dict[str, object] = {
             **whole_image_options(self.processor),
             "do_resize": self.resize,
@@ -260,7 +260,7 @@ def _only_normalizes(processor: object) -> bool:
 
 def _label(label: np.ndarray) -> torch.Tensor:
     dtype = np.uint8 if label.dtype == np.uint8 else np.int64
-    return torch.from_numpy(np.require(label, dtype, "CW"))
+    return torch.from_numpy(np.require(label, dtype, ("C", "W")))
 
 
 def _stack(tensors: list[torch.Tensor]) -> Tensors:

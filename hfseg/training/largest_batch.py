@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from accelerate.utils.memory import clear_device_cache, should_reduce_batch_size
+from torch.optim.lr_scheduler import LRScheduler
 
 from hfseg.errors import UserError
 from hfseg.training.arguments import with_values
@@ -26,6 +27,9 @@ class LargestBatchTrainer(ResumableTrainer):
     """
 
     smallest_batch = 1
+    # of `Trainer`, which counts as untyped
+    optimizer: torch.optim.Optimizer | None
+    lr_scheduler: LRScheduler | None
 
     def _inner_training_loop(
         self, batch_size: int | None = None, args: Any = None, **kwargs: Any

@@ -22,7 +22,7 @@ from transformers import (
 from transformers.modeling_outputs import SemanticSegmenterOutput
 from transformers.trainer_utils import EvalLoopOutput
 
-from hfseg.data.samples import Collator, EpochSampler, as_samples, on_device
+from hfseg.data.samples import Batch, Collator, EpochSampler, as_samples, on_device
 from hfseg.metrics.confusion import count_pairs
 from hfseg.metrics.streaming import StreamingScores
 from hfseg.models.auxiliary import (
@@ -180,7 +180,7 @@ class SegmentationTrainer(LargestBatchTrainer):
             generator=torch.Generator().manual_seed(0),
         )
 
-    def _prepare_inputs(self, inputs: dict[str, Any]) -> dict[str, Any]:
+    def _prepare_inputs(self, inputs: dict[str, Any]) -> Batch:
         return on_device(super()._prepare_inputs(inputs), self.processing_class)
 
     # ---- loss ----
@@ -314,8 +314,8 @@ class SegmentationTrainer(LargestBatchTrainer):
 
         The logits are resized to each label's own size before the argmax.
         """
-        inputs = self._prepare_inputs(inputs)
-        images, labels = inputs["pixel_values"], inputs["labels"]
+        batch = self._prepare_inputs(inputs)
+        images, labels = batch["pixel_values"], batch["labels"]
         counts: dict[int, torch.Tensor] = {}
         losses: dict[int, torch.Tensor] = {}
         with torch.inference_mode(), self.compute_loss_context_manager():
