@@ -154,8 +154,7 @@ def _load_encoder(model: PreTrainedModel, source: str) -> Statistics | None:
 
 def _adapt(model: PreTrainedModel) -> None:
     """Let the model take any image, return logits, and say whether it can recompute its blocks."""
-    if model.config.model_type in ("segformer", "upernet"):
-        accept_small_images(model)
+    accept_small_images(model)
     act_as_semantic(model)
     if is_universal(model):
         model.supports_gradient_checkpointing = False  # their decoders ignore it

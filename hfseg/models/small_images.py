@@ -11,12 +11,20 @@ MINIMUM = 32
 """Pixels per side; the last stage of the encoders has a stride of 32."""
 
 
-def accept_small_images(model: PreTrainedModel) -> None:
-    """Pad images below 32 x 32 at the bottom and right, and crop their logits again.
+_MODEL_TYPES = ("segformer", "upernet")
 
-    UperNet on a ViT gets whole patches at any size: it would drop the rest. Calls with labels are
-    left alone, since the model's own loss would not fit. `SmpForSemanticSegmentation` pads itself.
+
+def accept_small_images(model: PreTrainedModel) -> None:
+    """Let SegFormer and UperNet segment images below 32 x 32; other models are left alone.
+
+    Images are padded at the bottom and right, and their logits cropped again. UperNet on a ViT
+    gets whole patches at any size: it would drop the rest. Calls with labels are left alone, since
+    the model's own loss would not fit. `SmpForSemanticSegmentation` pads itself. A second call
+    changes nothing.
     """
+    if model.config.model_type not in _MODEL_TYPES or hasattr(model, "_small_image"):
+        return
+    model._small_image = None
     model.register_forward_pre_hook(_pad, with_kwargs=True)
     model.register_forward_hook(_crop, with_kwargs=True)
 
@@ -49,7 +57,7 @@ def _patch_size(model: PreTrainedModel) -> int:
 def _crop(
     model: PreTrainedModel, args: object, kwargs: dict[str, torch.Tensor], output: ModelOutput
 ) -> ModelOutput:
-    small = getattr(model, "_small_image", None)
+    small = model._small_image
     if small is not None:
         padded = kwargs["pixel_values"].shape[-2:]
         output.logits = resize_logits(output.logits, padded)[..., : small[0], : small[1]]

@@ -337,7 +337,7 @@ class SegmentationTrainer(LargestBatchTrainer):
         outputs = tuple(
             torch.stack([by_row[row] for row in in_order]) for by_row in (counts, losses)
         )
-        return None, outputs, inputs["index"]
+        return None, outputs, batch["index"]
 
     def log(self, logs: dict[str, float], *args: object, **kwargs: object) -> None:
         """As `Trainer` logs, with absent classes left out instead of NaN."""
