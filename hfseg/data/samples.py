@@ -76,7 +76,7 @@ class TrainingSamples(Dataset[Sample]):
     Args:
         data: columns `image` and `label`.
         transform: the augmentation.
-        resize: a processor with a fixed `size` to which image and mask are resized first, or None.
+        resize: a processor to whose size image and mask are resized first, or None.
     """
 
     def __init__(
@@ -173,9 +173,10 @@ def resize_pair(
     image: np.ndarray, label: np.ndarray, processor: SegformerImageProcessor
 ) -> tuple[np.ndarray, np.ndarray]:
     """Both at the processor's size; the image is resized by the same code as in inference."""
-    resized = processor(image, do_rescale=False, do_normalize=False)["pixel_values"][0]
-    size = (int(processor.size["height"]), int(processor.size["width"]))
-    return np.ascontiguousarray(np.moveaxis(np.asarray(resized), 0, -1)), resize_label(label, size)
+    options = {**whole_image_options(processor), "do_rescale": False, "do_normalize": False}
+    resized = np.asarray(processor(image, **options)["pixel_values"][0])
+    size = resized.shape[1], resized.shape[2]
+    return np.ascontiguousarray(np.moveaxis(resized, 0, -1)), resize_label(label, size)
 
 
 def resize_label(label: np.ndarray, size: Size) -> np.ndarray:

@@ -148,7 +148,7 @@ def _load_encoder(model: PreTrainedModel, source: str) -> Statistics | None:
     """Load a state dict into the encoder; returns the statistics it was trained with, if known."""
     if not Path(source).exists():
         return load_smp_weights(model, source)
-    load_encoder_weights(model, read_state_dict(source), source)
+    load_encoder_weights(model, read_state_dict(source), f"--encoder_weights {source}")
     return stored_statistics(source)
 
 

@@ -90,13 +90,16 @@ def load_encoder_weights(
     Names may be those of torchvision, timm, segmentation_models_pytorch or transformers, with or
     without a prefix such as `backbone.`; tensors that the encoder lacks (a classifier) are ignored.
 
+    Args:
+        source: flag and place of the tensors, for messages.
+
     Raises:
         UserError: the tensors belong to another encoder.
     """
     parts = list(encoder_parts(model).values())
     if len(parts) > 1:
         raise UserError(
-            f"--encoder_weights {source}: {_kind(model)} takes its encoder from a folder or Hub id "
+            f"{source}: {_kind(model)} takes its encoder from a folder or Hub id "
             "with a config.json, not from a file of weights"
         )
     encoder = parts[0]
@@ -111,8 +114,8 @@ def load_encoder_weights(
         first = (wrong or missing)[0]
         shape = f" of shape {tuple(wanted[first].shape)}"
         raise UserError(
-            f"--encoder_weights {source}: these are the weights of another encoder; "
-            f"{_kind(model)} needs {len(wanted)} tensors, {len(missing)} are not in the file and "
+            f"{source}: these are the weights of another encoder; "
+            f"{_kind(model)} needs {len(wanted)} tensors, {len(missing)} are missing and "
             f"{len(wrong)} have another shape (the first is {first}{shape}); give weights of this "
             "encoder or choose the model they belong to"
         )
@@ -184,7 +187,7 @@ def load_smp_weights(model: PreTrainedModel, weights: str) -> Statistics | None:
             hf_hub_download(repository, "config.json", revision=revision)
     except (OSError, ValueError) as error:
         raise unreachable(repository, error, _REMEDY) from error
-    load_encoder_weights(model, read_state_dict(file), repository)
+    load_encoder_weights(model, read_state_dict(file), f"--encoder_weights {repository}")
     return stored_statistics(Path(file).parent)
 
 

@@ -35,7 +35,10 @@ def with_labels(config: PreTrainedConfig, labels: LabelSet) -> PreTrainedConfig:
 def carry_over(
     trained: PreTrainedModel, config: PreTrainedConfig, before: LabelSet, after: LabelSet
 ) -> PreTrainedModel:
-    """The trained model with a head for other labels: rows of the same classes kept, others new.
+    """The trained model with a head for other labels, in which the same classes keep their rows.
+
+    A new class gets the mean of all trained rows. Its logit is then the mean of theirs, never
+    above the largest: until it is trained, it takes no pixel from the classes that are kept.
 
     Rows after those of the classes, such as "no object", are kept too.
 
@@ -44,12 +47,11 @@ def carry_over(
         config: its config, describing the labels `after`.
     """
     model = type(trained)(config).to(trained.dtype).eval()
-    state, rows = trained.state_dict(), model.state_dict()
+    kept, state = same_classes(before, after), trained.state_dict()
     for name in class_tensors(trained):
-        rows[name][len(after) :] = state[name][len(before) :]
-        for new, old in same_classes(before, after).items():
-            rows[name][new] = state[name][old]
-        state[name] = rows[name]
+        rows, others = state[name][: len(before)], state[name][len(before) :]
+        new = [rows[kept[index]] if index in kept else rows.mean(0) for index in range(len(after))]
+        state[name] = torch.cat([torch.stack(new), others])
     model.load_state_dict(state, strict=True)
     return model
 
