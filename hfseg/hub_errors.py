@@ -108,7 +108,7 @@ def _sentence(error: BaseException, repo_id: str, repo_type: str, writing: bool)
         return f"the Hub does not accept the metadata at the top of README.md ({reason}); fix it"
     if writing and isinstance(error, json.JSONDecodeError):
         # a gateway's page instead of the Hub's answer
-        return f"{constants.ENDPOINT} sent an invalid answer; try again later"
+        return f"{constants.ENDPOINT} sent an invalid response; try again later"
     if _is_connection_error(error):
         return (
             f"the Hub at {constants.ENDPOINT} can't be reached or the connection was lost; check "

@@ -197,10 +197,10 @@ def test_dark_images_of_16_bits_are_reported(
 ) -> None:
     folder = own_data(tmp_path / "data", (0, 1), NAMES[:2])
     for file in (folder / "images").iterdir():
-        grey = np.linspace(0, 4000, 20 * 12).reshape(20, 12).astype(np.uint16)
-        Image.fromarray(grey).save(file)
+        gray = np.linspace(0, 4000, 20 * 12).reshape(20, 12).astype(np.uint16)
+        Image.fromarray(gray).save(file)
     load_dataset("folder", str(folder))
-    assert "6 images of 16 bits use only 6.1 % of their range and are nearly black" in caplog.text
+    assert "6 16-bit images use only 6.1 % of their range and are nearly black" in caplog.text
 
 
 def test_several_problems_are_counted_with_the_ways_out(tmp_path: Path) -> None:

@@ -21,3 +21,7 @@ def test_markdown_right_aligns_the_numbers():
 
 def test_a_pipe_in_a_name_stays_in_its_cell():
     assert markdown_table([["class", "IoU"], ["a|b", "1"]]).endswith(r"| a\|b | 1 |")
+
+
+def test_summary_rows_are_below_a_rule_of_their_own():
+    assert terminal_table(ROWS, summary_rows=1).splitlines()[3].strip("-") == ""

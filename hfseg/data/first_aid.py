@@ -82,7 +82,7 @@ def _multiplied(values: set[int], labels: LabelSet) -> str | None:
         if len(values) > 2 and values <= ids.keys():
             return (
                 f"the masks contain {_listed(values)}, as if their ids had been stretched over "
-                f"the range of gray; if so, give {label_map_flag(ids, labels)}"
+                f"the gray range; if so, give {label_map_flag(ids, labels)}"
             )
     return None
 
@@ -149,9 +149,9 @@ def check_classes(facts: "Mapping[str, datasets.Dataset]", opened: "OpenedDatase
         ]
     if absent == [0] and len(labels) > 2:
         return [
-            f"id 0 ({labels.names[0]!r}) never occurs in any mask, all other ids do: ids may start "
-            f"at 1, and then every name is off by one; {_shift(labels)}; if the ids are right, "
-            f"give --label_map 0={labels.names[0]}"
+            f"id 0 ({labels.names[0]!r}) never occurs in any mask, but all other ids do: ids may "
+            f"start at 1, and then every name is off by one; {_shift(labels)}; if the ids are "
+            f"right, give --label_map 0={labels.names[0]}"
         ]
     return []
 
@@ -242,8 +242,8 @@ def _dark(facts: "Mapping[str, datasets.Dataset]") -> list[str]:
     if not peaks or max(peaks) >= _DARK:
         return []
     return [
-        f"{len(peaks)} images of 16 bits use only {100 * max(peaks):.1f} % of their range and are "
-        "nearly black: stretch their values to 0 to 65535, here and where the model is used"
+        f"{len(peaks)} 16-bit images use only {100 * max(peaks):.1f} % of their range and are "
+        "nearly black: scale their values to 0-65535, for training and for prediction"
     ]
 
 
@@ -280,6 +280,6 @@ def unnamed_values(where: object, values: set[int]) -> None:
     if factor:
         pairs = " ".join(f"{value}=NAME" for value in sorted(values))
         raise UserError(
-            f"{where}: the masks contain {_listed(values)}, as if ids had been stretched over the "
-            f"range of gray; define them with --label_map {pairs}"
+            f"{where}: the masks contain {_listed(values)}, as if ids had been stretched over "
+            f"the gray range; define them with --label_map {pairs}"
         )

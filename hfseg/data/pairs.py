@@ -132,7 +132,7 @@ def list_images(folder: Path, nested: bool = False) -> dict[str, Path]:
         stem = file.relative_to(folder).with_suffix("").as_posix()
         if stem in by_stem:
             raise UserError(
-                f"{folder}: both {by_stem[stem].name} and {file.name} are there; remove the one "
+                f"{folder}: both {by_stem[stem].name} and {file.name} exist; remove the one "
                 "that does not belong to the mask"
             )
         by_stem[stem] = file

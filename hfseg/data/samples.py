@@ -76,7 +76,7 @@ class TrainingSamples(Dataset[Sample]):
     Args:
         data: columns `image` and `label`.
         transform: the augmentation.
-        resize: a processor to whose size image and mask are resized first, or None.
+        resize: a processor that first resizes image and mask, or None.
     """
 
     def __init__(
@@ -175,8 +175,7 @@ def resize_pair(
     """Both at the processor's size; the image is resized by the same code as in inference."""
     options = {**whole_image_options(processor), "do_rescale": False, "do_normalize": False}
     resized = np.asarray(processor(image, **options)["pixel_values"][0])
-    size = resized.shape[1], resized.shape[2]
-    return np.ascontiguousarray(np.moveaxis(resized, 0, -1)), resize_label(label, size)
+    return np.ascontiguousarray(np.moveaxis(resized, 0, -1)), resize_label(label, resized.shape[1:])
 
 
 def resize_label(label: np.ndarray, size: Size) -> np.ndarray:
@@ -217,7 +216,7 @@ class Collator:
         if "pixel_values" in sample:
             return sample["pixel_values"]
         if not self.normalize and not self.resize:
-            return torch.from_numpy(np.require(sample["image"], None, ("C", "W"))).permute(2, 0, 1)
+            return torch.from_numpy(np.require(sample["image"], None, ["C", "W"])).permute(2, 0, 1)
         options: dict[str, object] = {
             **whole_image_options(self.processor),
             "do_resize": self.resize,
@@ -261,7 +260,7 @@ def _only_normalizes(processor: object) -> bool:
 
 def _label(label: np.ndarray) -> torch.Tensor:
     dtype = np.uint8 if label.dtype == np.uint8 else np.int64
-    return torch.from_numpy(np.require(label, dtype, ("C", "W")))
+    return torch.from_numpy(np.require(label, dtype, ["C", "W"]))
 
 
 def _stack(tensors: list[torch.Tensor]) -> Tensors:

@@ -78,7 +78,7 @@ class StreamedTrainingSamples(IterableDataset[Sample]):
     Args:
         stream: from `training_stream`.
         transform: the augmentation.
-        resize: a processor to whose size image and mask are resized first, or None.
+        resize: a processor that first resizes image and mask, or None.
         rank, world_size: of this process.
         passes: how often the stream is read; None: endlessly.
     """

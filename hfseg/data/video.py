@@ -145,7 +145,7 @@ class BoundedVideo:
             if not data:
                 return
             if len(data) < shape[0] * shape[1] * 3:
-                raise UserError("This file cannot be read as a video to its end.")
+                raise UserError("This video is damaged: it cannot be read to its end.")
             yield np.frombuffer(data, np.uint8).reshape(shape)
 
     def __enter__(self) -> "BoundedVideo":

@@ -1,4 +1,4 @@
-"""Images of sizes that transformers' models can't take as they are."""
+"""Images of sizes that transformers' models do not take as they are."""
 
 import torch
 from torch.nn import functional as F

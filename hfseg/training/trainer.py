@@ -22,7 +22,7 @@ from transformers import (
 from transformers.modeling_outputs import SemanticSegmenterOutput
 from transformers.trainer_utils import EvalLoopOutput
 
-from hfseg.data.samples import Batch, Collator, EpochSampler, as_samples, on_device
+from hfseg.data.samples import Collator, EpochSampler, as_samples, on_device
 from hfseg.metrics.confusion import count_pairs
 from hfseg.metrics.streaming import StreamingScores
 from hfseg.models.auxiliary import (
@@ -94,8 +94,6 @@ class SegmentationTrainer(LargestBatchTrainer):
     # of `Trainer`, which counts as untyped
     args: TrainingArguments
     data_collator: Collator
-    optimizer: torch.optim.Optimizer | None
-    lr_scheduler: LRScheduler | None
 
     def __init__(
         self,
@@ -194,8 +192,8 @@ class SegmentationTrainer(LargestBatchTrainer):
             generator=torch.Generator().manual_seed(0),
         )
 
-    def _prepare_inputs(self, inputs: dict[str, Any]) -> Batch:
-        return on_device(super()._prepare_inputs(inputs), self.processing_class)
+    def _prepare_inputs(self, inputs: _Batch) -> _Batch:
+        return {**on_device(super()._prepare_inputs(inputs), self.processing_class)}
 
     # ---- loss ----
 

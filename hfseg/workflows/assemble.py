@@ -48,11 +48,9 @@ def load_data(
     wanted = arguments.data
     if given is not None:
         data, labels = given
-    elif wanted.dataset_name is None:
-        raise UserError("no data: give --dataset_name, such as folder with --dataset_path")
     else:
         data, labels = load_dataset(
-            wanted.dataset_name, wanted.dataset_path, **wanted.dataset_options()
+            wanted.required_name(), wanted.dataset_path, **wanted.dataset_options()
         )
     for split, remedy in (("train", "train/"), ("validation", "validation/ or val/")):
         if split not in data or not (wanted.streaming or len(data[split])):

@@ -30,6 +30,7 @@ from hfseg.visualization.run_comparison import (
     comparison_table,
     plot_comparison,
 )
+from hfseg.visualization.tables import markdown_table
 from hfseg.workflows.evaluate import load_split
 from hfseg.workflows.finetune import finetune
 
@@ -165,10 +166,7 @@ def _differences(
     names: Sequence[str], counts: Sequence[dict[int, np.ndarray]], labels: LabelSet, units: Units
 ) -> str:
     """A table of the differences from the first run, in percentage points."""
-    lines = [
-        f"| mean IoU, difference from {names[0]} | points | 95 % interval | p |",
-        "|---|---:|---:|---:|",
-    ]
+    rows = [[f"mean IoU, difference from {names[0]}", "points", "95 % interval", "p"]]
     notes = []
     for name, counted in zip(names[1:], counts[1:], strict=True):
         found = mean_iou_difference(counts[0], counted, labels.names, units)
@@ -176,12 +174,11 @@ def _differences(
         if found.bounds is not None:
             interval = "{:+.1f} to {:+.1f}".format(*(100 * bound for bound in found.bounds))
             p_value = f"{found.p_value:.3f}"
-        lines.append(f"| {name} | {100 * found.value:+.1f} | {interval} | {p_value} |")
+        rows.append([name, f"{100 * found.value:+.1f}", interval, p_value])
         notes.append(found.note)
     note = "; ".join(dict.fromkeys(notes))
-    lines += [
-        "",
-        f"Paired over the same {len(counts[0])} images, segmented anew in fp32 (the scores above "
-        f"are those of the runs, in their own precision); {note}.",
-    ]
-    return "\n".join(lines) + "\n"
+    return (
+        f"{markdown_table(rows)}\n\n"
+        f"Paired over the same {len(counts[0])} images, segmented again in fp32 (the scores above "
+        f"are those of the runs, in their own precision); {note}.\n"
+    )

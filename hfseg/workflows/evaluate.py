@@ -164,7 +164,7 @@ def _write(
     write_figures(
         folder, results, scores, _pictures(segmenter, rows, table, options, scores, worst, names)
     )
-    print(terminal_table(results, scores.labels))
+    print(terminal_table(results))
     print(interval_line(results))
     print(f"mean_iou {results['mean_iou'] or 0:.4f}  {folder}", flush=True)
 
@@ -209,17 +209,17 @@ def load_split(
         data, labels = dataset
         if split not in data:
             raise UserError(f"the dataset has no split {split!r}; it has {', '.join(data)}")
-    elif source.dataset_name is None:
-        raise UserError("no data: give --dataset_name, such as folder with --dataset_path")
     else:
         data, labels = load_dataset(
-            source.dataset_name, source.dataset_path, split=split, **source.dataset_options()
+            source.required_name(), source.dataset_path, split=split, **source.dataset_options()
         )
     rows = data[split]
     if source.max_eval_samples is not None:
         rows = rows.select(range(min(source.max_eval_samples, len(rows))))
     if not len(rows):
-        raise UserError(f"the split {split} of {source.dataset_name} has no images")
+        raise UserError(
+            f"the split {split} of {source.dataset_name} has no images; choose another --split"
+        )
     return rows, labels
 
 
