@@ -10,7 +10,6 @@ from typing import Any
 
 import torch
 from accelerate.utils.memory import clear_device_cache, should_reduce_batch_size
-from torch.optim.lr_scheduler import LRScheduler
 
 from hfseg.errors import UserError
 from hfseg.training.arguments import with_values
@@ -27,9 +26,6 @@ class LargestBatchTrainer(ResumableTrainer):
     """
 
     smallest_batch = 1
-    # of `Trainer`, which counts as untyped
-    optimizer: torch.optim.Optimizer | None
-    lr_scheduler: LRScheduler | None
 
     # of `Trainer`, which counts as untyped
     optimizer: torch.optim.Optimizer | None

@@ -326,8 +326,8 @@ class SegmentationTrainer(LargestBatchTrainer):
 
         The logits are resized to each label's own size before the argmax.
         """
-        batch = self._prepare_inputs(inputs)
-        images, labels = batch["pixel_values"], batch["labels"]
+        inputs = self._prepare_inputs(inputs)
+        images, labels = inputs["pixel_values"], inputs["labels"]
         counts: dict[int, torch.Tensor] = {}
         losses: dict[int, torch.Tensor] = {}
         with torch.inference_mode(), self.compute_loss_context_manager():
@@ -349,7 +349,7 @@ class SegmentationTrainer(LargestBatchTrainer):
         outputs = tuple(
             torch.stack([by_row[row] for row in in_order]) for by_row in (counts, losses)
         )
-        return None, outputs, batch["index"]
+        return None, outputs, inputs["index"]
 
     def log(self, logs: dict[str, float], *args: object, **kwargs: object) -> None:
         """As `Trainer` logs, with absent classes left out instead of NaN."""
