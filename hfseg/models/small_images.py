@@ -15,11 +15,11 @@ _MODEL_TYPES = ("segformer", "upernet")
 
 
 def accept_small_images(model: PreTrainedModel) -> None:
-    """Let SegFormer and UperNet segment images below 32 x 32; other models are left as they are.
+    """Let SegFormer and UperNet segment images below 32 x 32; other models are left alone.
 
     Images are padded at the bottom and right, and their logits cropped again. UperNet on a ViT
-    also gets images of whole patches: it would drop the rest. With labels nothing is padded: the
-    model's own loss would not fit. `SmpForSemanticSegmentation` pads by itself. A second call
+    gets whole patches at any size: it would drop the rest. Calls with labels are left alone, since
+    the model's own loss would not fit. `SmpForSemanticSegmentation` pads itself. A second call
     changes nothing.
     """
     if model.config.model_type not in _MODEL_TYPES or hasattr(model, "_small_image"):
