@@ -1,27 +1,26 @@
 """Videos as RGB frames, and RGB frames as videos. OpenCV reads and writes them."""
 
 import json
-import subprocess
 import sys
-import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import IO, NamedTuple
 
 import numpy as np
 from PIL import Image
 
+from hfseg.data.decode_limits import DecodingProcess, limit_memory
 from hfseg.errors import UserError
 
 SUFFIXES = frozenset((".avi", ".m4v", ".mkv", ".mov", ".mp4", ".webm"))
 """What counts as a video in a folder."""
 
 _DEFAULT_RATE = 25.0
-_FASTEST = 240.0  # frames a second; a container may claim anything
+_FASTEST = 240.0  # frames per second; a container may claim anything
 
 
 class VideoInfo(NamedTuple):
-    """What a video says of itself; `frames` is an estimate, 0 if unknown."""
+    """What a container states; `frames` is an estimate, 0 if unknown."""
 
     width: int
     height: int
@@ -45,13 +44,13 @@ class Video:
         import cv2
 
         if not Path(path).is_file():
-            raise UserError(f"there is no video file {path}")
+            raise UserError(f"there is no video file {path}: check the path")
         _silence_opencv()
         self._capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
         first = self._next() if self._capture.isOpened() else None
         if first is None:
             self._capture.release()
-            raise UserError(f"{path} cannot be read as a video")
+            raise UserError(f"{path} cannot be read as a video: save it as MP4 or WebM")
         self._first: np.ndarray | None = first
         rate = self._capture.get(cv2.CAP_PROP_FPS)
         count = self._capture.get(cv2.CAP_PROP_FRAME_COUNT)
@@ -85,10 +84,10 @@ class VideoWriter:
     Args:
         path: ends in .webm.
         size: (width, height) of every frame.
-        rate: frames a second.
+        rate: frames per second.
 
     Raises:
-        UserError: this OpenCV can't write the format, or not there.
+        UserError: this OpenCV can't write the format or the path.
     """
 
     def __init__(self, path: str | Path, size: tuple[int, int], rate: float) -> None:
@@ -98,7 +97,9 @@ class VideoWriter:
         self._size = size
         self._writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"VP80"), rate, size)
         if not self._writer.isOpened():
-            raise UserError(f"{path} cannot be written as a WebM video by this OpenCV")
+            raise UserError(
+                f"{path} cannot be written as WebM: check the folder, and that OpenCV has VP8"
+            )
 
     def write(self, frame: np.ndarray) -> None:
         """Add a (H, W, 3) uint8 RGB frame."""
@@ -114,11 +115,11 @@ class VideoWriter:
 
 
 class BoundedVideo:
-    """The frames of a stranger's video, decoded in a process that is killed when it takes too long.
+    """The frames of an untrusted video, decoded in a process that is killed if it takes too long.
 
     Args:
         max_side: larger frames are scaled down.
-        max_frames: the rest is left out.
+        max_frames: later frames are left out.
         seconds: for any one frame.
 
     Raises:
@@ -126,17 +127,11 @@ class BoundedVideo:
     """
 
     def __init__(self, path: str | Path, max_side: int, max_frames: int, seconds: float) -> None:
-        package = Path(__file__).resolve().parents[2]  # also where hfseg is not installed
-        code = (
-            f"import sys; sys.path.insert(0, {str(package)!r}); "
-            "from hfseg.data.video import _serve; _serve(*sys.argv[1:])"
-        )
         self.seconds = seconds
-        self._process = subprocess.Popen(
-            [sys.executable, "-c", code, str(path), str(max_side), str(max_frames)],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-        )
+        self._process = DecodingProcess(
+            "from hfseg.data.video import _serve; _serve(*sys.argv[1:])",
+            str(path), str(max_side), str(max_frames),
+        )  # fmt: skip
         header = self._read_line()
         if "error" in header:
             self.close()
@@ -146,11 +141,11 @@ class BoundedVideo:
     def __iter__(self) -> Iterator[np.ndarray]:
         shape = (self.info.height, self.info.width, 3)
         while True:
-            data = self._bounded(lambda out: out.read(shape[0] * shape[1] * 3))
+            data = self._bounded(lambda process: process.read(shape[0] * shape[1] * 3))
             if not data:
                 return
             if len(data) < shape[0] * shape[1] * 3:
-                raise UserError("This file cannot be read as a video to its end.")
+                raise UserError("This video is damaged: it cannot be read to its end.")
             yield np.frombuffer(data, np.uint8).reshape(shape)
 
     def __enter__(self) -> "BoundedVideo":
@@ -161,28 +156,15 @@ class BoundedVideo:
 
     def close(self) -> None:
         """End the process."""
-        self._process.kill()
-        self._process.wait()
-        if self._process.stdout is not None:
-            self._process.stdout.close()
+        self._process.close()
 
-    def _read_line(self) -> dict[str, Any]:
-        line = self._bounded(lambda out: out.readline())
+    def _read_line(self) -> dict:
+        line = self._bounded(DecodingProcess.read_line)
         return json.loads(line) if line else {"error": "This file cannot be read as a video."}
 
-    def _bounded(self, read: Any) -> bytes:
-        expired = threading.Event()
-
-        def give_up() -> None:
-            expired.set()
-            self._process.kill()
-
-        timer = threading.Timer(self.seconds, give_up)
-        timer.start()
-        try:
-            data: bytes = read(self._process.stdout)
-        finally:
-            timer.cancel()
+    def _bounded(self, read: Callable[[DecodingProcess], bytes]) -> bytes:
+        with self._process.killed_after(self.seconds) as expired:
+            data = read(self._process)
         if expired.is_set():
             raise UserError(f"One frame took more than {self.seconds:g} seconds to decode.")
         return data
@@ -190,22 +172,24 @@ class BoundedVideo:
 
 def _serve(path: str, max_side: str, max_frames: str) -> None:
     """The process: one line of JSON, and then the pixels of every frame."""
-    from hfseg.data.decode_limits import limit_memory
+    import cv2  # noqa: F401 - now, not while the first frame waits
 
     out: IO[bytes] = sys.stdout.buffer
     sys.stdout = sys.stderr
     limit_memory()
+    out.write(b"ready\n")
+    out.flush()
     try:
         with Video(path) as video:
             scale = min(1.0, int(max_side) / max(video.info[:2]))
             # VP8 wants even sides
-            size = tuple(max(2, 2 * round(scale * side / 2)) for side in video.info[:2])
-            header = video.info._replace(width=size[0], height=size[1])
+            width, height = (max(2, 2 * round(scale * side / 2)) for side in video.info[:2])
+            header = video.info._replace(width=width, height=height)
             out.write(json.dumps(header._asdict()).encode() + b"\n")
             for index, frame in enumerate(video):
                 if index == int(max_frames):
                     break
-                out.write(Image.fromarray(frame).resize(size).tobytes())
+                out.write(Image.fromarray(frame).resize((width, height)).tobytes())
                 out.flush()
     except UserError:
         out.write(json.dumps({"error": "This file cannot be read as a video."}).encode() + b"\n")

@@ -1,7 +1,6 @@
 """Scores a `Segmenter` on a labeled split, in one process or several."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import datasets
 import numpy as np
@@ -10,7 +9,7 @@ from accelerate.utils import gather_object
 from PIL import Image
 
 from hfseg.data.image_io import read_ahead
-from hfseg.data.samples import EvaluationSamples
+from hfseg.data.samples import EvaluationSamples, Sample
 from hfseg.data.transforms import Size
 from hfseg.inference.result import Options
 from hfseg.inference.segmenter import Segmenter
@@ -61,7 +60,7 @@ def score_split(
 
 
 def predict_sample(
-    segmenter: Segmenter, sample: dict[str, Any], table: np.ndarray, options: Options
+    segmenter: Segmenter, sample: Sample, table: np.ndarray, options: Options
 ) -> tuple[np.ndarray, np.ndarray]:
     """(H, W) int64 prediction in ids of the dataset, and the (H, W) uint8 label."""
     image, label = Image.fromarray(sample["image"]), sample["label"]

@@ -52,6 +52,7 @@ class Segmenter:
 
     def __init__(self, model: PreTrainedModel, image_processor: ImageProcessor) -> None:
         act_as_semantic(model)
+        accept_small_images(model)
         self.model = model.eval()
         self.image_processor = image_processor
         self.labels = LabelSet.from_config(model.config)
@@ -94,8 +95,6 @@ class Segmenter:
             token=token,
             trust_remote_code=trust_remote_code,
         )
-        if model.config.model_type in ("segformer", "upernet"):
-            accept_small_images(model)
         if device is None:
             device = "cuda" if torch.cuda.is_available() else "cpu"
         model = model.to(device) if dtype is None else model.to(device, dtype)
@@ -168,7 +167,7 @@ class Segmenter:
         if isinstance(images, torch.Tensor):
             raise UserError(
                 "images must be PIL images, arrays or paths, not a tensor: the image processor "
-                "makes tensors of them; give tensor.numpy() of a (H, W, 3) uint8 tensor"
+                "makes tensors of them; give tensor.numpy() of an (H, W, 3) uint8 tensor"
             )
         if isinstance(images, (list, tuple)):
             return list(self._stream(images, options, batch_size))
