@@ -109,6 +109,7 @@ def open_study(arguments: Arguments) -> "optuna.Study":
     import optuna
 
     training = arguments.training
+    optuna.logging.set_verbosity(optuna.logging.WARNING)  # trials are printed by us
     study = optuna.create_study(**_study_options(arguments))
     for trial in study.get_trials(states=(optuna.trial.TrialState.RUNNING,)):
         study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
