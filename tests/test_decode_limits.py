@@ -118,6 +118,15 @@ def test_decoding_that_takes_too_long_is_killed_and_the_next_image_is_read(tmp_p
     assert decoder.read(tmp_path / "a.png")[0].size == (8, 8)
 
 
+def test_the_start_of_the_process_takes_nothing_of_the_time_for_an_image(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "sitecustomize.py").write_text("import time; time.sleep(4)")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
+    assert ImageDecoder(3, 10_000_000).read(tmp_path / "a.png")[0].size == (8, 8)
+
+
 def test_avif_is_read_where_pillow_can(decoder: ImageDecoder, tmp_path: Path) -> None:
     if not features.check("avif"):
         pytest.skip("AVIF: install a Pillow that reads it")

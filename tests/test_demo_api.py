@@ -128,3 +128,5 @@ def test_sam_is_loaded_when_it_is_first_asked_and_then_kept(monkeypatch):
 def test_only_the_public_endpoints_are_offered_to_clients(client):
     offered = client.view_api(return_format="dict", print_info=False)["named_endpoints"]
     assert set(offered) == {"/segment", "/segment_everything", "/refine", "/health"}
+    given = [each["label"] for each in offered["/segment"]["returns"]]
+    assert given == ["mask", "overlay", "summary"]

@@ -1,19 +1,25 @@
 """The metric and the demo on the Hub, and what is said where the Hub gives nothing."""
 
+import ast
+import contextlib
 import json
-import subprocess
 import sys
-import time
+from importlib.metadata import PackageNotFoundError, packages_distributions, requires
 from pathlib import Path
 
 import numpy as np
 import pytest
 from conftest import REPOSITORY, Hub
+from demo_server import free_port, started
 from gradio_client import Client, handle_file
 from hub_repos import STRANGER
 from huggingface_hub import RepoCard
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 from PIL import Image
 from tiny_segformer import save_tiny
+
+from hfseg.hub.space import space_files
 
 SCRIPTS = REPOSITORY / "scripts"
 
@@ -70,6 +76,49 @@ def test_the_demo_becomes_a_space_that_runs_the_model(hub: Hub, tmp_path: Path) 
     assert "--models" in shown.stdout
 
 
+def test_a_space_requires_whatever_its_files_import() -> None:
+    files = space_files("me/roof-demo", "me/roofs")
+    installed = installed_with(files["requirements.txt"].decode().splitlines())
+    for path, content in files.items():
+        if not path.endswith(".py"):
+            continue
+        source = content if isinstance(content, bytes) else content.read_bytes()
+        for module in imported_modules(source) - {"hfseg", "demo", *OPTIONAL}:
+            providers = {canonicalize_name(each) for each in PROVIDERS.get(module, [module])}
+            assert module in sys.stdlib_module_names or providers & installed, (path, module)
+
+
+OPTIONAL = {"optuna", "onnxruntime", "pillow_heif", "_typeshed"}
+"""For tuning, for export, for HEIC where someone installs it, and for type checkers."""
+PROVIDERS = packages_distributions()
+
+
+def imported_modules(source: bytes) -> set[str]:
+    """The first part of the name of every module that is imported anywhere in it."""
+    found = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            found |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            found.add(node.module.split(".")[0])
+    return found
+
+
+def installed_with(requirements: list[str]) -> set[str]:
+    """The names of the requirements, and of all that they require here."""
+    waiting, found = list(requirements), set()
+    while waiting:
+        requirement = Requirement(waiting.pop())
+        name = canonicalize_name(requirement.name)
+        wanted = requirement.marker is None or requirement.marker.evaluate({"extra": ""})
+        if not wanted or name in found:
+            continue
+        found.add(name)
+        with contextlib.suppress(PackageNotFoundError):
+            waiting += requires(name) or []
+    return found
+
+
 @pytest.mark.slow
 def test_the_pushed_space_starts_from_its_own_files_and_segments(hub: Hub, tmp_path: Path) -> None:
     photo = Image.fromarray(np.zeros((40, 60, 3), np.uint8))
@@ -81,27 +130,16 @@ def test_the_pushed_space_starts_from_its_own_files_and_segments(hub: Hub, tmp_p
     for path, content in hub.server.repos["space", "me/roof-demo"].files.items():
         (space / path).parent.mkdir(parents=True, exist_ok=True)
         (space / path).write_bytes(content)
-    app = (space / "app.py").read_text().replace('"--host"', '"--port", "17862", "--host"')
+    port = free_port()
+    app = (space / "app.py").read_text().replace('"--host"', f'"--port", "{port}", "--host"')
     (space / "app.py").write_text(app)
     # only the files of the Space, and what its requirements install
-    environment = {**hub.env, "PYTHONPATH": "", "SPACE_HOST": "127.0.0.1"}
-    with (tmp_path / "log").open("w") as log:
-        server = subprocess.Popen(
-            [sys.executable, "app.py"], cwd=space, env=environment, stdout=log, stderr=log
-        )
-    try:
-        for _ in range(240):
-            try:
-                client = Client("http://127.0.0.1:17862", verbose=False)
-                break
-            except Exception:  # not up yet
-                assert server.poll() is None, (tmp_path / "log").read_text()
-                time.sleep(0.5)
+    environment = {**hub.env, "PYTHONPATH": "", "SPACE_ID": "me/roof-demo"}
+    command = [sys.executable, "app.py"]
+    with started(command, port, tmp_path / "log", cwd=space, env=environment):
+        client = Client(f"http://127.0.0.1:{port}", verbose=False)
         mask, _, _ = client.predict(handle_file(tmp_path / "photo.png"), api_name="/segment")
         assert Image.open(mask).size == photo.size
-    finally:
-        server.terminate()
-        server.wait(30)
 
 
 def test_a_space_for_a_model_that_is_not_on_the_hub_is_one_sentence(hub: Hub) -> None:

@@ -290,6 +290,16 @@ def test_an_image_smaller_than_the_models_stride_is_segmented(segmenter):
     assert segmenter(photo(5, 9)).mask.shape == (5, 9)
 
 
+@pytest.mark.parametrize("size", [(1, 1), (5, 9), (5, 300), (300, 1)])
+def test_a_model_given_as_an_object_segments_small_images_as_its_folder_does(segmenter, size):
+    model = type(segmenter.model)(segmenter.model.config)  # without what from_pretrained adds
+    model.load_state_dict(segmenter.model.state_dict())
+    image = photo(*size)
+    for _ in range(2):  # two segmenters may share a model
+        given = Segmenter(model, segmenter.image_processor)
+        np.testing.assert_array_equal(given(image).mask, segmenter(image).mask)
+
+
 def test_a_universal_checkpoint_answers_as_its_processor_does(tmp_path):
     from transformers import (
         Mask2FormerConfig,

@@ -41,7 +41,8 @@ export function classList(group, columns, colors) {
     list.append(element("li", {}, button));
   }
   const head = columns.length < 2 ? null : element("p", { class: "columns" },
-    ...columns.map(({ title }) => element("span", { class: "area" }, title)));
+    // the end of a long name is what tells models apart
+    ...columns.map(({ title }) => element("span", { class: "area", title }, element("bdi", {}, title))));
   return element("div", { class: "class-list" }, head, list);
 }
 

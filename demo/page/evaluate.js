@@ -50,7 +50,7 @@ export function evaluate(page, place) {
       };
       const shown = { names, palette };
       show("Errors", `${percent(answer.wrong)} wrong (red); gray: not scored`,
-        { values: errors, colors: [undefined, RED, [90, 90, 90, 230]], swatch: (i) => css(palette[predicted[i]]) });
+        { values: errors, colors: [undefined, RED, [90, 90, 90, 230]], gray: true, swatch: (i) => css(palette[predicted[i]]) });
       show("Prediction", "", classLayer(shown, predicted));
       show("Ground truth", "", classLayer(shown, real));
       names.filter(isBackground).forEach((name) => group.hidden.add(name));

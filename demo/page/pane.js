@@ -101,11 +101,13 @@ export class Pane {
    * What is painted over the photo.
    *
    * @param layer {values: Uint8Array, colors: value -> [r, g, b] or [r, g, b, a] or undefined,
-   *   names: value -> class or undefined, edges: lines between regions,
+   *   names: value -> class or undefined, edges: lines between regions, gray: the photo without
+   *   its colors, so that nothing in it looks like a mark,
    *   label: (index) -> text, swatch: (index) -> css color}
    */
   setLayer(layer) {
     this.layer = layer;
+    this.world.classList.toggle("gray", Boolean(layer.gray));
     this.paint();
   }
 

@@ -112,14 +112,14 @@ export function segment(page, place) {
         const colors = Array.from({ length: 256 }, (_, c) => [...RED, 255 - c]);
         let sum = 0;
         for (const value of values) sum += value;
-        pane.setLayer({ values, colors, label: plain.label, swatch: plain.swatch });
+        pane.setLayer({ values, colors, gray: true, label: plain.label, swatch: plain.swatch });
         find("map-says").textContent = "Red where the model is unsure (1 - confidence). "
           + `Mean confidence: ${percent(sum / values.length / 255)}.`;
       } else {
         const other = results[result === results[0] ? 1 : 0];
         const [values, share] = differing(result, other);
         const theirs = classLayer(other, other.maps.ids);
-        pane.setLayer({ values, colors: [undefined, RED], swatch: plain.swatch,
+        pane.setLayer({ values, colors: [undefined, RED], gray: true, swatch: plain.swatch,
           label: (i) => (values[i] ? `${result.model}: ${plain.label(i)}, ${other.model}: ${theirs.label(i)}` : plain.label(i)) });
         find("map-says").textContent = `${results[0].model} and ${results[1].model} differ at ${percent(share)} of the pixels.`;
       }
