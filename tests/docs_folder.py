@@ -71,6 +71,8 @@ def make_docs_folder(folder: Path) -> Path:
     photo.save(folder / "photo.jpg")
     (folder / "photos").mkdir()
     photo.save(folder / "photos" / "a.jpg")
+    (folder / "my-plan").mkdir()
+    (folder / "my-plan" / "results.yaml").write_text("first: {command: hfseg finetune}\n")
     save_tiny(folder / "me" / "model")
     (folder / "same-names.yaml").write_text(
         "road: ground\ntree: wall\nsky: roof\ncar: null\npole: null\n"

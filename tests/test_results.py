@@ -156,6 +156,13 @@ def test_a_table_is_replaced_and_the_text_around_it_stays(tmp_path: Path) -> Non
     assert "No run is finished yet" not in text and text.count("| run |") == 1
 
 
+def test_a_folder_in_the_place_of_a_link_is_kept(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    with pytest.raises(UserError, match="leave --data out"):
+        make_results([], tmp_path / "cards", tmp_path, {"data": str(tmp_path)})
+    assert (tmp_path / "data").is_dir()
+
+
 def test_table_only_runs_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
     plan = plan_in(tmp_path / "cards", "voc: {command: hfseg evaluate}\n")
     monkeypatch.chdir(tmp_path)

@@ -179,6 +179,8 @@ def _link(folders: Mapping[str, str | None], output: Path) -> None:
         link = output / name
         if link.is_symlink():
             link.unlink()
+        elif link.exists():
+            raise UserError(f"{link} is there already; leave --{name} out, or move it away")
         link.symlink_to(Path(folder).resolve(), target_is_directory=True)
 
 
