@@ -46,6 +46,9 @@ def parse_args(argv: list[str]) -> argparse.Namespace:
         "--sam", metavar="MODEL", help="SAM, SAM 2, SAM-HQ or EdgeTAM: folder or Hub id"
     )
     parser.add_argument(
+        "--sam3", metavar="MODEL", help="SAM 3, for classes by name: folder or Hub id"
+    )
+    parser.add_argument(
         "--host", default="127.0.0.1", help="address to listen on; 0.0.0.0 lets others in"
     )
     parser.add_argument("--port", type=int, default=7860, help="port (default: %(default)s)")
@@ -73,7 +76,7 @@ def main(argv: list[str]) -> None:
 
         from .shown_models import load_models
 
-        app = build_app(load_models(args.models, args.sam))
+        app = build_app(load_models(args.models, args.sam, args.sam3))
         try:
             app.launch(
                 server_name=args.host,
@@ -132,6 +135,7 @@ def build_app(models: "ShownModels") -> "GuardedBlocks":
     """The page; start it with `app.launch(**launch_options(app))`."""
     import gradio as gr
 
+    from .colors import is_background
     from .examples import example_photos
     from .guarded_blocks import GuardedBlocks
     from .limits import MAX_WAITING
@@ -140,6 +144,8 @@ def build_app(models: "ShownModels") -> "GuardedBlocks":
     settings = {
         "models": [{"name": name} for name in models.names],
         "sam": models.sam_name is not None,
+        "sam3": models.has_sam3,
+        "names": [name for name in models.labels(None).names if not is_background(name)],
         "examples": example_photos(models),
         "knows": describe(models),
     }

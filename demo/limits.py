@@ -28,6 +28,9 @@ MAX_FRAMES = 300
 MAX_IMAGES = 50
 """In one batch."""
 MAX_POINTS = 50
+MAX_NAMES = 30
+"""Classes that SAM 3 is asked for; each is a pass of its decoder."""
+MAX_NAME_LENGTH = 60
 MAX_POINTS_PER_SIDE = 32
 
 SECONDS = 120

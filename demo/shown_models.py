@@ -4,7 +4,7 @@ import time
 from collections import OrderedDict
 from pathlib import Path
 from threading import Lock
-from typing import Unpack
+from typing import Any, Unpack
 
 from PIL import Image
 
@@ -13,6 +13,7 @@ from hfseg.inference import Segmentation, Segmenter
 from hfseg.inference.result import PredictionOptions
 from hfseg.labels import LabelSet
 from hfseg.sam import SamPredictor
+from hfseg.sam.class_prompter import load_sam3
 
 from .card import described, read_card
 from .colors import shared_colors
@@ -29,6 +30,7 @@ class ShownModels:
     Args:
         segmenters: name -> model, in the order of the menu; not empty.
         sam: folder or Hub id of a SAM, loaded on first use, or a predictor.
+        sam3: folder or Hub id of a SAM 3, loaded on first use, or model and processor.
         cards: name -> folder or Hub id with the model card.
         device: runs the models.
     """
@@ -39,12 +41,14 @@ class ShownModels:
         sam: str | SamPredictor | None = None,
         cards: dict[str, str] | None = None,
         device: Device | None = None,
+        sam3: str | tuple[Any, Any] | None = None,
     ) -> None:
         self.segmenters = segmenters
         self.cards = cards or {}
         self.device = device or Device()
         self._sam_source = sam if isinstance(sam, str) else None
         self._sam = None if isinstance(sam, str) else sam
+        self._sam3 = sam3
         self._card_pages: dict[str, str] = {}
         self._cards_lock = Lock()
         self._answers: OrderedDict[_Key, tuple[Segmentation, float]] = OrderedDict()
@@ -147,8 +151,23 @@ class ShownModels:
             self._sam = SamPredictor.from_pretrained(self._sam_source)
         return self._sam
 
+    @property
+    def has_sam3(self) -> bool:
+        return self._sam3 is not None
 
-def load_models(names: list[str], sam: str | None) -> ShownModels:
+    def sam3(self) -> tuple[Any, Any]:
+        """Model and processor of SAM 3, loaded at the first call; errors as of `sam`."""
+        if self._sam3 is None:
+            raise UserError(
+                "No SAM 3 was named when this page was started: add --sam3 facebook/sam3, or a "
+                "folder with its weights."
+            )
+        if isinstance(self._sam3, str):
+            self._sam3 = load_sam3(self._sam3)
+        return self._sam3
+
+
+def load_models(names: list[str], sam: str | None, sam3: str | None = None) -> ShownModels:
     """Load what the command line names.
 
     Raises:
@@ -163,4 +182,4 @@ def load_models(names: list[str], sam: str | None) -> ShownModels:
                 shown = f"{Path(name).resolve().parent.name}/{shown}"
         segmenters[shown] = Segmenter.from_pretrained(name)
         cards[shown] = name
-    return ShownModels(segmenters, sam, cards)
+    return ShownModels(segmenters, sam, cards, sam3=sam3)

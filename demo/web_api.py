@@ -18,6 +18,7 @@ from hfseg.visualization.overlay import area_shares, index_png, overlay
 from .files import file_data, save_photo, save_png, stem
 from .limits import MAX_SAM_SIDE, check_number_of_points, open_photo, own_size
 from .many_api import ManyApi
+from .naming_api import NamingApi
 from .page_api import PageApi
 from .sam_work import everything, object_at, timed, with_object
 from .scoring import ScoringApi
@@ -157,7 +158,8 @@ def add_endpoints(models: ShownModels) -> None:
     # endpoints of the page itself, undocumented since they change with it
     page, many = PageApi(models), ManyApi(models)
     hidden: dict[str, object] = {"api_visibility": "undocumented"}
-    for asked in (page.view, page.objects, page.everything, ScoringApi(models).evaluate):
+    scored, named = ScoringApi(models).evaluate, NamingApi(models).by_name
+    for asked in (page.view, page.objects, page.everything, scored, named):
         add(asked, ("answer",), **device, **hidden)
     for slow in (many.batch, many.video):  # frame by frame, so that they don't block others
         add(slow, ("answer",), concurrency_limit=2, concurrency_id="many", **hidden)

@@ -1,6 +1,7 @@
 /* The page: one photo and one choice of models for all tabs, and what is going on. */
 
 import { about } from "./about.js";
+import { byName } from "./by_name.js";
 import { correct } from "./correct.js";
 import { element } from "./dom.js";
 import { evaluate } from "./evaluate.js";
@@ -12,7 +13,7 @@ import { Refusal, address, upload } from "./server.js";
 export function start(root, settings) {
   const find = (name) => root.querySelector(`[data-is="${name}"]`);
   const page = new Page(root, find, settings);
-  const makers = { segment, correct, evaluate, many, about };
+  const makers = { segment, correct, byName, evaluate, many, about };
   for (const [name, make] of Object.entries(makers)) page.tabs[name] = make(page, find(name));
   page.listen();
   page.openTab("segment");
