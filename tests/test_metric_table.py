@@ -38,10 +38,9 @@ def evaluated() -> dict:
 def trained() -> dict[str, float]:
     scores = StreamingScores(LABELS)
     counts = count_pairs(PREDICTION, TRUTH, 2)
-    return scores(
-        SimpleNamespace(predictions=(counts, torch.zeros(1, 2, 2)), label_ids=torch.tensor([0])),
-        compute_result=True,
-    )
+    predictions = (counts, torch.zeros(1, 2, 2), torch.zeros(1, 3, 15))
+    batch = SimpleNamespace(predictions=predictions, label_ids=torch.tensor([0]))
+    return scores(batch, compute_result=True)
 
 
 def test_every_metric_is_in_the_results_of_an_evaluation(evaluated: dict) -> None:

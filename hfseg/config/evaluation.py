@@ -60,6 +60,10 @@ class EvaluationArguments(PredictionArguments):
         default=False,
         metadata={"help": "compare with the mean_iou of its model card; exit 1 if they differ"},
     )
+    calibrate: bool = field(
+        default=False,
+        metadata={"help": "first fit the temperature on this split, and save it into the model"},
+    )
     output_dir: str | None = field(
         default=None, metadata={"help": "folder of the results (runs/evaluate/MODEL-DATASET-SPLIT)"}
     )

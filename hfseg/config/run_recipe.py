@@ -28,8 +28,8 @@ _MAY_DIFFER = (
 """What does not change the weights a run ends with: free to choose for each leg."""
 
 _PATHS = (
-    "dataset_path", "model_name_or_path", "encoder_weights", "id2label", "class_weights",
-    "augmentation",
+    "dataset_path", "extra_dataset_path", "model_name_or_path", "encoder_weights", "id2label",
+    "class_weights", "augmentation",
 )  # fmt: skip
 """Options that may be paths. A path is kept complete: a run is resumed from any folder."""
 

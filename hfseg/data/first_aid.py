@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
+from hfseg.data.specks import MANY_SPECKS, ORIGIN_OF_SPECKS
 from hfseg.errors import UserError
 from hfseg.labels import LabelSet
 
@@ -166,6 +167,7 @@ def warnings(facts: "Mapping[str, datasets.Dataset]", labels: LabelSet) -> list[
     return [
         *_absent_classes(facts, labels),
         *_one_class(facts, labels),
+        *_specks(facts),
         *_near_duplicates(facts),
         *_dark(facts),
     ]
@@ -195,8 +197,23 @@ def _one_class(facts: "Mapping[str, datasets.Dataset]", labels: LabelSet) -> lis
         for index, name in enumerate(labels.names):
             if len(rows) > 1 and 2 * kinds[(index,)] > len(rows) and len(labels) > 1:
                 found.append(
-                    f"{split}: {kinds[(index,)]} of {len(rows)} masks hold nothing but {name!r}"
+                    f"{split}: {kinds[(index,)]} of {len(rows)} masks hold nothing but {name!r}: "
+                    "they may not be labeled yet, or were exported without their shapes; leave "
+                    "such images out unless nothing else is in them"
                 )
+    return found
+
+
+def _specks(facts: "Mapping[str, datasets.Dataset]") -> list[str]:
+    counts = {split: [count or 0 for count in rows["specks"][:]] for split, rows in facts.items()}
+    found = []
+    for split, specks in counts.items():
+        many = sum(count >= MANY_SPECKS for count in specks)
+        if many:
+            found.append(
+                f"{split}: {many} of {len(specks)} masks have {MANY_SPECKS} or more specks of a "
+                f"single pixel; {ORIGIN_OF_SPECKS}"
+            )
     return found
 
 

@@ -18,18 +18,20 @@ from PIL import Image
 from hfseg.data.image_io import deep_grey_peak, has_eight_bits, upright
 from hfseg.data.masks import encode_png
 from hfseg.data.orientation import align, exif_orientation
+from hfseg.data.specks import count_specks
 from hfseg.errors import UserError
+from hfseg.labels import IGNORE_INDEX
 from hfseg.progress import track
 
 if TYPE_CHECKING:
     import datasets
 
 # Part of every cache name: raise it when what is stored for the same files changes.
-CACHE_VERSION = 4
-FACTS = ("problem", "frame", "ids", "pixels", "look", "peak")
+CACHE_VERSION = 5
+FACTS = ("problem", "frame", "ids", "pixels", "specks", "look", "peak")
 """Columns beside `image` and `label`: why a sample can't be used, the frame its mask was drawn in
-(`orientation.align`), its ids and how many pixels each has, a perceptual hash (`look_of`), and the
-fraction of its range that deep grey uses."""
+(`orientation.align`), its ids and how many pixels each has, its specks (`count_specks`), a
+perceptual hash (`look_of`), and the fraction of its range that deep grey uses."""
 
 _LOOK_SIDE = 8
 _FLAT = 2.0
@@ -55,6 +57,7 @@ def fact_features() -> "datasets.Features":
             "frame": text,
             "ids": datasets.List(datasets.Value("uint8")),
             "pixels": datasets.List(datasets.Value("int64")),
+            "specks": datasets.Value("int64"),
             "look": text,
             "peak": datasets.Value("float32"),
         }
@@ -90,6 +93,7 @@ def _row(image: "ReadImage", ids: np.ndarray, frame: str | None) -> dict[str, An
         "frame": frame,
         "ids": values,
         "pixels": pixels,
+        "specks": count_specks(ids, IGNORE_INDEX),
         "look": image.look,
         "peak": image.peak,
         "problem": None,
@@ -172,6 +176,17 @@ def look_of(image: Image.Image) -> str | None:
     across = grid[:-1, 1:] > grid[:-1, :-1]
     down = grid[1:, :-1] > grid[:-1, :-1]
     return np.packbits(np.stack([across, down])).tobytes().hex()
+
+
+def looks(rows: "datasets.Dataset") -> list[str | None]:
+    """`look_of` every image of a dataset."""
+    import datasets
+
+    stored = rows.select_columns("image").cast_column("image", datasets.Image(decode=False))
+    return [
+        read_image(row["image"]["bytes"] or row["image"]["path"], f"image {index}").look
+        for index, row in enumerate(stored)
+    ]
 
 
 def cached_rows(

@@ -11,11 +11,13 @@ import numpy as np
 
 from hfseg.data.units import IMAGES, Units
 from hfseg.labels import LabelSet
+from hfseg.metrics.calibration import reliability
 from hfseg.metrics.intervals import interval_text
 from hfseg.metrics.split_scores import SplitScores
 from hfseg.metrics.table import METRICS, TITLES
 
 RESULTS = "results.json"
+CALIBRATION_ERROR = "expected_calibration_error"
 _PER_CLASS = {metric.class_name: metric.class_title for metric in METRICS if metric.class_name}
 
 
@@ -30,6 +32,8 @@ def results_of(scores: SplitScores, about: dict[str, Any], units: Units = IMAGES
         "num_images": len(scores),
         **{key: _number(values[key]) for key in TITLES},
         **scores.interval(units).as_results(),
+        CALIBRATION_ERROR: _number(scores.calibration_error),
+        "reliability": {key: row.tolist() for key, row in reliability(scores.calibration).items()},
         "absent_classes": scores.absent,
         "per_class": {
             name: {key: _number(values[f"per_category_{key}"][index]) for key in _PER_CLASS}
@@ -75,6 +79,7 @@ def markdown(results: dict[str, Any]) -> str:
         "",
         f"{interval_line(results)}.",
         "",
+        *_calibration_lines(results),
         f"| class | {' | '.join(_PER_CLASS.values())} |",
         "|---|" + "---:|" * len(_PER_CLASS),
     ]
@@ -95,11 +100,27 @@ def interval_line(results: dict[str, Any]) -> str:
     return f"95 % interval of the mean IoU: {interval_text(results, 'mean_iou')}"
 
 
+def _calibration_lines(results: dict[str, Any]) -> list[str]:
+    return [f"{calibration_line(results)}.", ""] if results[CALIBRATION_ERROR] is not None else []
+
+
+def calibration_line(results: dict[str, Any]) -> str:
+    """`expected calibration error 0.0312 (temperature 1.42, before 0.0874)`."""
+    line = f"expected calibration error {results[CALIBRATION_ERROR]:.4f}"
+    if (temperature := results.get("temperature", 1.0)) == 1:
+        return line
+    before = results.get(f"{CALIBRATION_ERROR}_before")
+    return f"{line} (temperature {temperature:.3f}" + (
+        ")" if before is None else f", before it was fitted here {before:.4f})"
+    )
+
+
 def write_figures(
     folder: Path, results: dict[str, Any], scores: SplitScores, rows: list[dict[str, Any]]
 ) -> None:
-    """Draw per_class_iou.png, confusion_matrix.png, and worst.png from `rows`."""
+    """Draw per_class_iou.png, confusion_matrix.png, reliability.png, and worst.png from `rows`."""
     from hfseg.visualization.figures import plot_confusion, plot_per_class_iou, plot_predictions
+    from hfseg.visualization.reliability import plot_reliability
 
     labels = scores.labels
     ious = [row["iou"] for row in results["per_class"].values()]
@@ -117,6 +138,10 @@ def write_figures(
     else:
         confusion = confusion[:, :-1]
     plot_confusion(confusion, names, folder / "confusion_matrix.png")
+    if results[CALIBRATION_ERROR] is not None:
+        plot_reliability(
+            {calibration_line(results): results["reliability"]}, folder / "reliability.png"
+        )
     if rows:
         plot_predictions(rows, labels, folder / "worst.png", errors=True)
 

@@ -27,7 +27,7 @@ from hfseg.visualization.overlay import (
     hatch,
 )
 
-_STYLE = {
+STYLE = {
     "font.size": 9,
     "axes.titlesize": 10,
     "axes.titlelocation": "left",
@@ -59,7 +59,7 @@ def plot_curves(log_history: Sequence[dict[str, Any]], path: str | Path) -> Figu
     rate = _series(log_history, "learning_rate")
     eval_loss = _series(log_history, "eval_loss")
     score = _series(log_history, "eval_mean_iou")
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(9.6, 3.4), layout="constrained")
         loss_axes, score_axes = figure.subplots(1, 2)
         _line(loss_axes, train, _TRAIN, "training")
@@ -105,7 +105,7 @@ def plot_curves(log_history: Sequence[dict[str, Any]], path: str | Path) -> Figu
                 axes.set_yticks([])
         if train or eval_loss:
             loss_axes.legend(loc="upper right")
-        return _saved(figure, path)
+        return saved(figure, path)
 
 
 def plot_per_class_iou(
@@ -135,7 +135,7 @@ def plot_per_class_iou(
     order = sorted(range(len(names)), key=lambda i: (math.isnan(ious[i]), -ious[i], i))
     columns = 1 if len(order) <= 30 else 2 if len(order) <= 60 else 3
     rows = -(-len(order) // columns)
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(STYLE):
         width = 6.4 if columns == 1 else 3.4 * columns
         figure = Figure(figsize=(width, 0.2 * rows + 1.0), layout="constrained")
         for column, axes in enumerate(figure.subplots(1, columns, squeeze=False)[0]):
@@ -173,7 +173,7 @@ def plot_per_class_iou(
                 axes.axvline(mean_iou, color="black", linewidth=1, linestyle="--", zorder=0.9)
                 if column == 0:
                     axes.set_title(f"mean IoU {mean_iou:.4f} (dashed)")
-        return _saved(figure, path)
+        return saved(figure, path)
 
 
 def plot_confusion(confusion: np.ndarray, names: Sequence[str], path: str | Path) -> Figure:
@@ -202,7 +202,7 @@ def plot_confusion(confusion: np.ndarray, names: Sequence[str], path: str | Path
         percent = (100 * confusion / totals)[np.ix_(shown, shown)]  # NaN: not in the ground truth
     count = len(shown)
     annotated = count <= 12
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(STYLE):
         cell = 0.55 if annotated else 0.3 if count <= 40 else 0.115
         side = max(2.2, cell * count)
         figure = Figure(figsize=(side + 2.6, side + 1.7), layout="constrained")
@@ -239,7 +239,7 @@ def plot_confusion(confusion: np.ndarray, names: Sequence[str], path: str | Path
         )
         bar.set_label("% of the ground-truth pixels of the class")
         bar.outline.set_visible(False)
-        return _saved(figure, path)
+        return saved(figure, path)
 
 
 def plot_predictions(
@@ -273,7 +273,7 @@ def plot_predictions(
     legend_height = LEGEND_LINE * -(-len(patches) // columns) + 0.2
     height = heading_height + sum(heights) + caption_height * len(rows) + legend_height
 
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(width, height))
         lefts = [margin + column * (panel + gap) for column in range(len(headings))]
         for left, heading in zip(lefts, headings, strict=True):
@@ -313,7 +313,7 @@ def plot_predictions(
             handletextpad=0.5,
             columnspacing=1.2,
         )
-        return _saved(figure, path)
+        return saved(figure, path)
 
 
 _MASKS = ("truth", "prediction")
@@ -397,7 +397,8 @@ def _short(name: str, length: int = 24) -> str:
     return name if len(name) <= length else name[: length - 1].rstrip() + "…"
 
 
-def _saved(figure: Figure, path: str | Path) -> Figure:
+def saved(figure: Figure, path: str | Path) -> Figure:
+    """Write a figure as PNG, and return it."""
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=_DPI)
     return figure

@@ -5,12 +5,14 @@ from typing import TYPE_CHECKING, Any
 
 from hfseg.config.resolve import Arguments
 from hfseg.data import load_dataset
+from hfseg.data.extra import EXTRA, check_human_labeled, load_extra
 from hfseg.data.rows import sample_names
 from hfseg.data.transforms import TrainingTransform
 from hfseg.errors import UserError
 from hfseg.labels import LabelSet
 from hfseg.models import load_model
 from hfseg.models.adopt import adopt_model
+from hfseg.models.confidence import forget_temperature
 from hfseg.models.freezing import freeze_batch_norm, freeze_encoder
 from hfseg.models.universal_eomt import EOMT
 from hfseg.training.precision import Precision, memory_format
@@ -30,10 +32,14 @@ def load_data(
 ) -> "tuple[datasets.DatasetDict, LabelSet]":
     """The splits of the run and their labels, read here unless they are given.
 
+    With `--extra_dataset_path` there is also the split `EXTRA`, which is only trained on.
+
     Raises:
-        UserError: no data, a sample that can't be used, or a split that is missing.
+        UserError: no data, a sample that can't be used, a split that is missing, or labels that a
+            model made where it would be scored.
     """
     wanted = arguments.data
+    check_human_labeled(wanted.dataset_path)
     if given is not None:
         data, labels = given
     elif wanted.dataset_name is None:
@@ -52,6 +58,8 @@ def load_data(
         limit = wanted.max_train_samples if split == "train" else wanted.max_eval_samples
         if limit is not None:
             data[split] = _first(data[split], limit)
+    if wanted.extra_dataset_path is not None:
+        data[EXTRA] = load_extra(wanted.extra_dataset_path, data, labels)
     return data, labels
 
 
@@ -79,6 +87,7 @@ def make_model(
             trust_remote_code=wanted.trust_remote_code,
             **wanted.config_options,
         )
+    forget_temperature(model)
     if arguments.training.sync_batch_norm:  # replaces modules, so it comes before any is frozen
         model = torch.nn.SyncBatchNorm.convert_sync_batchnorm(model)
     if wanted.freeze_encoder:
@@ -141,10 +150,10 @@ def make_trainer(
     seed = training.data_seed if training.data_seed is not None else training.seed
     check_crop_size(model, crop_size)
     transform = TrainingTransform(arguments.data.augmentation, crop_size, seed)
-    samples = _training_samples(arguments, data["train"], transform, processor)
+    samples = _training_samples(arguments, data, transform, processor)
     check_metric(training, labels, training.early_stopping_patience)
     drop_last_batch = hasattr(samples, "__len__") and fit_training_to_model(
-        training, model, len(samples)
+        training, model, samples.per_epoch
     )
     trainer = SegmentationTrainer(
         model=model,
@@ -175,10 +184,12 @@ def make_trainer(
 
 def _training_samples(
     arguments: Arguments,
-    rows: "datasets.Dataset | datasets.IterableDataset",
+    data: "datasets.DatasetDict",
     transform: TrainingTransform,
     processor: "SegformerImageProcessor",
 ) -> Any:
+    import datasets
+
     from hfseg.data.resized import resized_rows
     from hfseg.data.samples import TrainingSamples
     from hfseg.data.streaming import StreamedTrainingSamples
@@ -186,13 +197,17 @@ def _training_samples(
     training, wanted = arguments.training, arguments.data
     # a processor that resizes by the shorter side (EoMT's) does so in evaluation only
     resize = processor if processor.do_resize and "height" in dict(processor.size) else None
+    rows = data["train"]
     if not wanted.streaming:
+        extra = data.get(EXTRA, ())
+        if len(extra):
+            rows = datasets.concatenate_datasets([rows, extra])
         if wanted.crop_size is None and resize is None and training.train_batch_size > 1:
             _check_one_size(rows)
         if wanted.cache_resized:
             with training.main_process_first(local=False, desc="resizing the training images"):
                 rows, resize = resized_rows(rows, resize), None
-        return TrainingSamples(rows, transform, resize)
+        return TrainingSamples(rows, transform, resize, len(extra), wanted.extra_weight)
     if training.max_steps <= 0:
         raise UserError("--streaming has no epochs to count: give --max_steps")
     if wanted.crop_size is None and resize is None:

@@ -12,10 +12,13 @@ from hfseg.data import load_dataset
 from hfseg.data.rows import sample_names
 from hfseg.data.units import units_of
 from hfseg.errors import UserError
+from hfseg.evaluation.calibration import calibrate
 from hfseg.evaluation.claimed_score import TOLERANCE, claimed_mean_iou
 from hfseg.evaluation.class_map import prediction_table
 from hfseg.evaluation.report import (
+    CALIBRATION_ERROR,
     RESULTS,
+    calibration_line,
     interval_line,
     results_of,
     terminal_table,
@@ -27,6 +30,8 @@ from hfseg.evaluation.scoring import gathered, predict_sample, score_split
 from hfseg.inference.result import Options
 from hfseg.inference.segmenter import Segmenter
 from hfseg.labels import LabelSet
+from hfseg.metrics.calibration import expected_calibration_error
+from hfseg.models.confidence import save_temperature, temperature_of
 from hfseg.progress import Progress
 from hfseg.workflows.run import picture, score_table
 
@@ -93,7 +98,8 @@ def evaluate_model(
     # without `cpu=True` every process of a launch on CPUs would take itself for the only one
     on_cpu = parse_flag_from_env("ACCELERATE_USE_CPU") or not torch.accelerator.is_available()
     state = PartialState(cpu=on_cpu)
-    options = Options.make(wanted.sliding_window, wanted.stride, wanted.tta)
+    options = Options.make(wanted.sliding_window, wanted.stride, wanted.tta, return_confidence=True)
+    _check_calibrate(wanted)
     folder = _output_dir(wanted, data)
     with state.main_process_first():
         rows, labels = load_split(wanted.split, data, dataset)
@@ -109,6 +115,14 @@ def evaluate_model(
     size = set_image_size(segmenter, data)
     table = prediction_table(segmenter.labels, labels, wanted.class_map)
 
+    label_size = size if data.eval_at_image_size else None
+    before: dict[str, Any] = {}
+    if wanted.calibrate:
+        fitted = calibrate(segmenter, rows, labels, table, options, label_size)
+        before[f"{CALIBRATION_ERROR}_before"] = expected_calibration_error(fitted.before)
+        if state.is_main_process:
+            save_temperature(wanted.model_name_or_path, fitted.temperature)
+
     share = range(state.process_index, len(rows), state.num_processes)
     with Progress(len(share), "scoring", shown=state.is_main_process) as bar:
         scores = gathered(
@@ -118,13 +132,14 @@ def evaluate_model(
                 labels,
                 table,
                 options,
-                label_size=size if data.eval_at_image_size else None,
+                label_size=label_size,
                 process=(state.process_index, state.num_processes),
                 done=bar.update,
             )
         )
     units = units_of(rows, data.dataset_name, data.split_by)
-    results = results_of(scores, _about(wanted, data, segmenter, options), units)
+    about = {**_about(wanted, data, segmenter, options), **before}
+    results = results_of(scores, about, units)
     if state.is_main_process:
         names = sample_names(rows, wanted.split)
         write_results(folder, results, scores, names)
@@ -133,10 +148,19 @@ def evaluate_model(
         write_figures(folder, results, scores, shown)
         print(terminal_table(results, labels))
         print(interval_line(results))
+        print(calibration_line(results))
         print(f"mean_iou {results['mean_iou'] or 0:.4f}  {folder}", flush=True)
     if claim is not None:
         _compare(claim, results["mean_iou"], state.is_main_process)
     return EvaluationResult(results, labels, folder)
+
+
+def _check_calibrate(wanted: EvaluationArguments) -> None:
+    if wanted.calibrate and not (Path(wanted.model_name_or_path) / "config.json").is_file():
+        raise UserError(
+            f"--calibrate saves the temperature into the model, but {wanted.model_name_or_path} is "
+            "not a folder: download the model, and give its folder"
+        )
 
 
 def _output_dir(wanted: EvaluationArguments, data: DataArguments) -> Path:
@@ -217,6 +241,7 @@ def _about(
         "stride": options.stride,
         "tta": wanted.tta,
         "dtype": wanted.dtype,
+        "temperature": temperature_of(segmenter.model),
     }
 
 
@@ -257,12 +282,12 @@ def _pictures(
     found = []
     for index in indices:
         sample = samples[index]
-        prediction, label = predict_sample(segmenter, sample, table, options)
+        prediction = table[predict_sample(segmenter, sample, options).mask]
         score = scores.image_scores()[index]
         found.append(
             {
                 "image": sample["image"],
-                "truth": label,
+                "truth": sample["label"],
                 "prediction": prediction.clip(max=255),
                 "caption": f"{names[index]}: mIoU {score:.2f}",
             }

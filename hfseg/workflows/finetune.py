@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     import datasets
     from transformers import PreTrainedModel
 
+    from hfseg.evaluation.calibration import Calibration
     from hfseg.hub.training import Destination
     from hfseg.labels import LabelSet
     from hfseg.training.trainer import SegmentationTrainer
@@ -98,7 +99,9 @@ def finetune(
         _write_recipe(arguments)
 
     results = restore_finished(trainer, output_dir) if trained else _train(trainer, checkpoint)
+    fitted = _calibrate(arguments, trainer, data["validation"], labels)
     evaluations = _measure(arguments, trainer, data)
+    evaluations["validation"].fitted = fitted
     run = Run(
         output_dir=Path(output_dir),
         labels=labels,
@@ -242,6 +245,33 @@ def _peak_memory_gib() -> float | None:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**30
 
 
+def _calibrate(
+    arguments: Arguments,
+    trainer: "SegmentationTrainer",
+    validation: "datasets.Dataset",
+    labels: "LabelSet",
+) -> "Calibration | None":
+    """Fit the temperature of the model that was saved; every process finds the same."""
+    if not arguments.training.calibrate:
+        return None
+    from hfseg.evaluation.calibration import calibrate
+    from hfseg.evaluation.class_map import prediction_table
+    from hfseg.inference import Segmenter
+    from hfseg.models.confidence import save_temperature, set_temperature
+
+    folder, data = trainer.args.output_dir, arguments.data
+    trainer.accelerator.wait_for_everyone()
+    segmenter = Segmenter.from_pretrained(folder, device=trainer.args.device)
+    table = prediction_table(segmenter.labels, labels)
+    size = data.image_size if data.eval_at_image_size else None
+    fitted = calibrate(segmenter, validation, labels, table, label_size=size)
+    trainer.accelerator.wait_for_everyone()  # all have read config.json
+    set_temperature(trainer.model, fitted.temperature)
+    if trainer.is_world_process_zero():
+        save_temperature(folder, fitted.temperature)
+    return fitted
+
+
 def _measure(
     arguments: Arguments, trainer: "SegmentationTrainer", data: "datasets.DatasetDict"
 ) -> "dict[str, Evaluation]":
@@ -269,4 +299,5 @@ def _evaluate(
         confusion=trainer.scores.confusion,
         per_image=trainer.scores.per_image,
         absent=trainer.scores.absent,
+        calibration=trainer.scores.calibration,
     )

@@ -26,6 +26,7 @@ from hfseg.config.evaluation import PredictionArguments
 from hfseg.data.image_io import image_files, read_ahead, to_rgb
 from hfseg.data.video import SUFFIXES as VIDEO_SUFFIXES
 from hfseg.errors import UserError
+from hfseg.evaluation.teacher import Teacher
 from hfseg.inference.result import Options
 from hfseg.inference.segmenter import Segmenter
 from hfseg.labels import LabelSet
@@ -62,7 +63,7 @@ def predict(
 
 
 def predict_files(
-    load: Callable[[], Segmenter],
+    load: Callable[[], Segmenter | Teacher],
     inputs: Sequence[str],
     output_dir: str | Path,
     settings: dict[str, Any],

@@ -14,6 +14,7 @@ from hfseg.config.resolve import Arguments
 from hfseg.config.run_recipe import RECIPE_FILE, recipe_of
 from hfseg.data.rows import sample_names
 from hfseg.labels import LabelSet
+from hfseg.metrics.calibration import expected_calibration_error, reliability
 from hfseg.metrics.intervals import interval_text
 from hfseg.metrics.table import TITLES, TRAINING_METRICS
 from hfseg.training.checkpoints import STATE_FILE
@@ -21,6 +22,7 @@ from hfseg.training.checkpoints import STATE_FILE
 if TYPE_CHECKING:
     import datasets
 
+    from hfseg.evaluation.calibration import Calibration
     from hfseg.training.trainer import SegmentationTrainer
 
 RUN_FILES = (
@@ -49,12 +51,16 @@ class Evaluation:
         confusion: (K, K) int64, rows ground truth.
         per_image: sample index -> mIoU.
         absent: classes that occur in neither labels nor predictions.
+        calibration: (3, BINS) `confidence_counts`.
+        fitted: the temperature that was fitted on this split, with `--calibrate`.
     """
 
     scores: dict[str, Any]
     confusion: np.ndarray
     per_image: dict[int, float]
     absent: list[str]
+    calibration: np.ndarray
+    fitted: "Calibration | None" = None
 
 
 def write_run(
@@ -72,11 +78,16 @@ def write_run(
     """
     folder = Path(arguments.training.output_dir)
     validation = evaluations["validation"]
+    if validation.fitted is not None:
+        before = expected_calibration_error(validation.fitted.before)
+        validation.scores["eval_temperature"] = validation.fitted.temperature
+        validation.scores["eval_expected_calibration_error_before"] = before
     _write_json(folder / "train_results.json", train_scores)
     _write_json(folder / "eval_results.json", validation.scores)
     if "test" in evaluations:
         _write_json(folder / "test_results.json", evaluations["test"].scores)
     _write_figures(folder / "report", trainer, data, labels, validation)
+    _write_reliability(folder / "report" / "reliability.png", validation)
     _write_examples(folder / "examples", data, validation)
     scores = {split: evaluation.scores for split, evaluation in evaluations.items()}
     facts = card_facts(
@@ -157,6 +168,20 @@ def _write_figures(
             }
         )
     plot_predictions(rows, labels, folder / "predictions.png")
+
+
+def _write_reliability(path: Path, validation: Evaluation) -> None:
+    from hfseg.visualization.reliability import plot_reliability
+
+    curves = {"validation": validation.calibration}
+    if validation.fitted is not None:
+        now = f"at temperature {validation.fitted.temperature:.3f}"
+        curves = {"at temperature 1": validation.fitted.before, now: validation.calibration}
+    captions = {
+        f"{name}: calibration error {expected_calibration_error(counts):.4f}": reliability(counts)
+        for name, counts in curves.items()
+    }
+    plot_reliability(captions, path)
 
 
 def _write_examples(folder: Path, data: "datasets.DatasetDict", validation: Evaluation) -> None:
