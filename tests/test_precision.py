@@ -1,5 +1,7 @@
 """Device and precision of a run, on every kind of machine: detection is patched both ways."""
 
+import copy
+
 import pytest
 import torch
 
@@ -164,6 +166,24 @@ def test_depthwise_networks_train_channels_last_on_a_cpu_in_float32(name, faster
     assert chosen(use_cpu=True) == faster
     assert not chosen(use_cpu=True, bf16=True)
     assert not any(chosen(False, *half) for half in ((False, False), (True, False), (False, True)))
+
+
+def test_channels_last_computes_the_same_gradients() -> None:
+    options = {"depth_multiplier": 0.35, "classifier_dropout_prob": 0.0}
+    model, _ = load_model(
+        "deeplabv3plus-mobilenet-v2", LabelSet(("a", "b")), pretrained=False, **options
+    )
+    images = torch.randn(2, 3, 32, 48, dtype=torch.float64)
+    contiguous, channels_last = (
+        copy.deepcopy(model).double().train().to(memory_format=layout)
+        for layout in (torch.contiguous_format, torch.channels_last)
+    )
+    for each in (contiguous, channels_last):
+        each(pixel_values=images).logits.square().sum().backward()
+    for (name, one), two in zip(
+        contiguous.named_parameters(), channels_last.parameters(), strict=True
+    ):
+        torch.testing.assert_close(two.grad, one.grad, rtol=1e-6, atol=1e-6, msg=name)
 
 
 # ---- the arguments of a run ----

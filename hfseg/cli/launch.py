@@ -3,8 +3,11 @@
 import logging
 import os
 import signal
+import socket
 import subprocess
 from collections.abc import Collection, Sequence
+
+from hfseg.errors import UserError
 
 
 def split_launch_flags(argv: Sequence[str], ours: Collection[str]) -> tuple[list[str], list[str]]:
@@ -75,6 +78,8 @@ def launch(command: str, launcher: Sequence[str], argv: Sequence[str]) -> None:
     if not given & {"config_file", "num_machines", "use_deepspeed", "use_fsdp"}:
         count = count or _devices()
         words += _missing(given, count)
+    if count != 1:
+        _check_loopback()
     if _uses_cpu() and count != 1:
         # accelerate starts a single process for `--cpu --num_processes 2`
         os.environ["ACCELERATE_USE_CPU"] = "true"
@@ -83,6 +88,18 @@ def launch(command: str, launcher: Sequence[str], argv: Sequence[str]) -> None:
     for name in ("torch.distributed.elastic", "torch.distributed.run"):
         logging.getLogger(name).setLevel(logging.CRITICAL)  # the process reports the error itself
     raise SystemExit(_end_of(launch_command, arguments))
+
+
+def _check_loopback() -> None:
+    """Processes meet on 127.0.0.1; without it, torch waits for 15 minutes before it gives up."""
+    try:
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            socket.create_connection(server.getsockname(), timeout=5).close()
+    except OSError as error:
+        raise UserError(
+            f"Several processes need the loopback network (127.0.0.1), which fails here: {error}. "
+            "Bring the interface `lo` up, or use --num_processes 1."
+        ) from error
 
 
 def _missing(given: Collection[str], count: int) -> list[str]:

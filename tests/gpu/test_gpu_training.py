@@ -85,7 +85,7 @@ def test_two_gpus_compute_the_update_of_one(tmp_path: Path) -> None:
 
 def test_fully_sharded_training_on_one_gpu_saves_a_whole_model(tmp_path: Path) -> None:
     need_gpus(rehearsed=False)
-    config = REPOSITORY / "scripts" / "accelerate" / "fsdp.yaml"
+    config = REPOSITORY / "hfseg" / "config" / "accelerate" / "fsdp.yaml"
     run = tmp_path / "run"
     run_on_gpu(
         "-m", "accelerate.commands.launch", "--config_file", config, "--num_processes", "1",
