@@ -154,7 +154,13 @@ def add_endpoints(models: ShownModels) -> None:
     # what the page asks; offered to nobody else, as it changes with the page
     page, many = PageApi(models), ManyApi(models)
     hidden: dict[str, Any] = {"api_visibility": "undocumented"}
-    for asked in (page.view, page.objects, page.everything, ScoringApi(models).evaluate):
+    for asked in (
+        page.view,
+        page.own_mask,
+        page.objects,
+        page.everything,
+        ScoringApi(models).evaluate,
+    ):
         add(asked, ("answer",), **device, **hidden)
     for slow in (many.batch, many.video):  # frame by frame, so that they hold up nobody
         add(slow, ("answer",), concurrency_limit=2, concurrency_id="many", **hidden)

@@ -13,7 +13,12 @@ from hfseg.evaluation.scoring import predict_sample
 from hfseg.inference.result import Options
 from hfseg.inference.segmenter import Segmenter
 from hfseg.labels import LabelSet
-from hfseg.metrics.calibration import BINS, confidence_counts, fit_temperature
+from hfseg.metrics.calibration import (
+    BINS,
+    confidence_counts,
+    expected_calibration_error,
+    fit_temperature,
+)
 from hfseg.models.confidence import log_of, set_temperature
 from hfseg.progress import track
 
@@ -32,6 +37,13 @@ class Calibration:
 
     temperature: float
     before: np.ndarray
+
+    def scores(self, prefix: str = "") -> dict[str, float]:
+        """The temperature, and the calibration error without it."""
+        return {
+            f"{prefix}temperature": self.temperature,
+            f"{prefix}expected_calibration_error_before": expected_calibration_error(self.before),
+        }
 
 
 def calibrate(

@@ -15,9 +15,9 @@ from hfseg.sam.regions import Region, regions
 SOFTMIN_TEMPERATURE = 0.1
 """As in the paper."""
 _MIN_AREA = 1e-3
-_MIN_DEPTH = 0.01
-"""Fraction of the diagonal that a region reaches inside: thin strips along a boundary, where people
-and models always differ a little, are no suspects."""
+_MIN_DEPTH = 0.004
+"""Fraction of the diagonal by which a region's innermost pixel lies inside it. Thin strips along
+boundaries are no suspects: there people and models always differ a little."""
 
 
 @dataclass(frozen=True)

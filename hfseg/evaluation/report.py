@@ -79,7 +79,8 @@ def markdown(results: dict[str, Any]) -> str:
         "",
         f"{interval_line(results)}.",
         "",
-        *_calibration_lines(results),
+        f"{calibration_line(results)}.",
+        "",
         f"| class | {' | '.join(_PER_CLASS.values())} |",
         "|---|" + "---:|" * len(_PER_CLASS),
     ]
@@ -100,13 +101,9 @@ def interval_line(results: dict[str, Any]) -> str:
     return f"95 % interval of the mean IoU: {interval_text(results, 'mean_iou')}"
 
 
-def _calibration_lines(results: dict[str, Any]) -> list[str]:
-    return [f"{calibration_line(results)}.", ""] if results[CALIBRATION_ERROR] is not None else []
-
-
 def calibration_line(results: dict[str, Any]) -> str:
-    """`expected calibration error 0.0312 (temperature 1.42, before 0.0874)`."""
-    line = f"expected calibration error {results[CALIBRATION_ERROR]:.4f}"
+    """`Expected calibration error: 0.0312 (temperature 1.420)`."""
+    line = f"Expected calibration error: {_cell(results[CALIBRATION_ERROR])}"
     if (temperature := results.get("temperature", 1.0)) == 1:
         return line
     before = results.get(f"{CALIBRATION_ERROR}_before")

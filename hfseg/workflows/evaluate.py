@@ -16,7 +16,6 @@ from hfseg.evaluation.calibration import calibrate
 from hfseg.evaluation.claimed_score import TOLERANCE, claimed_mean_iou
 from hfseg.evaluation.class_map import prediction_table
 from hfseg.evaluation.report import (
-    CALIBRATION_ERROR,
     RESULTS,
     calibration_line,
     interval_line,
@@ -30,7 +29,6 @@ from hfseg.evaluation.scoring import gathered, predict_sample, score_split
 from hfseg.inference.result import Options
 from hfseg.inference.segmenter import Segmenter
 from hfseg.labels import LabelSet
-from hfseg.metrics.calibration import expected_calibration_error
 from hfseg.models.confidence import save_temperature, temperature_of
 from hfseg.progress import Progress
 from hfseg.workflows.run import picture, score_table
@@ -116,10 +114,10 @@ def evaluate_model(
     table = prediction_table(segmenter.labels, labels, wanted.class_map)
 
     label_size = size if data.eval_at_image_size else None
-    before: dict[str, Any] = {}
+    before: dict[str, float] = {}
     if wanted.calibrate:
         fitted = calibrate(segmenter, rows, labels, table, options, label_size)
-        before[f"{CALIBRATION_ERROR}_before"] = expected_calibration_error(fitted.before)
+        before = fitted.scores()
         if state.is_main_process:
             save_temperature(wanted.model_name_or_path, fitted.temperature)
 
@@ -138,7 +136,7 @@ def evaluate_model(
             )
         )
     units = units_of(rows, data.dataset_name, data.split_by)
-    about = {**_about(wanted, data, segmenter, options), **before}
+    about = _about(wanted, data, segmenter, options) | before
     results = results_of(scores, about, units)
     if state.is_main_process:
         names = sample_names(rows, wanted.split)

@@ -101,7 +101,9 @@ def finetune(
     results = restore_finished(trainer, output_dir) if trained else _train(trainer, checkpoint)
     fitted = _calibrate(arguments, trainer, data["validation"], labels)
     evaluations = _measure(arguments, trainer, data)
-    evaluations["validation"].fitted = fitted
+    if fitted is not None:
+        evaluations["validation"].fitted = fitted
+        evaluations["validation"].scores |= fitted.scores("eval_")
     run = Run(
         output_dir=Path(output_dir),
         labels=labels,

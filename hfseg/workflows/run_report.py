@@ -78,10 +78,6 @@ def write_run(
     """
     folder = Path(arguments.training.output_dir)
     validation = evaluations["validation"]
-    if validation.fitted is not None:
-        before = expected_calibration_error(validation.fitted.before)
-        validation.scores["eval_temperature"] = validation.fitted.temperature
-        validation.scores["eval_expected_calibration_error_before"] = before
     _write_json(folder / "train_results.json", train_scores)
     _write_json(folder / "eval_results.json", validation.scores)
     if "test" in evaluations:
