@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from huggingface_hub import hf_hub_download
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 from PIL import Image
@@ -78,8 +79,6 @@ def described(name: str, segmenter: Any) -> str:
 
 
 def _card_on_hub(source: str) -> Path | None:
-    from huggingface_hub import hf_hub_download
-
     try:
         return Path(hf_hub_download(source, "README.md"))
     except (OSError, ValueError):  # absent, no network, not an id: all the same to a visitor

@@ -4,9 +4,12 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from huggingface_hub import snapshot_download
 from PIL import Image
 
+from hfseg.data.toyscapes import LABELS, draw_scene
 from hfseg.labels import LabelSet
+from hfseg.visualization.overlay import index_png
 
 from .files import file_data, new_file, save_png
 from .shown_models import ShownModels
@@ -37,15 +40,12 @@ def example_photos(models: ShownModels) -> list[dict[str, Any]]:
 
 def knows_toyscapes(labels: LabelSet) -> bool:
     """Whether a model was made for drawn scenes."""
-    from hfseg.data.toyscapes import LABELS
-
     return labels.names == LABELS.names
 
 
 def _examples_folder(source: str) -> Path:
     if Path(source).is_dir():
         return Path(source, FOLDER)
-    from huggingface_hub import snapshot_download
 
     try:
         return Path(snapshot_download(source, allow_patterns=f"{FOLDER}/*"), FOLDER)
@@ -70,9 +70,6 @@ def _copied(path: Path) -> str:
 
 
 def _drawn_scenes() -> list[dict[str, Any]]:
-    from hfseg.data.toyscapes import LABELS, draw_scene
-    from hfseg.visualization.overlay import index_png
-
     scenes = []
     for index in _SCENES:
         image, mask = draw_scene("test", index)

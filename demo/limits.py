@@ -4,6 +4,8 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, TypeVar
 
+from torch import OutOfMemoryError
+
 from hfseg.data.decode_limits import ImageDecoder
 from hfseg.errors import UserError
 
@@ -100,8 +102,6 @@ class Device:
         Raises:
             UserError: it took too long, or more memory than there is.
         """
-        from torch import OutOfMemoryError
-
         future: Future[_T] = self._thread.submit(work, *args)
         try:
             return future.result(self.seconds)

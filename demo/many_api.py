@@ -13,8 +13,10 @@ import gradio as gr
 import numpy as np
 from PIL import Image
 
+from hfseg.data.video import BoundedVideo, VideoWriter
 from hfseg.errors import UserError
 from hfseg.labels import LabelSet
+from hfseg.visualization.overlay import area_shares, index_png, overlay
 
 from .colors import is_background
 from .files import new_file, save_photo, stem
@@ -74,9 +76,6 @@ class ManyApi:
 
     def video(self, video: gr.FileData, model: str = "") -> Iterator[dict]:
         """The video under its classes (WebM), and the areas of the classes in every frame."""
-        from hfseg.data.video import BoundedVideo, VideoWriter
-        from hfseg.visualization.overlay import overlay
-
         labels = self.models.labels(model)
         background = [index for index, name in enumerate(labels.names) if is_background(name)]
         start = last = time.monotonic()
@@ -173,8 +172,6 @@ def unique_names(names: Sequence[str]) -> list[str]:
 
 def shares(mask: np.ndarray, labels: LabelSet) -> dict[int, float]:
     """Fraction of the area by class id."""
-    from hfseg.visualization.overlay import area_shares
-
     return {index: float(share) for index, share in area_shares(mask, labels).items()}
 
 
@@ -190,8 +187,6 @@ def area_table(areas: Mapping[str, Mapping[int, float]], labels: LabelSet, first
 
 def encoded_mask(mask: np.ndarray, labels: LabelSet) -> bytes:
     """A palette PNG whose values are the ids."""
-    from hfseg.visualization.overlay import index_png
-
     return _encoded(index_png(mask, labels))
 
 

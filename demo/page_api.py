@@ -8,6 +8,8 @@ import numpy as np
 from PIL import Image
 
 from hfseg.errors import UserError
+from hfseg.sam import refine_by_prompts, refine_by_votes
+from hfseg.visualization.overlay import index_png
 
 from .files import save_photo, save_png, stem
 from .limits import MAX_SAM_SIDE, MAX_SIDE, check_number_of_points, open_photo
@@ -87,8 +89,6 @@ class PageApi:
         self, image: gr.FileData, model: str = "", points_per_side: int = 16
     ) -> Iterator[dict]:
         """The model, SAM, and the two ways to join them."""
-        from hfseg.sam import refine_by_prompts, refine_by_votes
-
         run, path = self.models.device.run, image["path"]
         photo, note = open_photo(path, MAX_SAM_SIDE)
         yield {"doing": "SAM is loaded", "part": 0.05}
@@ -138,8 +138,6 @@ class PageApi:
         return {"photo": saved, "width": photo.width, "height": photo.height, "note": note}
 
     def _mask(self, mask: np.ndarray, model: str, name: str) -> str:
-        from hfseg.visualization.overlay import index_png
-
         return save_png(index_png(mask, self.models.segmenter(model).labels), f"{name}_mask")
 
 

@@ -9,6 +9,7 @@ from PIL import Image
 
 from hfseg.errors import UserError
 from hfseg.labels import LabelSet, default_palette
+from hfseg.sam import SamMasks, refine_by_votes
 
 from .limits import MAX_POINTS_PER_SIDE
 from .shown_models import ShownModels
@@ -43,8 +44,6 @@ def with_object(mask: np.ndarray, found: np.ndarray) -> tuple[np.ndarray, int]:
     Raises:
         UserError: the object is empty.
     """
-    from hfseg.sam import SamMasks, refine_by_votes
-
     if not found.any():
         raise UserError("SAM finds nothing there: move the point, or add another.")
     class_id = int(np.bincount(mask[found]).argmax())

@@ -5,10 +5,15 @@ from typing import Any
 
 import gradio as gr
 import numpy as np
+import torch
 from PIL import Image
 
+from hfseg.data.masks import MaskDecoder
 from hfseg.errors import UserError
+from hfseg.inference.result import Options
 from hfseg.labels import LabelSet
+from hfseg.metrics import confusion_matrix, scores
+from hfseg.metrics.table import TITLES
 
 from .files import save_photo, save_png, stem
 from .limits import open_mask, open_photo, own_size
@@ -26,8 +31,6 @@ class ScoringApi:
 
     def evaluate(self, image: gr.FileData, truth: gr.FileData, model: str = "") -> dict:
         """Scores of one photo, and the predicted and true ids as pictures of values."""
-        from hfseg.metrics.table import TITLES
-
         path = image["path"]
         labels = self.models.labels(model)
         photo, note = open_photo(path)
@@ -67,8 +70,6 @@ class ScoringApi:
         }
 
     def _predicted(self, model: str, photo: Image.Image, size: tuple[int, int]) -> np.ndarray:
-        from hfseg.inference.result import Options
-
         return self.models.segmenter(model).segment(photo, Options(), size=size).mask
 
 
@@ -94,8 +95,6 @@ def read_truth(path: str, labels: LabelSet) -> np.ndarray:
     Raises:
         UserError: it is a photo, or has other classes.
     """
-    from hfseg.data.masks import MaskDecoder
-
     mask = open_mask(path)
     if looks_like_a_photo(mask, labels):
         raise UserError(
@@ -118,10 +117,6 @@ def looks_like_a_photo(mask: Image.Image, labels: LabelSet) -> bool:
 
 def scored(prediction: np.ndarray, truth: np.ndarray, labels: LabelSet) -> dict[str, Any]:
     """`hfseg.metrics.scores` of one image."""
-    import torch
-
-    from hfseg.metrics import confusion_matrix, scores
-
     if not (truth < len(labels)).any():
         raise UserError("The mask has no pixel with a class.")
     counts = confusion_matrix(

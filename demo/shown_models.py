@@ -4,17 +4,16 @@ import time
 from collections import OrderedDict
 from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from hfseg.errors import UserError
+from hfseg.inference import Segmentation, Segmenter
+from hfseg.labels import LabelSet
+from hfseg.sam import SamPredictor
 
 from .card import described, read_card
 from .colors import shared_colors
 from .limits import Device
-
-if TYPE_CHECKING:
-    from hfseg.inference import Segmentation, Segmenter
-    from hfseg.labels import LabelSet
 
 _ANSWERS_KEPT = 4
 
@@ -31,7 +30,7 @@ class ShownModels:
 
     def __init__(
         self,
-        segmenters: "dict[str, Segmenter]",
+        segmenters: dict[str, Segmenter],
         sam: Any = None,
         cards: dict[str, str] | None = None,
         device: Device | None = None,
@@ -59,7 +58,7 @@ class ShownModels:
         folder = Path(self._sam_source)
         return folder.resolve().name if folder.is_absolute() or folder.exists() else str(folder)
 
-    def segmenter(self, name: str | None) -> "Segmenter":
+    def segmenter(self, name: str | None) -> Segmenter:
         """The model of this name, the first one without a name.
 
         Raises:
@@ -71,7 +70,7 @@ class ShownModels:
             raise UserError(f"This page shows no such model; it shows {', '.join(self.names)}.")
         return self.segmenters[name]
 
-    def labels(self, name: str | None) -> "LabelSet":
+    def labels(self, name: str | None) -> LabelSet:
         """The classes of a model in the colors they have on this page, where a class looks the
         same in all models. Errors as of `segmenter`."""
         self.segmenter(name)
@@ -79,7 +78,7 @@ class ShownModels:
 
     def segment(
         self, name: str | None, path: str, image: Any, **options: Any
-    ) -> "tuple[Segmentation, float]":
+    ) -> tuple[Segmentation, float]:
         """The answer and its seconds; those of the last few images are kept.
 
         Args:
@@ -95,7 +94,7 @@ class ShownModels:
         key = (name or self.names[0], path, max(image.size), *sorted(options.items()))
         return self.device.run(self._segment, key, image, options)
 
-    def _segment(self, key: Any, image: Any, options: Any) -> "tuple[Segmentation, float]":
+    def _segment(self, key: Any, image: Any, options: Any) -> tuple[Segmentation, float]:
         if key in self._answers:
             self._answers.move_to_end(key)
             return self._answers[key]
@@ -137,7 +136,6 @@ class ShownModels:
                     "No SAM was named when this page was started: add "
                     "--sam facebook/sam2.1-hiera-tiny, or a folder with its weights."
                 )
-            from hfseg.sam import SamPredictor
 
             self._sam = SamPredictor.from_pretrained(self._sam_source)
         return self._sam
@@ -149,8 +147,6 @@ def load_models(names: list[str], sam: str | None) -> ShownModels:
     Raises:
         UserError: a model that is not there.
     """
-    from hfseg.inference import Segmenter
-
     segmenters, cards = {}, {}
     for name in dict.fromkeys(names):
         shown = name

@@ -13,6 +13,8 @@ from PIL import Image
 
 from hfseg.errors import UserError
 from hfseg.labels import LabelSet
+from hfseg.sam import refine_by_prompts, refine_by_votes
+from hfseg.visualization.overlay import area_shares, index_png, overlay
 
 from .files import file_data, save_photo, save_png, stem
 from .limits import MAX_SAM_SIDE, check_number_of_points, open_photo, own_size
@@ -92,8 +94,6 @@ def add_endpoints(models: ShownModels) -> None:
         list of [x, y, 1 on the object or 0 beside it] in pixels of the image, takes the class of
         most of its pixels). Gives mask, overlay and summary as /segment does.
         """
-        from hfseg.sam import refine_by_prompts, refine_by_votes
-
         if method not in METHODS:
             raise UserError(f"The method is one of {', '.join(METHODS)}.")
         path = image["path"]
@@ -213,8 +213,6 @@ def whole_number(value: Any, name: str) -> int:
 
 def areas(mask: np.ndarray, labels: LabelSet) -> list[dict[str, Any]]:
     """The classes that occur, the largest first."""
-    from hfseg.visualization.overlay import area_shares
-
     return [
         {"id": index, "name": labels.names[index], "share": round(float(share), 6)}
         for index, share in area_shares(mask, labels).items()
@@ -245,8 +243,6 @@ def numbered(masks: Any) -> tuple[np.ndarray, list[dict[str, Any]]]:
 def mask_and_overlay(
     path: str, photo: Image.Image, mask: np.ndarray, labels: LabelSet, opacity: float
 ) -> tuple[Any, Any]:
-    from hfseg.visualization.overlay import index_png, overlay
-
     return (
         file_data(save_png(index_png(mask, labels), f"{stem(path)}_mask")),
         file_data(save_photo(overlay(photo, mask, labels, opacity), f"{stem(path)}_overlay")),

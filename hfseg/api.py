@@ -10,6 +10,7 @@ from typing import Any
 
 from hfseg.config.data import DataArguments
 from hfseg.config.evaluation import EvaluationArguments, PredictionArguments
+from hfseg.config.parser import suggest
 from hfseg.config.resolve import resolve
 from hfseg.data import load_dataset
 from hfseg.errors import UserError
@@ -17,6 +18,7 @@ from hfseg.inference import Segmentation, Segmenter
 from hfseg.labels import LabelSet
 from hfseg.workflows.evaluate import EvaluationResult, evaluate_model
 from hfseg.workflows.finetune import finetune as finetune_workflow
+from hfseg.workflows.predict_files import predict as predict_into
 from hfseg.workflows.run import Run
 
 
@@ -109,8 +111,6 @@ def predict(
     name = "model" if isinstance(model, Segmenter) else str(model)
     wanted = _made(PredictionArguments, {"model_name_or_path": name, **options})
     if output_dir is not None:
-        from hfseg.workflows.predict_files import predict as predict_into
-
         if isinstance(model, Segmenter):
             raise UserError("output_dir needs the model's folder or Hub id, not a Segmenter")
         inputs = [images] if isinstance(images, str | Path) else images
@@ -145,8 +145,6 @@ def _made(group: Any, values: Mapping[str, Any]) -> Any:
     known = {item.name for item in dataclasses.fields(group) if item.init}
     unknown = sorted(values.keys() - known)
     if unknown:
-        from hfseg.config.parser import suggest
-
         raise UserError(f"{unknown[0]!r} is not an option; {suggest(unknown[0], known)}")
     return group(**values)
 

@@ -207,7 +207,7 @@ def test_sums_of_losses_are_parsed() -> None:
 
 @pytest.mark.parametrize("text", ["cross", "ce+", "ce*2", "-1*ce", "", "ce + 2 dice"])
 def test_an_unknown_loss_is_named(text: str) -> None:
-    with pytest.raises(UserError, match="is not a loss; give one of ce, focal"):
+    with pytest.raises(UserError, match="is not a loss; choose from ce, focal"):
         parse_terms(text)
 
 

@@ -65,7 +65,8 @@ def machine(monkeypatch: pytest.MonkeyPatch):
             monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
             monkeypatch.setattr(torch.cuda, "get_device_capability", lambda index: capability)
         monkeypatch.setattr(
-            "transformers.utils.is_torch_bf16_gpu_available", lambda: detail == "macOS 14"
+            "hfseg.training.precision.is_torch_bf16_gpu_available",
+            lambda: detail == "macOS 14",
         )
         monkeypatch.delenv("ACCELERATE_USE_CPU", raising=False)
 

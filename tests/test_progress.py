@@ -70,4 +70,4 @@ def test_an_evaluation_says_how_it_changed(capsys) -> None:
         printer.on_log(None, state, None, logs=logs)
     first, second = capsys.readouterr().out.splitlines()
     assert first.startswith("evaluation at step 10: mean IoU 0.5000, overall accuracy 0.7500")
-    assert "0.6250 (+0.1250 to the best so far)" in second
+    assert "0.6250 (+0.1250 from the best so far)" in second

@@ -14,7 +14,7 @@ from launch import environment, finetune_command, run_finetune
 from safetensors.torch import load_file
 from tolerance import UNDECIDED
 
-from hfseg.training.checkpoints import last_whole_checkpoint, list_checkpoints, what_is_missing
+from hfseg.training.checkpoints import last_complete_checkpoint, list_checkpoints, what_is_missing
 
 
 def flags(data: Path, output: Path, augmentation: str, workers: int) -> list[str]:
@@ -114,8 +114,8 @@ def test_best_model_at_the_end_is_the_best_checkpoint(unstopped) -> None:
 @pytest.mark.parametrize(
     ("damage", "reason"),
     [
-        ("model.safetensors", "model.safetensors is cut off"),
-        ("trainer_state.json", "trainer_state.json is cut off"),
+        ("model.safetensors", "model.safetensors is truncated"),
+        ("trainer_state.json", "trainer_state.json is truncated"),
         (None, "optimizer.pt is missing"),
     ],
 )
@@ -132,5 +132,5 @@ def test_half_written_checkpoint_is_skipped_with_a_warning(
         content = (broken / damage).read_bytes()
         (broken / damage).write_bytes(content[: len(content) // 2])
     assert what_is_missing(broken) == reason
-    assert last_whole_checkpoint(tmp_path) == tmp_path / "checkpoint-3"
+    assert last_complete_checkpoint(tmp_path) == tmp_path / "checkpoint-3"
     assert "checkpoint-6" in caplog.text and reason in caplog.text

@@ -17,7 +17,7 @@ from hfseg.errors import UserError
 from hfseg.labels import LabelSet
 from hfseg.metrics.streaming import StreamingScores
 from hfseg.models import load_model
-from hfseg.training.checkpoints import last_whole_checkpoint
+from hfseg.training.checkpoints import last_complete_checkpoint
 from hfseg.training.optimization import EPOCH_SCHEDULES
 from hfseg.training.preemption import Preempted
 from hfseg.training.trainer import SegmentationTrainer
@@ -134,7 +134,7 @@ def test_sigterm_in_an_evaluation_lets_it_end_and_loses_nothing(data, tmp_path) 
         stopped.train()
     stopped.callback_handler.on_train_end(stopped.args, stopped.state, stopped.control)
     assert [step for step, _ in history(stopped)] == [5, 10]
-    last = last_whole_checkpoint(tmp_path / "run")
+    last = last_complete_checkpoint(tmp_path / "run")
     assert last == tmp_path / "run" / f"checkpoint-{stopped.state.global_step}"
     resumed = trainer_of(data, tmp_path / "run", *flags)
     resumed.train(resume_from_checkpoint=str(last))

@@ -200,8 +200,8 @@ def test_weights_are_read_from_a_file(tmp_path: Path, content) -> None:
     ("content", "message"),
     [
         ("[1, 2]", "2 weights, but the data has 3 classes"),
-        ("{ground: 1, wall: 1}", "no weight for 'roof'"),
-        ("{ground: 1, wall: 1, roof: 1, sea: 1}", "'sea' is none of the classes"),
+        ("{ground: 1, wall: 1}", "the class 'roof' has no weight"),
+        ("{ground: 1, wall: 1, roof: 1, sea: 1}", "'sea' is not a class of the dataset"),
         ("[1, 2, x]", "expected a list of numbers"),
         ("[1, 2, -1]", "not negative"),
     ],

@@ -7,17 +7,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import datasets
+import torch
 
 import hfseg
+from hfseg.cards.licenses import license_of_data, license_of_model, license_of_weights
 from hfseg.config.resolve import Arguments
 from hfseg.data import dataset_info
 from hfseg.labels import LabelSet
-
-if TYPE_CHECKING:
-    import datasets
-
-    from hfseg.training.trainer import SegmentationTrainer
+from hfseg.models import NAMED_MODELS
+from hfseg.models.origin import architecture_in_words, weights_repository
+from hfseg.models.universal import is_universal
+from hfseg.models.universal_eomt import EOMT, side_of
+from hfseg.training.trainer import SegmentationTrainer
 
 _PACKAGES = ("torch", "transformers", "datasets", "accelerate", "albumentations", "evaluate")
 _SMP_PACKAGES = ("segmentation-models-pytorch", "timm")
@@ -113,8 +117,8 @@ class CardInputs:
 
 def card_facts(
     arguments: Arguments,
-    trainer: "SegmentationTrainer",
-    data: "datasets.DatasetDict",
+    trainer: SegmentationTrainer,
+    data: datasets.DatasetDict,
     labels: LabelSet,
     train_scores: dict[str, float],
     scores: dict[str, dict[str, Any]],
@@ -128,11 +132,6 @@ def card_facts(
         recipe: the arguments in the form that may be published.
         repo_id: Hub id to which the run is pushed, None if it is not.
     """
-    from hfseg.cards.licenses import license_of_data, license_of_model, license_of_weights
-    from hfseg.models import NAMED_MODELS
-    from hfseg.models.origin import architecture_in_words, weights_repository
-    from hfseg.models.universal import is_universal
-
     source, start = arguments.data, arguments.model
     dataset_name, name = str(source.dataset_name), str(start.model_name_or_path)
     dataset_id = _dataset_id(source.dataset_name, source.dataset_path)
@@ -220,8 +219,6 @@ def _dataset_id(name: str | None, path: str | None) -> str | None:
 
 def protocol(config: Any, image_size: object, eval_at_image_size: bool) -> str:
     """One sentence: the sizes at which images were predicted and scored."""
-    from hfseg.models.universal_eomt import EOMT, side_of
-
     images = f"Images resized to {image_size}" if image_size else "Images at their own size"
     if config.model_type in EOMT:
         side = side_of(config)
@@ -237,10 +234,8 @@ def protocol(config: Any, image_size: object, eval_at_image_size: bool) -> str:
     )
 
 
-def hardware(trainer: "SegmentationTrainer") -> str:
+def hardware(trainer: SegmentationTrainer) -> str:
     """The hardware of the run, in words."""
-    import torch
-
     processes = trainer.accelerator.num_processes
     if trainer.args.device.type == "cuda":
         return f"{processes} x {torch.cuda.get_device_name()}"

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from huggingface_hub import RepoCard
+
 from hfseg.data import dataset_info
 from hfseg.models import NAMED_MODELS
 
@@ -78,8 +80,6 @@ def _is_restrictive(name: str) -> bool:
 
 def _declared(repo_id: str, repo_type: str) -> License | None:
     """The license in the metadata of a card on the Hub; None without one or without access."""
-    from huggingface_hub import RepoCard
-
     try:
         metadata = RepoCard.load(repo_id, repo_type=repo_type, ignore_metadata_errors=True).data
     except Exception:  # neither the Hub nor a malformed card may lose a finished run

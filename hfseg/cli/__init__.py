@@ -9,6 +9,7 @@ import time
 from collections.abc import Sequence
 from importlib import import_module
 
+import hfseg
 from hfseg.errors import UserError
 
 COMMANDS = {
@@ -36,8 +37,6 @@ def main(argv: Sequence[str] | None = None) -> None:
         print(_overview())
         return
     if words[0] in ("-V", "--version"):
-        import hfseg
-
         print(f"hfseg {hfseg.__version__}")
         return
     run(words[0], words[1:])

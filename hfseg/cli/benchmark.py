@@ -9,12 +9,11 @@ agreement of the masks. `tile` prints the peak memory of a huge image in a slidi
 prints the peak memory of evaluating 200 and 2,000 generated images.
 """
 
+from hfseg.config.parser import OptionParser
 from hfseg.errors import UserError
 
 
 def main(argv: list[str]) -> None:
-    from hfseg.config.parser import OptionParser
-
     parser = OptionParser(prog="hfseg benchmark", description=__doc__)
     parser.add_argument("what", choices=("speed", "tile", "memory"))
     parser.add_argument("--model_name_or_path", metavar="MODEL", help="a model folder or Hub id")

@@ -10,10 +10,10 @@ It writes comparison.md and comparison.png into --output_dir (runs/comparison).
 
 from pathlib import Path
 
+from hfseg.config.resolve import training_parser
+
 
 def main(argv: list[str]) -> None:
-    from hfseg.config.resolve import training_parser
-
     parser = training_parser("hfseg compare", __doc__)
     parser.add_argument("names", nargs="*", metavar="RECIPE_OR_RUN")
     options = parser.parse(argv)

@@ -11,11 +11,10 @@ figures into --output_dir.
 
 from hfseg.config.data import DataArguments
 from hfseg.config.evaluation import SamArguments
+from hfseg.config.parser import OptionParser
 
 
 def main(argv: list[str]) -> None:
-    from hfseg.config.parser import OptionParser
-
     parser = OptionParser(
         (DataArguments, SamArguments), prog="hfseg compare-sam", description=__doc__
     )

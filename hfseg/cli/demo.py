@@ -8,11 +8,11 @@ import sys
 from importlib import import_module
 from pathlib import Path
 
+import hfseg
+from hfseg.hub.space import demo_folder
+
 
 def main(argv: list[str]) -> None:
-    import hfseg
-    from hfseg.hub.space import demo_folder
-
     folder = demo_folder()
     if folder.parent == Path(hfseg.__file__).parent:  # installed
         import_module("hfseg.demo.app").main(argv)

@@ -11,11 +11,10 @@ processes share the images.
 
 from hfseg.config.data import DataArguments
 from hfseg.config.evaluation import EvaluationArguments
+from hfseg.config.parser import OptionParser
 
 
 def main(argv: list[str]) -> None:
-    from hfseg.config.parser import OptionParser
-
     parser = OptionParser(
         (DataArguments, EvaluationArguments), prog="hfseg evaluate", description=__doc__
     )

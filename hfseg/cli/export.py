@@ -7,12 +7,11 @@ It writes model.onnx, and onnx.md with text for the model card, into the model's
 and fixed otherwise.
 """
 
+from hfseg.config.parser import OptionParser
 from hfseg.config.values import ImageSize
 
 
 def main(argv: list[str]) -> None:
-    from hfseg.config.parser import OptionParser
-
     parser = OptionParser(prog="hfseg export", description=__doc__)
     parser.add_argument(
         "--model_name_or_path", metavar="MODEL", required=True, help="a model folder or Hub id"

@@ -10,11 +10,10 @@ launches itself through accelerate. `accelerate launch scripts/finetune.py` work
 """
 
 from hfseg.cli.launch import launch, split_launch_flags, use_all_cores, wants_launch
+from hfseg.config.resolve import parse, training_parser
 
 
 def main(argv: list[str]) -> None:
-    from hfseg.config.resolve import parse, training_parser
-
     launcher, ours = split_launch_flags(argv, training_parser().flags)
     if wants_launch(launcher):
         launch("finetune", launcher, ours)

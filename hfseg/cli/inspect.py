@@ -12,12 +12,11 @@ preview.png, what the augmentation makes of some samples) into --output_dir.
 import sys
 
 from hfseg.config.data import DataArguments
+from hfseg.config.parser import OptionParser
 from hfseg.errors import UserError
 
 
 def main(argv: list[str]) -> None:
-    from hfseg.config.parser import OptionParser
-
     parser = OptionParser(DataArguments, prog="hfseg inspect", description=__doc__)
     parser.add_argument(
         "--output_dir", metavar="DIR", help="folder of the report (runs/inspect-NAME)"

@@ -7,6 +7,12 @@ import socket
 import subprocess
 from collections.abc import Collection, Sequence
 
+import torch
+from accelerate.commands.launch import launch_command, launch_command_parser
+from accelerate.utils import parse_flag_from_env
+from torch.distributed.elastic.multiprocessing.api import SignalException
+from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+
 from hfseg.errors import UserError
 
 
@@ -15,8 +21,6 @@ def split_launch_flags(argv: Sequence[str], ours: Collection[str]) -> tuple[list
 
     A flag of both, such as `--mixed_precision`, goes to the command.
     """
-    from accelerate.commands.launch import launch_command_parser
-
     takes_value = {
         option: action.nargs != 0
         for action in launch_command_parser()._actions
@@ -43,8 +47,6 @@ def wants_launch(launcher: Sequence[str]) -> bool:
         return False
     if launcher:
         return True
-    import torch
-
     return torch.cuda.device_count() > 1 and not _uses_cpu()
 
 
@@ -57,8 +59,6 @@ def use_all_cores() -> None:
     """Use all cores in the only process of a machine; accelerate limits it to one thread."""
     if not is_launched() or int(os.environ.get("LOCAL_WORLD_SIZE", "1")) > 1:
         return
-    import torch
-
     if os.environ.get("OMP_NUM_THREADS") == "1":
         torch.set_num_threads(_cores())
 
@@ -69,8 +69,6 @@ def launch(command: str, launcher: Sequence[str], argv: Sequence[str]) -> None:
     Raises:
         SystemExit: with the exit code of the first process that failed, or 0.
     """
-    from accelerate.commands.launch import launch_command, launch_command_parser
-
     words = list(launcher)
     given = {word.partition("=")[0].lstrip("-").replace("-", "_") for word in words}
     requested = launch_command_parser().parse_args([*words, "script"])
@@ -113,9 +111,6 @@ def _missing(given: Collection[str], count: int) -> list[str]:
 
 
 def _end_of(launch_command: object, arguments: object) -> int:
-    from torch.distributed.elastic.multiprocessing.api import SignalException
-    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
-
     # Ctrl-C also reaches the processes: wait until they have saved
     before = signal.signal(signal.SIGINT, lambda *_: None)
     try:
@@ -137,15 +132,10 @@ def _exit_code(code: int) -> int:
 
 
 def _devices() -> int:
-    import torch
-
     return 1 if _uses_cpu() else max(torch.cuda.device_count(), 1)
 
 
 def _uses_cpu() -> bool:
-    import torch
-    from accelerate.utils import parse_flag_from_env
-
     return parse_flag_from_env("ACCELERATE_USE_CPU") or not torch.accelerator.is_available()
 
 

@@ -9,11 +9,10 @@ Started again it continues with the images that have no mask yet.
 """
 
 from hfseg.config.evaluation import PredictionArguments
+from hfseg.config.parser import OptionParser
 
 
 def main(argv: list[str]) -> None:
-    from hfseg.config.parser import OptionParser
-
     parser = OptionParser(PredictionArguments, prog="hfseg predict", description=__doc__)
     parser.add_argument("inputs", nargs="+", metavar="FILE_OR_FOLDER")
     parser.add_argument("--output_dir", metavar="DIR", required=True, help="where masks go")

@@ -12,13 +12,11 @@ command to complete a push that failed. Log in with `hf auth login`, or set HF_T
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from hfseg.config.data import DataArguments
+from hfseg.config.parser import OptionParser
 from hfseg.errors import UserError
-
-if TYPE_CHECKING:
-    from hfseg.config.parser import OptionParser
 
 
 def main(argv: list[str]) -> None:
@@ -31,9 +29,7 @@ def main(argv: list[str]) -> None:
         raise UserError(f"hfseg push {argv[0]}: choose from {', '.join(kinds)}")
 
 
-def _parser(kind: str, groups: Any = (), private: bool | None = None) -> "OptionParser":
-    from hfseg.config.parser import OptionParser
-
+def _parser(kind: str, groups: Any = (), private: bool | None = None) -> OptionParser:
     parser = OptionParser(groups, prog=f"hfseg push {kind}", description=__doc__)
     parser.add_argument("--repo_id", metavar="OWNER/NAME", help="the repository to push to")
     parser.add_argument(

@@ -9,10 +9,10 @@ importance.png and best-recipe.yaml:
     hfseg finetune --config runs/NAME-search/best-recipe.yaml
 """
 
+from hfseg.config.resolve import training_parser
+
 
 def main(argv: list[str]) -> None:
-    from hfseg.config.resolve import training_parser
-
     parser = training_parser("hfseg tune", __doc__)
     parser.add_argument(
         "--trials", type=int, default=20, metavar="N", help="trials of the study (default: 20)"

@@ -4,10 +4,11 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from hfseg.config.data import DataArguments
 from hfseg.config.model import ModelArguments
+from hfseg.config.parser import OptionParser
 from hfseg.config.recipe import (
     DEFAULT_RECIPE,
     OWN_DATA_RECIPE,
@@ -16,12 +17,9 @@ from hfseg.config.recipe import (
     recipe_names,
 )
 from hfseg.config.run_recipe import continued, run_to_resume
+from hfseg.config.training import SegmentationTrainingArguments
 from hfseg.config.values import plain
 from hfseg.errors import UserError
-
-if TYPE_CHECKING:
-    from hfseg.config.parser import OptionParser
-    from hfseg.config.training import SegmentationTrainingArguments
 
 _ALWAYS_IN_RECIPE = (
     "eval_strategy", "save_strategy", "load_best_model_at_end", "metric_for_best_model",
@@ -54,7 +52,7 @@ class Arguments:
 
     data: DataArguments
     model: ModelArguments
-    training: "SegmentationTrainingArguments"
+    training: SegmentationTrainingArguments
     recipe: dict[str, Any]
     name: str
     command: list[str]
@@ -62,11 +60,8 @@ class Arguments:
 
 def training_parser(
     prog: str = "hfseg finetune", description: str | None = _DESCRIPTION
-) -> "OptionParser":
+) -> OptionParser:
     """The flags of `hfseg finetune`, and of the commands that make runs."""
-    from hfseg.config.parser import OptionParser
-    from hfseg.config.training import SegmentationTrainingArguments
-
     parser = OptionParser(
         (DataArguments, ModelArguments, SegmentationTrainingArguments),
         prog=prog,
@@ -104,8 +99,6 @@ def resolve(options: Mapping[str, Any], command: Sequence[str] = ()) -> Argument
     Raises:
         UserError: an unknown name, an invalid value, or one that contradicts the run to resume.
     """
-    from hfseg.config.training import SegmentationTrainingArguments
-
     parser = training_parser()
     base = base_recipe(options)
     values = _values(parser, options, base)
@@ -133,7 +126,7 @@ def base_recipe(options: Mapping[str, Any]) -> str:
     return OWN_DATA_RECIPE if named else DEFAULT_RECIPE
 
 
-def _values(parser: "OptionParser", options: Mapping[str, Any], base: str | None) -> dict[str, Any]:
+def _values(parser: OptionParser, options: Mapping[str, Any], base: str | None) -> dict[str, Any]:
     """The values of the recipe `base`, if there is one, and of the options, by name."""
     given = {key: value for key, value in options.items() if value is not None}
     given.pop("config", None)
@@ -174,7 +167,7 @@ def _group(group: type, values: Mapping[str, Any]) -> Any:
     return group(**{key: value for key, value in values.items() if key in names})
 
 
-def _given_but_help(parser: "OptionParser", argv: Sequence[str]) -> dict[str, Any]:
+def _given_but_help(parser: OptionParser, argv: Sequence[str]) -> dict[str, Any]:
     return parser.parse([word for word in argv if not word.startswith(("-h", "--help"))])
 
 

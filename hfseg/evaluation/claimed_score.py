@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from huggingface_hub import ModelCard
+
 from hfseg.errors import UserError
 
 TOLERANCE = 0.0005
@@ -15,8 +17,6 @@ def claimed_mean_iou(name_or_path: str, split: str, token: str | bool | None = N
     Raises:
         UserError: there is no card, or it claims no mean IoU, or only that of another split.
     """
-    from huggingface_hub import ModelCard
-
     readme = Path(name_or_path, "README.md")
     if Path(name_or_path).is_dir() and not readme.is_file():
         raise UserError(f"--check_card: {name_or_path} has no model card (README.md)")

@@ -15,6 +15,8 @@ from hfseg.metrics.calibration import reliability
 from hfseg.metrics.intervals import interval_text
 from hfseg.metrics.split_scores import SplitScores
 from hfseg.metrics.table import METRICS, TITLES
+from hfseg.visualization.figures import plot_confusion, plot_per_class_iou, plot_predictions
+from hfseg.visualization.reliability import plot_reliability
 
 RESULTS = "results.json"
 CALIBRATION_ERROR = "expected_calibration_error"
@@ -116,9 +118,6 @@ def write_figures(
     folder: Path, results: dict[str, Any], scores: SplitScores, rows: list[dict[str, Any]]
 ) -> None:
     """Draw per_class_iou.png, confusion_matrix.png, reliability.png, and worst.png from `rows`."""
-    from hfseg.visualization.figures import plot_confusion, plot_per_class_iou, plot_predictions
-    from hfseg.visualization.reliability import plot_reliability
-
     labels = scores.labels
     ious = [row["iou"] for row in results["per_class"].values()]
     plot_per_class_iou(

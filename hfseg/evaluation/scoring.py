@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from accelerate.utils import gather_object
 from PIL import Image
 
 from hfseg.data.image_io import read_ahead
@@ -71,8 +72,6 @@ def predict_sample(segmenter: Segmenter, sample: dict[str, Any], options: Option
 
 def gathered(scores: SplitScores) -> SplitScores:
     """The merged counts of all processes, on each of them."""
-    from accelerate.utils import gather_object
-
     parts = gather_object([scores])
     merged = SplitScores(scores.labels, scores.metrics)
     for part in parts:

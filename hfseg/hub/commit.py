@@ -10,6 +10,18 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any, TypeVar
 
+from huggingface_hub import (
+    CommitOperationAdd,
+    CommitOperationDelete,
+    HfApi,
+    create_repo,
+    get_token,
+    whoami,
+)
+from huggingface_hub.utils import validate_repo_id
+from PIL import Image, UnidentifiedImageError
+from safetensors import safe_open
+
 from hfseg.errors import UserError
 from hfseg.hub_errors import explain_hub_error, seconds_to_wait
 
@@ -32,8 +44,6 @@ def check_token(repo_id: str, token: str | None = None) -> None:
     Raises:
         UserError: the id is not valid, the Hub rejects the token, or the Hub can't be reached.
     """
-    from huggingface_hub import whoami
-    from huggingface_hub.utils import validate_repo_id
 
     def check() -> Any:
         validate_repo_id(repo_id)
@@ -64,7 +74,6 @@ def prepare_repository(
     Raises:
         UserError: the repository can't be created or written to.
     """
-    from huggingface_hub import create_repo
 
     def create() -> Any:
         return create_repo(
@@ -101,8 +110,6 @@ def commit_files(
     Raises:
         UserError: a file contains a token or a path of this machine, or the Hub refuses.
     """
-    from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
-
     _check_content(files)
     api = HfApi(token=token)
 
@@ -149,8 +156,6 @@ def call_hub(action: Callable[[], Result], repo_id: str, repo_type: str) -> Resu
 
 def _check_content(files: Mapping[str, Path | bytes]) -> None:
     """The last check before anything is published; hfseg's own files are redacted already."""
-    from huggingface_hub import get_token
-
     private = [str(Path.home()) + os.sep] if len(Path.home().parts) > 1 else []
     private += [secret] if (secret := get_token()) else []
     private += [
@@ -173,16 +178,12 @@ def _text_of(path: str, content: Path | bytes) -> str:
         content = content.read_bytes() if isinstance(content, Path) else content
         return content.decode("utf-8", errors="replace")
     if path.endswith(".png"):
-        from PIL import Image, UnidentifiedImageError
-
         try:
             with Image.open(BytesIO(content) if isinstance(content, bytes) else content) as image:
                 return repr([image.info, dict(image.getexif())])
         except UnidentifiedImageError:
             return ""
     if path.endswith(".safetensors") and isinstance(content, Path):
-        from safetensors import safe_open
-
         with safe_open(content, framework="np") as weights:
             return repr(weights.metadata())
     return ""

@@ -2,20 +2,18 @@
 
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+import datasets
 
 from hfseg.data.export import write_dataset
 from hfseg.data.info import DatasetInfo
 from hfseg.hub.commit import commit_files, prepare_repository
 from hfseg.labels import LabelSet
 
-if TYPE_CHECKING:
-    import datasets
-
 
 def push_dataset(
     repo_id: str,
-    data: "datasets.DatasetDict",
+    data: datasets.DatasetDict,
     labels: LabelSet,
     info: DatasetInfo | None = None,
     *,

@@ -1,8 +1,10 @@
 """The metric on the Hub, in the form `evaluate` loads: a Space with one module."""
 
+import ast
 from pathlib import Path
 
 from hfseg.hub.commit import commit_files, prepare_repository
+from hfseg.metrics import MEAN_IOU
 
 _README = """---
 title: Mean IoU
@@ -68,10 +70,6 @@ def push_metric(repo_id: str, *, private: bool | None = None, token: str | None 
 
 def metric_files(repo_id: str) -> dict[str, Path | bytes]:
     """Path in the repository -> content; `evaluate` looks for a module named like the Space."""
-    import ast
-
-    from hfseg.metrics import MEAN_IOU
-
     module = Path(MEAN_IOU) / "mean_iou.py"
     about = ast.get_docstring(ast.parse(module.read_text(encoding="utf-8"))) or ""
     about = about.split("\n\n`evaluate.load` copies")[0]

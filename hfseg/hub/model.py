@@ -4,6 +4,8 @@ import json
 import re
 from pathlib import Path
 
+from safetensors import SafetensorError, safe_open
+
 from hfseg.cards.model_card import for_repository
 from hfseg.cards.redaction import public_recipe, redacted_values
 from hfseg.errors import UserError
@@ -121,8 +123,6 @@ def check_run(folder: Path) -> None:
     Raises:
         UserError: it is not.
     """
-    from safetensors import SafetensorError, safe_open
-
     if re.fullmatch(r"checkpoint-\d+", folder.resolve().name):
         raise UserError(f"{folder} is a checkpoint; give the folder of the run, {folder.parent}")
     missing = [name for name in _REQUIRED if not (folder / name).is_file()]

@@ -1,11 +1,15 @@
 """Pushes the demo to the Hub: a Gradio Space that runs a model of the Hub."""
 
-from importlib.metadata import requires
+from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
+
+from huggingface_hub import model_info
+from packaging.requirements import Requirement
 
 import hfseg
 from hfseg.errors import UserError
 from hfseg.hub.commit import commit_files, prepare_repository
+from hfseg.hub_errors import explain_hub_error
 
 _README = """---
 title: {title}
@@ -80,8 +84,6 @@ def demo_folder() -> Path:
 
 def space_files(repo_id: str, model: str) -> dict[str, Path | bytes]:
     """Path in the repository -> content. hfseg is included, so that page and package match."""
-    from importlib.metadata import PackageNotFoundError, version
-
     try:
         gradio = version("gradio")
     except PackageNotFoundError:
@@ -104,8 +106,6 @@ def space_files(repo_id: str, model: str) -> dict[str, Path | bytes]:
 
 def _requirements() -> list[str]:
     """The dependencies of hfseg and its demo, from the metadata of the installed package."""
-    from packaging.requirements import Requirement
-
     found = []
     for text in requires("hfseg") or []:
         requirement = Requirement(text)
@@ -116,10 +116,6 @@ def _requirements() -> list[str]:
 
 
 def _check_model(model: str, token: str | None) -> None:
-    from huggingface_hub import model_info
-
-    from hfseg.hub_errors import explain_hub_error
-
     if Path(model).is_dir():
         raise UserError(
             f"--model {model} is a local folder, which a Space can't read: push it with "

@@ -3,6 +3,14 @@
 from pathlib import Path
 from typing import Any
 
+from transformers import (
+    AutoConfig,
+    AutoImageProcessor,
+    AutoModelForSemanticSegmentation,
+    AutoModelForUniversalSegmentation,
+    AutoProcessor,
+)
+
 from hfseg.errors import UserError
 from hfseg.hub_connection import work_offline_without_network
 from hfseg.hub_errors import explain_hub_error
@@ -30,8 +38,6 @@ def load_trained(
         UserError: nothing there, not a semantic-segmentation checkpoint, weights missing or
             damaged, custom code that was not allowed, or no image processor.
     """
-    from transformers import AutoImageProcessor, AutoProcessor
-
     folder = Path(name_or_path).expanduser()
     if folder.is_dir():
         name_or_path = str(folder)
@@ -86,12 +92,6 @@ def load_trained(
 
 def _auto_class(name_or_path: str, options: dict[str, Any]) -> Any:
     """By the config: universal (Mask2Former, OneFormer, EoMT ...) or semantic."""
-    from transformers import (
-        AutoConfig,
-        AutoModelForSemanticSegmentation,
-        AutoModelForUniversalSegmentation,
-    )
-
     config = AutoConfig.from_pretrained(name_or_path, **options)
     universal = type(config) in AutoModelForUniversalSegmentation._model_mapping
     return AutoModelForUniversalSegmentation if universal else AutoModelForSemanticSegmentation

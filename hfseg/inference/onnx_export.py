@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+from hfseg.data import toyscapes
 from hfseg.data.pixel_values import whole_image_options
 from hfseg.errors import UserError
 from hfseg.inference.network import whole_image_pixel_values
@@ -250,8 +251,6 @@ def _quiet() -> Iterator[None]:
 
 def example_images(count: int) -> list[Image.Image]:
     """Scenes of toyscapes, for a parity check without photos at hand."""
-    from hfseg.data import toyscapes
-
     return [
         Image.fromarray(np.asarray(toyscapes.draw_scene("validation", index)[0]))
         for index in range(count)

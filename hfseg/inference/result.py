@@ -12,6 +12,7 @@ from hfseg.errors import UserError
 from hfseg.inference.sliding_window import Size, parse_window
 from hfseg.inference.views import Views, parse_views
 from hfseg.labels import LabelSet
+from hfseg.visualization.overlay import overlay
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,8 +42,6 @@ class Segmentation:
             opacity: of the colors, 0 (the image alone) to 1 (the mask alone).
             legend: whether the names and colors are drawn below the picture.
         """
-        from hfseg.visualization.overlay import overlay
-
         return overlay(self.image, self.mask, self.labels, opacity=opacity, legend=legend)
 
     def _repr_png_(self) -> bytes:

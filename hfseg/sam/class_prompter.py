@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import transformers
 import yaml
 from PIL import Image
 
@@ -86,8 +87,6 @@ class ClassPrompter:
         Raises:
             UserError: nothing there, or not a SAM 3.
         """
-        import transformers
-
         if not Path(name_or_path).is_dir():
             work_offline_without_network()
         try:

@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import Any
 
+import transformers
+
 from hfseg.errors import UserError
 from hfseg.hub_connection import work_offline_without_network
 from hfseg.hub_errors import explain_hub_error
@@ -31,8 +33,6 @@ def load_sam(
     Raises:
         UserError: no model there, not a SAM, or weights that are missing or damaged.
     """
-    import transformers
-
     folder = Path(name_or_path).expanduser()
     is_folder = folder.is_dir()
     source = str(folder) if is_folder else name_or_path

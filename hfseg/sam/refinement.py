@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
+from scipy.ndimage import distance_transform_edt
 
 from hfseg.labels import IGNORE_INDEX, LabelSet
 from hfseg.sam.masks import SamMasks
@@ -81,8 +82,6 @@ def with_sam_boundaries(
     Returns:
         (H, W) uint8 with exactly the classes of `mask`.
     """
-    from scipy.ndimage import distance_transform_edt
-
     used = [
         index
         for index, region in enumerate(prompted)

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.ndimage import distance_transform_edt, find_objects, label
 
 from hfseg.errors import UserError
 from hfseg.labels import LabelSet
@@ -53,8 +54,6 @@ class Region:
         return Prompt(points, box=box, class_id=self.class_id)
 
     def _innermost(self) -> tuple[int, int]:
-        from scipy.ndimage import distance_transform_edt
-
         # padded, so that the border of the image counts as an edge
         depth = distance_transform_edt(np.pad(self.pixels, 1))[1:-1, 1:-1]
         row, column = np.unravel_index(depth.argmax(), depth.shape)
@@ -75,8 +74,6 @@ def regions(mask: np.ndarray, num_labels: int, min_area: float = MIN_AREA) -> li
 
 
 def _all_regions(mask: np.ndarray, num_labels: int) -> Iterator[Region]:
-    from scipy.ndimage import find_objects, label
-
     for class_id in np.unique(mask[mask < num_labels]).tolist():
         numbered, _ = label(mask == class_id)
         for number, (rows, columns) in enumerate(find_objects(numbered), start=1):

@@ -1,7 +1,6 @@
-"""`TrainingArguments` for `SegmentationTrainer`. What a user gave is copied, never changed."""
+"""`TrainingArguments` for `SegmentationTrainer`: copied, never changed in place."""
 
 import copy
-from typing import Any
 
 from transformers import TrainingArguments
 
@@ -9,13 +8,13 @@ REQUIRED = {
     "remove_unused_columns": False,
     "batch_eval_metrics": True,
     "label_names": ["labels"],
-    "restore_callback_states_from_checkpoint": True,  # early stopping goes on counting
+    "restore_callback_states_from_checkpoint": True,  # early stopping keeps its count
 }
-"""Values that the trainer depends on; not a choice."""
+"""Values that the trainer depends on."""
 
 
-def with_values(args: TrainingArguments, **values: Any) -> TrainingArguments:
-    """A copy with other values."""
+def with_values(args: TrainingArguments, **values: object) -> TrainingArguments:
+    """A copy with some values replaced."""
     changed = copy.copy(args)
     for name, value in values.items():
         setattr(changed, name, value)

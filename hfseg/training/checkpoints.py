@@ -1,25 +1,24 @@
-"""Checkpoints: written under another name until they are whole, and loaded tensor by tensor."""
+"""Checkpoints: they get their name once complete, and are loaded strictly."""
 
 import json
 import logging
 import re
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+from safetensors import SafetensorError, safe_open
+from transformers import PreTrainedModel
 
 from hfseg.models.loading import quiet_transformers
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedModel
 
 logger = logging.getLogger("hfseg")
 
 _NAME = re.compile(r"checkpoint-(\d+)$")
 STAGING = "_unfinished"
-"""Folder beside the checkpoints in which the next one is written."""
+"""Folder in which the next checkpoint is written."""
 
 STATE_FILE = "trainer_state.json"
-"""The state of the trainer in a checkpoint; beside the model when the training is finished."""
+"""The trainer's state, in each checkpoint and in the folder of a finished run."""
 
 _REQUIRED = ("config.json", "model.safetensors", "optimizer.pt", "scheduler.pt")
 
@@ -34,9 +33,9 @@ def list_checkpoints(output_dir: str | Path) -> list[Path]:
 
 
 def publish(staging: Path, run_dir: Path) -> None:
-    """Move the finished checkpoint in `staging` to its place, by a rename.
+    """Rename the complete checkpoint in `staging` to its final place.
 
-    One of the same step that is there already gives way only when the new one is whole.
+    An older checkpoint of the same step is replaced only then.
     """
     for finished in list_checkpoints(staging):
         final = run_dir / finished.name
@@ -47,10 +46,10 @@ def publish(staging: Path, run_dir: Path) -> None:
 
 
 def what_is_missing(checkpoint: Path) -> str | None:
-    """Why a checkpoint can't be resumed from, or None if it is whole.
+    """Why a checkpoint can't be resumed from, or None if it is complete.
 
-    `trainer_state.json` is the last file that is written, so a readable one means that the
-    others were finished; the length of the weights is checked against their own header.
+    `trainer_state.json` is written last, so the other files are complete if it is readable. The
+    length of the weights is also checked against their header.
     """
     for name in _REQUIRED:
         if not (checkpoint / name).is_file():
@@ -62,16 +61,14 @@ def what_is_missing(checkpoint: Path) -> str | None:
     except FileNotFoundError:
         return "trainer_state.json is missing"
     except ValueError:
-        return "trainer_state.json is cut off"
-    if _is_cut_off(checkpoint / "model.safetensors"):
-        return "model.safetensors is cut off"
+        return "trainer_state.json is truncated"
+    if _is_truncated(checkpoint / "model.safetensors"):
+        return "model.safetensors is truncated"
     return None
 
 
-def _is_cut_off(path: Path) -> bool:
-    """Whether a safetensors file is not of the length that its header states."""
-    from safetensors import SafetensorError, safe_open
-
+def _is_truncated(path: Path) -> bool:
+    """Whether a safetensors file is shorter than its header states."""
     try:
         with safe_open(path, framework="pt"):
             return False
@@ -79,24 +76,24 @@ def _is_cut_off(path: Path) -> bool:
         return True
 
 
-def last_whole_checkpoint(output_dir: str | Path) -> Path | None:
-    """The newest checkpoint that can be resumed from; half-written ones are skipped and named."""
+def last_complete_checkpoint(output_dir: str | Path) -> Path | None:
+    """The newest complete checkpoint; incomplete ones are logged and skipped."""
     for checkpoint in reversed(list_checkpoints(output_dir)):
         reason = what_is_missing(checkpoint)
         if reason is None:
             return checkpoint
-        logger.warning("%s was not written to the end (%s): skipped", checkpoint, reason)
+        logger.warning("%s is incomplete (%s): skipped", checkpoint, reason)
     return None
 
 
-def restore_weights(model: "PreTrainedModel", checkpoint: str | Path) -> None:
-    """Load a checkpoint's weights into `model`, every tensor or an error.
+def restore_weights(model: PreTrainedModel, checkpoint: str | Path) -> None:
+    """Load a checkpoint's weights into `model`: every tensor, or raise.
 
-    transformers saves some architectures under legacy key names; only `from_pretrained` maps
-    them back, a plain `load_state_dict(strict=False)` leaves most of SegFormer as it was.
+    transformers saves some architectures under legacy key names, which only `from_pretrained`
+    maps back; `load_state_dict(strict=False)` would skip most of SegFormer.
 
     Raises:
-        RuntimeError: a tensor is missing, superfluous or of another shape.
+        RuntimeError: a tensor is missing, unexpected or has another shape.
     """
     with quiet_transformers():
         loaded, info = type(model).from_pretrained(
@@ -104,5 +101,5 @@ def restore_weights(model: "PreTrainedModel", checkpoint: str | Path) -> None:
         )
     wrong = {key: sorted(map(str, keys)) for key, keys in info.items() if keys}
     if wrong:
-        raise RuntimeError(f"{checkpoint} does not hold the weights of this model: {wrong}")
+        raise RuntimeError(f"{checkpoint} does not contain the weights of this model: {wrong}")
     model.load_state_dict(loaded.state_dict(), strict=True)

@@ -1,42 +1,42 @@
-"""What can be wrong with the flags of a run and is better reported before it starts."""
+"""Checks of the options of a run, made before it starts."""
 
 import difflib
 import os
-from typing import TYPE_CHECKING
 
+from transformers import PreTrainedModel, TrainingArguments
+
+from hfseg.data.transforms import Size
 from hfseg.errors import UserError
 from hfseg.labels import LabelSet
 from hfseg.metrics.streaming import metric_names
 from hfseg.models.universal_eomt import EOMT, side_of
 
-if TYPE_CHECKING:
-    from transformers import PreTrainedModel, TrainingArguments
 
-    from hfseg.data.transforms import Size
+def check_device(training: TrainingArguments, sync_batch_norm: bool) -> None:
+    """Check that the device supports the requested training.
 
+    On CPUs accelerate would silently replace FSDP by plain data parallelism, and torch's
+    synchronized batch norm fails at the first step.
 
-def check_device(training: "TrainingArguments", sync_batch_norm: bool) -> None:
-    """What a CPU can't do is reported, never silently replaced.
-
-    accelerate would turn FSDP into plain data parallelism here, and torch's synchronized batch
-    norm stops at the first step.
+    Raises:
+        UserError: it doesn't.
     """
     if training.device.type != "cpu":
         return
     if sync_batch_norm:
         raise UserError(
-            "--sync_batch_norm needs GPUs, torch has none for the CPU; leave it out, "
-            "every process then normalizes by its own batch"
+            "--sync_batch_norm needs GPUs, as torch does not support it on CPUs; leave it out, and "
+            "each process normalizes its own batch"
         )
     if training.fsdp or os.environ.get("ACCELERATE_USE_FSDP", "").lower() in ("true", "1"):
         raise UserError(
-            "FSDP needs GPUs, on the CPU it would be plain data parallelism (DDP); "
-            "leave --fsdp and the FSDP config out to train with that"
+            "FSDP needs GPUs; leave out --fsdp and the FSDP config to train on CPUs with plain "
+            "data parallelism (DDP)"
         )
 
 
-def check_crop_size(model: "PreTrainedModel", crop_size: "Size | None") -> None:
-    """EoMT trains on squares of its own size only."""
+def check_crop_size(model: PreTrainedModel, crop_size: Size | None) -> None:
+    """Check the crop size of EoMT, which trains only on squares of its own size."""
     if model.config.model_type not in EOMT:
         return
     side = side_of(model.config)
@@ -47,8 +47,8 @@ def check_crop_size(model: "PreTrainedModel", crop_size: "Size | None") -> None:
         )
 
 
-def check_metric(training: "TrainingArguments", labels: LabelSet, patience: int | None) -> None:
-    """A metric that isn't there would end the run after its first epoch."""
+def check_metric(training: TrainingArguments, labels: LabelSet, patience: int | None) -> None:
+    """Check the metric, which would otherwise stop the run after its first epoch."""
     metric = str(training.metric_for_best_model or "").removeprefix("eval_")
     known = metric_names(labels)
     if (training.load_best_model_at_end or patience) and metric not in known:

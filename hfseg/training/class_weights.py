@@ -1,19 +1,16 @@
-"""Class weights against imbalance, counted from the training masks once and cached."""
+"""Class weights against imbalance, from class counts of the training masks, which are cached."""
 
 import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+import datasets
 import numpy as np
 import yaml
 
 from hfseg.errors import UserError
 from hfseg.labels import LabelSet
-
-if TYPE_CHECKING:
-    import datasets
 
 SCHEMES = ("none", "balanced", "median", "enet")
 
@@ -32,41 +29,43 @@ class ClassCounts:
 
 
 def class_weights(
-    wish: str, data: "datasets.Dataset", labels: LabelSet
+    scheme: str, data: datasets.Dataset, labels: LabelSet
 ) -> tuple[float, ...] | None:
-    """One weight a class, as `--class_weights` says; None for `none`.
+    """One weight per class, by `--class_weights`; None for `none`.
 
     With n_c the pixels of class c, N all valid pixels and K the classes that occur:
 
     - `balanced`: N / (K n_c), as scikit-learn's `compute_class_weight`;
     - `median`: median frequency balancing, Eigen & Fergus 2015 (arXiv 1411.4734, section 6.3.2),
-      a frequency being n_c over the pixels of the images with class c;
+      where a frequency is n_c over the pixels of the images with class c;
     - `enet`: 1 / ln(1.02 + n_c / N), Paszke et al. 2016 (arXiv 1606.02147, section 5.2);
     - a JSON or YAML file: a list in id order, or class name -> weight.
 
-    A class that doesn't occur has weight 0 in the first two.
+    In the first two a class that doesn't occur has weight 0.
 
     Raises:
-        UserError: no such scheme or file, or a file that doesn't fit the classes.
+        UserError: an unknown scheme or file, or a file that does not match the classes.
     """
-    if wish == "none":
+    if scheme == "none":
         return None
-    if wish not in SCHEMES:
-        return _from_file(wish, labels)
+    if scheme not in SCHEMES:
+        return _from_file(scheme, labels)
     if not hasattr(data, "__len__"):
         raise UserError(
-            f"--class_weights {wish} counts all training masks, which --streaming leaves where "
-            "they are; give a file of weights"
+            f"--class_weights {scheme} counts all training masks, which --streaming does not "
+            "download; give a file of weights"
         )
     counts = count_classes(data, len(labels))
     pixels = counts.pixels.astype(np.float64)
     present = pixels > 0
     if not present.any():
-        raise UserError("--class_weights: the training masks have no valid pixel")
+        raise UserError(
+            "--class_weights: no pixel of the training masks is labeled; check the masks"
+        )
     weights = np.zeros(len(labels))
-    if wish == "balanced":
+    if scheme == "balanced":
         weights[present] = pixels.sum() / (present.sum() * pixels[present])
-    elif wish == "median":
+    elif scheme == "median":
         frequency = pixels[present] / counts.in_images[present]
         weights[present] = np.median(frequency) / frequency
     else:
@@ -74,10 +73,8 @@ def class_weights(
     return tuple(weights.tolist())
 
 
-def count_classes(data: "datasets.Dataset", num_labels: int) -> ClassCounts:
-    """Counts of a split's `label` column, from the cache beside `datasets`' own if it has them."""
-    import datasets
-
+def count_classes(data: datasets.Dataset, num_labels: int) -> ClassCounts:
+    """The counts of the `label` column of a split, cached in a folder of `datasets`' cache."""
     cache = Path(datasets.config.HF_DATASETS_CACHE) / "hfseg-class-counts"
     file = cache / f"{data._fingerprint}-{num_labels}.json"
     if file.is_file():
@@ -100,8 +97,8 @@ def _from_file(name: str, labels: LabelSet) -> tuple[float, ...]:
     path = Path(name)
     if not path.is_file():
         raise UserError(
-            f"--class_weights {name}: no such file; give one of {', '.join(SCHEMES)}, or a JSON or "
-            "YAML file with a list of weights or class name: weight"
+            f"--class_weights {name}: no such scheme or file; choose from {', '.join(SCHEMES)}, or "
+            "give a JSON or YAML file of weights"
         )
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -110,16 +107,18 @@ def _from_file(name: str, labels: LabelSet) -> tuple[float, ...]:
             absent = [label for label in labels.names if label not in values]
             if unknown or absent:
                 raise UserError(
-                    f"{path}: {unknown[0]!r} is none of the classes"
+                    f"{path}: {unknown[0]!r} is not a class of the dataset"
                     if unknown
-                    else f"{path}: no weight for {absent[0]!r}"
+                    else f"{path}: the class {absent[0]!r} has no weight"
                 )
             values = [values[label] for label in labels.names]
         weights = [float(value) for value in values]
     except (yaml.YAMLError, TypeError, ValueError) as error:
         if isinstance(error, UserError):
             raise
-        raise UserError(f"{path}: expected a list of numbers or class name: number") from error
+        raise UserError(
+            f"{path}: expected a list of numbers, or lines of `class name: number`"
+        ) from error
     if len(weights) != len(labels):
         raise UserError(f"{path}: {len(weights)} weights, but the data has {len(labels)} classes")
     if min(weights) < 0 or not np.isfinite(weights).all() or max(weights) == 0:

@@ -1,16 +1,15 @@
-"""How long a run has trained, over all its legs."""
+"""The training time of a run, across interruptions."""
 
 import time
-from typing import Any
 
-from transformers import TrainerCallback
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer_callback import ExportableState
 
 
 class TrainingClock(TrainerCallback, ExportableState):
     """Seconds of training, saved with every checkpoint and continued from it.
 
-    What a killed leg did after its last checkpoint is not counted: it is done again.
+    Work after the last checkpoint of a killed run is not counted, since it is repeated.
     """
 
     def __init__(self, seconds: float = 0.0) -> None:
@@ -22,13 +21,25 @@ class TrainingClock(TrainerCallback, ExportableState):
         running = 0.0 if self._started is None else time.monotonic() - self._started
         return self.seconds + running
 
-    def state(self) -> dict[str, Any]:
+    def state(self) -> dict[str, dict[str, float]]:
         return {"args": {"seconds": self.elapsed}, "attributes": {}}
 
-    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+    def on_train_begin(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        **kwargs: object,
+    ) -> None:
         if state.global_step == 0:
             self.seconds = 0.0
         self._started = time.monotonic()
 
-    def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+    def on_train_end(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        **kwargs: object,
+    ) -> None:
         self.seconds, self._started = self.elapsed, None

@@ -1,19 +1,17 @@
-"""What a model demands of a training run, found before the first step."""
+"""Adapts a training run to its model, before the first step."""
 
 import logging
-from typing import TYPE_CHECKING
+
+from transformers import PreTrainedModel, TrainingArguments
 
 from hfseg.errors import UserError
 from hfseg.models.freezing import Probe
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedModel, TrainingArguments
 
 logger = logging.getLogger("hfseg")
 
 
 def fit_training_to_model(
-    training: "TrainingArguments", model: "PreTrainedModel", samples: int
+    training: TrainingArguments, model: PreTrainedModel, samples: int
 ) -> bool:
     """Freeze the parameters that no output depends on, and check the batches of a run.
 
@@ -22,16 +20,16 @@ def fit_training_to_model(
 
     Returns:
         Whether the last batch of an epoch has to be dropped: it would be one image, which a batch
-        norm behind image pooling can't train on.
+        norm after image pooling can't train on.
 
     Raises:
         UserError: batches of one image for a model that can't train on them, or gradient
-            checkpointing for one that has no blocks to recompute.
+            checkpointing for a model that does not support it.
     """
     if training.gradient_checkpointing and not model.supports_gradient_checkpointing:
         raise UserError(
-            f"--gradient_checkpointing: {type(model).__name__} can't do it with this encoder; "
-            "leave the flag out"
+            f"--gradient_checkpointing: {type(model).__name__} does not support it with this "
+            "encoder; leave the flag out"
         )
     probe = Probe(model)
     for name in probe.unused:
@@ -42,15 +40,15 @@ def fit_training_to_model(
     if batch == 1 or samples == 1:
         raise UserError(
             f"{type(model).__name__} pools the image to one pixel before a batch norm, so it "
-            "can't train on batches of one image; give --per_device_train_batch_size 2 (and more "
-            "than one image), or --freeze_batch_norm with pretrained weights"
+            "can't train on batches of one image; use --per_device_train_batch_size 2 and at least "
+            "two images, or --freeze_batch_norm with pretrained weights"
         )
-    # with several processes accelerate fills the last batch up with samples from the first
+    # with several processes accelerate completes the last batch with the first samples
     drop_last = training.world_size == 1 and samples % batch == 1
     if drop_last and not training.dataloader_drop_last:
         logger.warning(
-            "the last batch of an epoch would be one image, which the batch norm after the image "
-            "pooling can't train on: it is left out (%d images in batches of %d)",
+            "the last batch of an epoch would be a single image, which the batch norm after image "
+            "pooling can't train on, so it is dropped (%d images in batches of %d)",
             samples,
             batch,
         )

@@ -1,19 +1,17 @@
 """Layer-wise learning-rate decay: the earlier a layer of the encoder, the slower it learns.
 
-Bao et al. 2022 (https://arxiv.org/abs/2106.08254): with L blocks, block i learns at
-`decay ** (L + 1 - i)` times the rate. The embeddings count as block 0, the head and the norms
-behind the last block as block L + 1. In encoders with stages (Swin, SegFormer) the blocks of all
-stages are counted through, and what stands between two stages belongs to the block before it.
+Bao et al. 2022 (https://arxiv.org/abs/2106.08254): with L blocks, block i learns at `decay ** (L +
+1 - i)` times the rate. The embeddings count as block 0, the head and the norms after the last block
+as block L + 1. In encoders with stages (Swin, SegFormer) the blocks are numbered across stages, and
+layers between two stages belong to the block before them.
 """
 
 import re
-from typing import TYPE_CHECKING
+
+from transformers import PreTrainedModel
 
 from hfseg.errors import UserError
 from hfseg.models.loading import in_encoder
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedModel
 
 # `layers.3.`, or with stages `layers.2.blocks.1.`, `block2.1.`
 _BLOCK = re.compile(r"\b(?:layers?|blocks?|stages)\.?(\d+)\.(?:(?:layers?|blocks?)\.)?(?:(\d+)\.)?")
@@ -22,7 +20,7 @@ _BEFORE_STAGE = re.compile(r"patch_embed|downsampling_layer")
 _EMBEDDINGS = re.compile(r"embed|token|stem")
 
 
-def layer_numbers(model: "PreTrainedModel") -> dict[str, int]:
+def layer_numbers(model: PreTrainedModel) -> dict[str, int]:
     """Parameter name -> 0 for embeddings, 1 to L for the blocks, L + 1 for the head.
 
     Raises:

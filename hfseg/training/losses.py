@@ -1,20 +1,20 @@
 """Losses over logits at the label's own size, with ignored pixels left out.
 
-A loss is a sum of terms, `ce+0.5*dice`. Every term is either a mean over pixels or a mean over
-images, so it is two numbers, a sum and a count, and both add up over batches: the loss of an
-optimizer step doesn't depend on how the step is divided over processes and accumulation steps.
+A loss is a sum of terms, `ce+0.5*dice`. Every term is a mean over pixels or over images, so it
+consists of a sum and a count, which both add up over batches: the loss of an optimizer step does
+not depend on how the step is divided into processes and accumulation steps.
 
-- mean over valid pixels (weighted by class, if asked): `ce`, `focal`;
-- mean over images, each of them scored by itself: `dice`, `jaccard`, `tversky`, `lovasz`, `ohem`.
-  Ratios and rankings over a whole batch would change with its size.
+- mean over valid pixels, optionally weighted by class: `ce`, `focal`;
+- mean over images, each scored separately: `dice`, `jaccard`, `tversky`, `lovasz`, `ohem`.
+  Ratios and rankings over a batch would change with its size.
 
-The losses of segmentation_models_pytorch 0.6 are others: its Dice, Jaccard and Tversky sum over the
-batch before they divide and count absent classes as solved, its Jaccard can't ignore pixels, its
-multi-class focal loss is one of C binary sigmoids, not of the softmax, and its Lovász loss has a
-size that depends on the labels.
+The losses of segmentation_models_pytorch 0.6 differ: its Dice, Jaccard and Tversky sum over the
+batch before they divide and count absent classes as correct, its Jaccard can't ignore pixels, its
+multi-class focal loss uses C binary sigmoids instead of the softmax, and the shapes in its Lovász
+loss depend on the labels.
 
-On a GPU every size that depends on values makes the host wait for the device. So ignored pixels are
-masked, not cut out; only `lovasz` reads something back, see `classes_of_each_image`.
+On a GPU every shape that depends on values makes the host wait for the device. Therefore ignored
+pixels are masked, not removed; only `lovasz` reads values back, see `classes_of_each_image`.
 """
 
 import re
@@ -30,8 +30,8 @@ FOCAL_GAMMA = 2.0
 """Lin et al. 2017, https://arxiv.org/abs/1708.02002, section 4.1."""
 TVERSKY_ALPHA, TVERSKY_BETA = 0.3, 0.7
 """Weights of false positives and false negatives: Salehi et al. 2017, arXiv 1706.05721, table 1."""
-OHEM_THRESHOLD, OHEM_MIN_SHARE = 0.7, 1 / 16
-"""Keep pixels whose class has a lower probability, and at least this share of the valid ones."""
+OHEM_THRESHOLD, OHEM_MIN_FRACTION = 0.7, 1 / 16
+"""Keep pixels whose true class has a lower probability, and at least this fraction of the valid."""
 
 PIXEL_TERMS = ("ce", "focal")
 IMAGE_TERMS = ("dice", "jaccard", "tversky", "lovasz", "ohem")
@@ -42,13 +42,13 @@ class SegmentationLoss:
 
     Args:
         terms: such as `ce`, `dice` or `ce+0.5*dice`.
-        ignore_index: the label of pixels that don't count.
-        label_smoothing: for `ce`, share of the target that is spread over all classes.
-        class_weights: one per class, for `ce`, `focal` and `ohem`; the others weigh the classes of
-            an image alike by themselves.
+        ignore_index: label of the pixels to ignore.
+        label_smoothing: for `ce`, fraction of the target that is spread over all classes.
+        class_weights: one per class, for `ce`, `focal` and `ohem`; the others already weight the
+            classes of an image equally.
 
     Attributes:
-        evaluation: the loss that evaluation reports: this one.
+        evaluation: the loss that evaluation reports, which is this one.
 
     Raises:
         UserError: an unknown term.
@@ -63,7 +63,7 @@ class SegmentationLoss:
         class_weights: Sequence[float] | None = None,
     ) -> None:
         self.terms = parse_terms(terms)
-        self.evaluation = self
+        self.evaluation: SegmentationLoss = self
         self.ignore_index = ignore_index
         self.label_smoothing = label_smoothing
         self.class_weights = (
@@ -78,8 +78,8 @@ class SegmentationLoss:
         Args:
             logits: (B, C, h, w), any float type; resized to the labels.
             labels: (B, H, W) int64.
-            counts: `self.counts` of everything that the loss is a mean of, where this batch is
-                only a part of that.
+            counts: `self.counts` of everything the loss is averaged over, if this batch is only
+                a part of it.
         """
         return mean(self.sums(logits, labels), self.counts(labels) if counts is None else counts)
 
@@ -94,7 +94,7 @@ class SegmentationLoss:
         return torch.stack(sums)
 
     def counts(self, labels: torch.Tensor) -> torch.Tensor:
-        """(2,) float32: valid pixels, each by the weight of its class, and images that have any."""
+        """(2,) float32: valid pixels, weighted by their class, and images with valid pixels."""
         pixels = self._pixel_weights(labels, torch.float32).sum()
         images = (labels != self.ignore_index).flatten(1).any(1).sum()
         return torch.stack([pixels, images.float()])
@@ -103,7 +103,7 @@ class SegmentationLoss:
         if self.class_weights is None:
             return None
         if self.class_weights.device != device:
-            # once, and not as an inference tensor, which a later training step could not use
+            # moved once, and not as an inference tensor, which a training step could not use
             with torch.inference_mode(False):
                 self.class_weights = self.class_weights.to(device)
         return self.class_weights.to(dtype)
@@ -139,7 +139,7 @@ class SegmentationLoss:
     def _tversky_index(
         self, logits: torch.Tensor, labels: torch.Tensor, alpha: float, beta: float
     ) -> torch.Tensor:
-        """1 - TP / (TP + alpha FP + beta FN) of the soft counts, a mean over an image's classes."""
+        """1 - TP / (TP + alpha FP + beta FN) with soft counts, averaged over an image's classes."""
         valid = labels != self.ignore_index
         true_class = labels.where(valid, 0).flatten(1)
         inside = valid.flatten(1).to(logits.dtype)
@@ -157,7 +157,7 @@ class SegmentationLoss:
         return self._tversky_index(logits, labels, TVERSKY_ALPHA, TVERSKY_BETA)
 
     def _dice(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        """Milletari et al. 2016, https://arxiv.org/abs/1606.04797, with soft counts as they are."""
+        """Milletari et al. 2016, https://arxiv.org/abs/1606.04797, without squares."""
         return self._tversky_index(logits, labels, 0.5, 0.5)
 
     def _jaccard(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
@@ -165,7 +165,7 @@ class SegmentationLoss:
 
     def _lovasz(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         """Lovász-Softmax over an image's classes: Berman et al. 2018, arXiv 1705.08790."""
-        total = logits.sum() * 0  # keeps the graph where no image counts
+        total = logits.sum() * 0  # keeps the graph if no image counts
         probabilities = logits.softmax(1).flatten(2)
         labels = labels.flatten(1)
         present = classes_of_each_image(labels, logits.shape[1])
@@ -181,8 +181,8 @@ class SegmentationLoss:
         values = values.flatten(1)
         valid = (labels != self.ignore_index).flatten(1)
         ranked = values.detach().masked_fill(~valid, -1)  # ignored pixels rank last
-        at_least = (valid.sum(1) * OHEM_MIN_SHARE).long().clamp(min=1)
-        # a sort, since `topk` would need the number of pixels on the host
+        at_least = (valid.sum(1) * OHEM_MIN_FRACTION).long().clamp(min=1)
+        # sorted, since `topk` would need the number of pixels on the host
         limit = ranked.sort(1, descending=True).values.gather(1, at_least[:, None] - 1)
         hard = (ranked >= limit) | (ranked.neg().exp() < OHEM_THRESHOLD)
         kept = self._pixel_weights(labels, logits.dtype).flatten(1) * hard
@@ -194,8 +194,8 @@ class SegmentationLoss:
 def classes_of_each_image(labels: torch.Tensor, num_labels: int) -> list[list[int]]:
     """The classes that occur in each row of (B, P) labels.
 
-    The host waits for the device here, once per batch. Without it every class would be sorted in
-    every image: of ADE20K's 150 an image has about ten.
+    The host waits for the device here, once per batch. It saves sorting every class in every image:
+    of ADE20K's 150 classes an image has about ten.
     """
     occurs = labels.new_zeros(len(labels), num_labels + 1, dtype=torch.bool)
     valid = (labels >= 0) & (labels < num_labels)
@@ -236,8 +236,8 @@ def parse_terms(text: str) -> list[tuple[float, str]]:
         match = re.fullmatch(r"(?:(\d+\.?\d*|\.\d+)\*)?([a-z]+)", part)
         if match is None or match[2] not in known:
             raise UserError(
-                f"--loss {text!r}: {part!r} is not a loss; give one of {', '.join(known)}, "
-                "or a sum such as ce+0.5*dice"
+                f"--loss {text!r}: {part!r} is not a loss; choose from {', '.join(known)}, "
+                "or give a sum such as ce+0.5*dice"
             )
         terms.append((float(match[1] or 1), match[2]))
     return terms

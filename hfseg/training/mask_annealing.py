@@ -1,20 +1,21 @@
-"""EoMT's masked attention, which training gives up block after block."""
+"""EoMT's masked attention, phased out block by block during training."""
 
-from typing import TYPE_CHECKING, Any
-
-from transformers import TrainerCallback
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedModel
+from transformers import (
+    PreTrainedModel,
+    TrainerCallback,
+    TrainerControl,
+    TrainerState,
+    TrainingArguments,
+)
 
 POWER = 0.9
 
 
 def mask_probability(block: int, blocks: int, progress: float) -> float:
-    """How often the queries of a block attend to their own masks only.
+    """The probability that the queries of a block attend only to their own masks.
 
-    1 until (block + 1) / (blocks + 2) of the training are over, 0 after (block + 2) / (blocks + 2),
-    between them (1 - t)^0.9: the schedule of Kerssies et al. 2025
+    1 until (block + 1) / (blocks + 2) of the training, 0 after (block + 2) / (blocks + 2), and
+    (1 - t)^0.9 between them: the schedule of Kerssies et al. 2025
     (https://arxiv.org/abs/2503.19108, section 3.3 and their configurations of ViT-L).
 
     Args:
@@ -28,18 +29,30 @@ def mask_probability(block: int, blocks: int, progress: float) -> float:
 class MaskAnnealing(TrainerCallback):
     """Sets the probabilities for each training step.
 
-    Between steps they are 0: what is evaluated and saved runs without masks.
+    Between steps they are 0, so that the model is evaluated and saved without masks.
     """
 
-    def __init__(self, model: "PreTrainedModel") -> None:
+    def __init__(self, model: PreTrainedModel) -> None:
         self.model = model
         self.model.attn_mask_probs.zero_()
 
-    def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+    def on_step_begin(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        **kwargs: object,
+    ) -> None:
         probabilities = self.model.attn_mask_probs
         progress = state.global_step / state.max_steps
         for block in range(len(probabilities)):
             probabilities[block] = mask_probability(block, len(probabilities), progress)
 
-    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+    def on_step_end(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        **kwargs: object,
+    ) -> None:
         self.model.attn_mask_probs.zero_()

@@ -1,20 +1,19 @@
 """Parameter groups (head and backbone learning rates, no decay on norms and biases), and the
-learning-rate schedules that change by the epoch."""
+learning-rate schedules that change once per epoch."""
 
 from collections.abc import Callable
 from operator import itemgetter
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import torch
 from torch.optim.lr_scheduler import LambdaLR
+from transformers import PreTrainedModel
 
 from hfseg.models.loading import in_encoder
 from hfseg.training.layer_decay import layer_numbers
 
-if TYPE_CHECKING:
-    from transformers import PreTrainedModel
-
 ADAM = "adam"
-"""`torch.optim.Adam`: weight decay is a part of the gradient (L2), unlike in AdamW."""
+"""`torch.optim.Adam`: weight decay is part of the gradient (L2), unlike in AdamW."""
 
 EPOCH_SCHEDULES = ("step", "exponential")
 _GAMMA = {"step": 0.1, "exponential": 0.98}
@@ -22,15 +21,15 @@ _STEP_SIZE = 10
 
 
 def parameter_groups(
-    model: "PreTrainedModel",
+    model: PreTrainedModel,
     learning_rate: float,
     weight_decay: float,
     backbone_lr_multiplier: float = 1.0,
     head_lr_multiplier: float = 1.0,
     layer_decay: float = 1.0,
 ) -> list[dict[str, Any]]:
-    """Groups of one learning rate: encoder and head, or with `layer_decay` every layer of the
-    encoder; each with and without weight decay.
+    """Groups by learning rate (encoder and head, or with `layer_decay` every layer of the encoder)
+    and by weight decay.
 
     A parameter with one dimension is a bias or the scale of a norm, and is never decayed.
 
@@ -40,7 +39,7 @@ def parameter_groups(
     encoder = in_encoder(model)
     numbers = layer_numbers(model) if layer_decay != 1.0 else {}
     last = max(numbers.values(), default=0)
-    groups: dict[tuple[bool, int, bool], list[Any]] = {}
+    groups: dict[tuple[bool, int, bool], list[torch.nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
             key = (encoder(name), numbers.get(name, last), parameter.ndim > 1)
@@ -59,7 +58,7 @@ def parameter_groups(
 
 
 def start_encoder_later(scheduler: LambdaLR, late: Callable[[int], float], delay: int) -> LambdaLR:
-    """The same schedule for the head; the encoder rests for `delay` steps and then follows `late`.
+    """The same schedule for the head; the encoder waits for `delay` steps and then follows `late`.
 
     As in the two-stage warm-up of EoMT (Kerssies et al. 2025, https://arxiv.org/abs/2503.19108).
     """
@@ -87,7 +86,7 @@ def epoch_schedule(
         name: `step`: times `gamma` (0.1) every `step_size` (10) epochs; `exponential`: times
             `gamma` (0.98) every epoch.
         steps_per_epoch: optimizer steps of an epoch.
-        warmup_steps: steps of a linear start, laid over the schedule.
+        warmup_steps: steps of a linear warm-up, multiplied with the schedule.
     """
     rate = _GAMMA[name] if gamma is None else gamma
     epochs = 1 if name == "exponential" else step_size or _STEP_SIZE

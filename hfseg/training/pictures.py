@@ -1,18 +1,22 @@
-"""Predictions on a few validation images in TensorBoard and trackio, as `--report_to` says."""
+"""Predictions on a few validation images in TensorBoard and trackio, for `--report_to`."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import datasets
 import numpy as np
 import torch
-from transformers import TrainerCallback
+from transformers import (
+    BaseImageProcessor,
+    TrainerCallback,
+    TrainerControl,
+    TrainerState,
+    TrainingArguments,
+)
 from transformers.integrations import TensorBoardCallback, TrackioCallback
 
 from hfseg.labels import LabelSet
 from hfseg.models.logits import resize_logits
-
-if TYPE_CHECKING:
-    import datasets
 
 _PICTURES = 4
 _LONGER_SIDE = 640
@@ -25,15 +29,15 @@ class PredictionPictures(TrainerCallback):
     Args:
         trackers: the callbacks of `Trainer` that hold the writers.
         samples: the validation split.
-        processor: the image processor that feeds the model.
+        processor: the model's image processor.
         labels: names and colors.
     """
 
     def __init__(
         self,
         trackers: Sequence[TrainerCallback],
-        samples: "datasets.Dataset",
-        processor: Any,
+        samples: datasets.Dataset,
+        processor: BaseImageProcessor,
         labels: LabelSet,
     ) -> None:
         self.trackers = [
@@ -43,7 +47,13 @@ class PredictionPictures(TrainerCallback):
         self.processor = processor
         self.labels = labels
 
-    def on_evaluate(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+    def on_evaluate(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        **kwargs: object,
+    ) -> None:
         if not state.is_world_process_zero or not self.trackers:
             return
         model = kwargs["model"]

@@ -2,26 +2,27 @@
 
 import os
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+
+import torch
+from accelerate.utils import parse_flag_from_env
+from transformers.utils import is_torch_bf16_gpu_available
 
 from hfseg.errors import UserError
-
-if TYPE_CHECKING:
-    import torch
+from hfseg.models.convolutions import is_depthwise
 
 CHOICES = ("auto", "no", "bf16", "fp16")
 
 
 @dataclass(frozen=True)
 class Hardware:
-    """What decides about precision, of the device that a run will use."""
+    """The properties of a run's device that determine its precision."""
 
     device: str
     """`cpu`, `cuda`, `mps`, ... as `torch.device.type`."""
     bf16: bool
     """Whether the device has instructions for bfloat16, which makes it faster than float32."""
     emulates_bf16: bool = False
-    """Whether bfloat16 works without them, only slowly."""
+    """Whether bfloat16 works without them, but slowly."""
 
 
 @dataclass(frozen=True)
@@ -34,22 +35,18 @@ class Precision:
 
 
 def detect_hardware(use_cpu: bool = False) -> Hardware:
-    """The accelerator, or the CPU where there is none or where it is asked for.
+    """The accelerator, or the CPU if there is none or if it was requested.
 
     Args:
         use_cpu: `--use_cpu`; the variable `ACCELERATE_USE_CPU` means the same.
     """
-    import torch
-    from accelerate.utils import parse_flag_from_env
-    from transformers.utils import is_torch_bf16_gpu_available
-
     available = torch.accelerator.is_available()
     if not available or use_cpu or parse_flag_from_env("ACCELERATE_USE_CPU"):
         return Hardware("cpu", bf16=_cpu_has_bf16(), emulates_bf16=True)
     accelerator = torch.accelerator.current_accelerator()
     if accelerator.type == "cuda":
         return Hardware("cuda", bf16=_cuda_has_bf16())
-    if accelerator.type == "mps":  # emulated from macOS 14 on
+    if accelerator.type == "mps":  # macOS 14 and newer emulate it
         return Hardware("mps", bf16=False, emulates_bf16=is_torch_bf16_gpu_available())
     return Hardware(accelerator.type, bf16=is_torch_bf16_gpu_available())
 
@@ -62,45 +59,45 @@ def choose_precision(
     fp16: bool = False,
     launcher: str | None = None,
 ) -> Precision:
-    """The precision of a run, from what was asked for and what the hardware can do.
+    """The precision of a run, from the options and the hardware.
 
-    `auto` is bfloat16 where the hardware computes it, else float32. It is never float16, whose
-    small range needs a scaled loss and still overflows in some models.
+    `auto` is bfloat16 if the hardware supports it, else float32. It is never float16, whose small
+    range needs loss scaling and still overflows in some models.
 
     Args:
-        mixed_precision: `--mixed_precision`, one of `CHOICES`.
-        bf16, fp16: the flags of `TrainingArguments`; the same as naming them above.
-        launcher: `--mixed_precision` of `accelerate launch`: `no` also if it was not given, so
-            only the other values decide in place of `auto`.
+        mixed_precision: `--mixed_precision`, one of `CHOICES`. bf16, fp16: the flags of
+        `TrainingArguments`, with the same meaning. launcher: `--mixed_precision` of `accelerate
+        launch`. It is `no` also if it was not given, so
+            only other values override `auto`.
 
     Raises:
-        UserError: an unknown choice, a contradiction, or a precision this device can't train in.
+        UserError: an unknown or contradictory choice, or one the device does not support.
     """
     if mixed_precision not in CHOICES:
         raise UserError(
             f"--mixed_precision {mixed_precision!r}: choose {', '.join(CHOICES[:-1])} or fp16"
         )
-    asked = {name for name, flag in (("bf16", bf16), ("fp16", fp16)) if flag}
+    requested = {name for name, flag in (("bf16", bf16), ("fp16", fp16)) if flag}
     if mixed_precision != "auto":
-        asked.add(mixed_precision)
-    if len(asked) > 1:
+        requested.add(mixed_precision)
+    if len(requested) > 1:
         raise UserError(
-            f"{' and '.join(sorted(asked))} were both asked for: give one precision, "
-            "as --mixed_precision"
+            f"{' and '.join(sorted(requested))} were both requested; choose one with "
+            "--mixed_precision"
         )
-    if not asked and launcher not in (None, "no"):
+    if not requested and launcher not in (None, "no"):
         if launcher not in CHOICES:
             raise UserError(
                 f"accelerate launch --mixed_precision {launcher}: choose no, bf16 or fp16"
             )
-        asked.add(launcher)
+        requested.add(launcher)
     default = "bf16" if hardware.bf16 else "no"
-    precision = asked.pop() if asked else default
+    precision = requested.pop() if requested else default
     if precision == "fp16" and hardware.device == "cpu":
         raise UserError("fp16 training needs a GPU; use --mixed_precision bf16 or no on a CPU")
     if precision == "bf16" and not (hardware.bf16 or hardware.emulates_bf16):
         raise UserError(
-            f"this {hardware.device} device does not compute bf16 (CUDA needs capability 8.0, "
+            f"this {hardware.device} device does not support bf16 (CUDA needs capability 8.0, "
             "MPS macOS 14); use --mixed_precision fp16 or no"
         )
     return Precision(
@@ -108,18 +105,14 @@ def choose_precision(
     )
 
 
-def memory_format(model: "torch.nn.Module", precision: Precision) -> "torch.memory_format":
-    """Channels last where training was measured to be faster with it, else contiguous.
+def memory_format(model: torch.nn.Module, precision: Precision) -> torch.memory_format:
+    """Channels last if training was measured to be faster with it, else contiguous.
 
     One training step (batches of 4, 160 x 224, one core with AVX512-BF16), contiguous against
     channels last, took 1.10 to 1.41 times as long in float32 with five networks of depthwise
     convolutions, and 0.82 to 1.10 times with eight others. In bfloat16 it took 0.84 to 1.13 times
     as long, whatever the network. GPUs were not measured.
     """
-    import torch
-
-    from hfseg.models.convolutions import is_depthwise
-
     half = precision.bf16 or precision.fp16
     if precision.use_cpu and not half and is_depthwise(model):
         return torch.channels_last
@@ -127,20 +120,16 @@ def memory_format(model: "torch.nn.Module", precision: Precision) -> "torch.memo
 
 
 def launcher_precision() -> str | None:
-    """What `accelerate launch` set for its processes; None outside of it."""
+    """The value set by `accelerate launch`, None outside of it."""
     return os.environ.get("ACCELERATE_MIXED_PRECISION")
 
 
 def _cpu_has_bf16() -> bool:
-    import torch
-
     return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
 
 
 def _cuda_has_bf16() -> bool:
-    """Of every visible GPU: the processes of one run must agree."""
-    import torch
-
+    """Whether all visible GPUs have it, since the processes of one run must agree."""
     return bool(torch.version.hip) or all(
         torch.cuda.get_device_capability(index) >= (8, 0)
         for index in range(torch.cuda.device_count())

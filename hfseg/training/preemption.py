@@ -1,42 +1,43 @@
-"""SIGTERM, as SLURM and cloud machines send it before they take a machine away, and Ctrl-C: save
-and stop."""
+"""Save and stop on Ctrl-C and on SIGTERM, which SLURM and clouds send before preempting a job."""
 
 import signal
 import threading
 import time
+from collections.abc import Callable
 from types import FrameType
-from typing import Any
 
 import torch
-from transformers import TrainerCallback
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 SIGNALS = {signal.SIGTERM: "SIGTERM", signal.SIGINT: "Ctrl-C"}
 _SAME_SECONDS = 3.0
-"""A launcher passes on the signal that its processes have got already: that counts as one."""
+"""Signals this close count as one: a launcher forwards what its processes already received."""
+
+_Handler = Callable[[int, FrameType | None], object] | int | None
 
 
 class Preempted(Exception):
-    """Training was stopped by a signal; a checkpoint of this very step is on disk."""
+    """Training was stopped by a signal; a checkpoint of this step is on disk."""
 
     def __init__(self, number: int) -> None:
         super().__init__(number)
         self.name = SIGNALS[signal.Signals(number)]
-        # what a process that the signal ended returns: a scheduler sees that it is not finished
+        # the code of a process ended by the signal, so that schedulers see an unfinished job
         self.exit_code = 128 + number
 
 
 class SaveOnSignal(TrainerCallback):
-    """On SIGTERM or Ctrl-C saves a checkpoint after the running step and raises `Preempted`.
+    """Saves a checkpoint after the current step on SIGTERM or Ctrl-C, and raises `Preempted`.
 
-    All processes stop at the same step, whichever of them got the signal. At the last step of an
-    epoch the evaluation and saving of its end come first, so that a resumed run has them too. A
-    second signal ends the process as usual.
+    All processes stop at the same step, whichever of them received the signal. After the last step
+    of an epoch its evaluation and saving come first, so that a resumed run has them too. A second
+    signal ends the process as usual.
     """
 
     def __init__(self) -> None:
         self.received = 0
         self._stopping = 0
-        self._previous: dict[int, Any] = {}
+        self._previous: dict[signal.Signals, _Handler] = {}
         self._time = 0.0
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
@@ -46,23 +47,53 @@ class SaveOnSignal(TrainerCallback):
             self._restore()
             signal.raise_signal(number)
 
-    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+    def on_train_begin(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        **kwargs: object,
+    ) -> None:
         self.received = self._stopping = 0
         if threading.current_thread() is threading.main_thread():
             self._previous = {each: signal.signal(each, self._handle) for each in SIGNALS}
 
-    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+    def on_step_end(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        **kwargs: object,
+    ) -> None:
         if not float(state.epoch or 0).is_integer():
             self._stop_if_received(args, control)
 
-    def on_epoch_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+    def on_epoch_end(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        **kwargs: object,
+    ) -> None:
         self._stop_if_received(args, control)
 
-    def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+    def on_save(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        **kwargs: object,
+    ) -> None:
         if self._stopping:
             raise Preempted(self._stopping)
 
-    def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+    def on_train_end(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        **kwargs: object,
+    ) -> None:
         self._restore()
 
     def _restore(self) -> None:
@@ -70,7 +101,7 @@ class SaveOnSignal(TrainerCallback):
             if signal.getsignal(number) == self._handle:
                 signal.signal(number, handler)
 
-    def _stop_if_received(self, args: Any, control: Any) -> None:
+    def _stop_if_received(self, args: TrainingArguments, control: TrainerControl) -> None:
         received = self.received
         if args.world_size > 1:
             flag = torch.tensor(received, device=args.device)

@@ -1,18 +1,26 @@
-"""What a run shows while it trains: a bar where there is a terminal, aligned lines elsewhere."""
+"""The progress of a training run: a bar in a terminal, aligned lines elsewhere."""
 
 import time
-from typing import Any
 
+from transformers import TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer_callback import PrinterCallback, ProgressCallback
 
 _SHOWN = ("loss", "learning_rate", "epoch", "eval_loss", "eval_mean_iou", "eval_overall_accuracy")
 
 
 class ConciseProgress(ProgressCallback):
-    """`Trainer`'s bar; of an evaluation only the figures that matter are written above it."""
+    """`Trainer`'s bar; above it only the main scores of an evaluation."""
 
-    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
-        few = {key: logs[key] for key in _SHOWN if key in (logs or {})}
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: dict[str, float] | None = None,
+        **kwargs: object,
+    ) -> None:
+        logs = logs or {}
+        few = {key: logs[key] for key in _SHOWN if key in logs}
         super().on_log(args, state, control, logs=few, **kwargs)
 
 
@@ -24,11 +32,24 @@ class ConcisePrinter(PrinterCallback):
         self._first_step = 0
         self._best: float | None = None
 
-    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+    def on_train_begin(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        **kwargs: object,
+    ) -> None:
         self._started, self._first_step = time.monotonic(), state.global_step
         self._best = None
 
-    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: dict[str, float] | None = None,
+        **kwargs: object,
+    ) -> None:
         logs = logs or {}
         if not state.is_local_process_zero:
             return
@@ -37,7 +58,9 @@ class ConcisePrinter(PrinterCallback):
         elif "eval_mean_iou" in logs and state.global_step:
             print(self._evaluation_line(state, logs), flush=True)
 
-    def _training_line(self, args: Any, state: Any, logs: dict[str, Any]) -> str:
+    def _training_line(
+        self, args: TrainingArguments, state: TrainerState, logs: dict[str, float]
+    ) -> str:
         seconds = max(time.monotonic() - self._started, 1e-9)
         rate = (state.global_step - self._first_step) / seconds
         batch = args.train_batch_size * args.gradient_accumulation_steps * args.world_size
@@ -48,9 +71,9 @@ class ConcisePrinter(PrinterCallback):
             f"{rate * batch:7.1f} images/s  {_clock(left)} left"
         )
 
-    def _evaluation_line(self, state: Any, logs: dict[str, Any]) -> str:
+    def _evaluation_line(self, state: TrainerState, logs: dict[str, float]) -> str:
         score = logs["eval_mean_iou"]
-        change = "" if self._best is None else f" ({score - self._best:+.4f} to the best so far)"
+        change = "" if self._best is None else f" ({score - self._best:+.4f} from the best so far)"
         self._best = score if self._best is None else max(self._best, score)
         return (
             f"evaluation at step {state.global_step}: mean IoU {score:.4f}{change}, "

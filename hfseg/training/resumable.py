@@ -1,29 +1,29 @@
-"""`ResumableTrainer`: transformers' `Trainer`, with checkpoints that a run really continues from.
+"""`ResumableTrainer`: transformers' `Trainer`, with checkpoints that resume a run exactly.
 
 - Weights are restored tensor by tensor, on resume and on loading the best model.
-- A checkpoint gets its name when it is whole.
-- Early stopping goes on counting, a finished run takes no further step, and the results hold the
-  time and the loss of all legs.
+- A checkpoint gets its final name when it is complete.
+- Early stopping keeps its count, a finished run takes no further step, and the results include the
+  time and the loss of the complete run, resumed or not.
 """
 
 import shutil
 import time
 from pathlib import Path
-from typing import Any
 
+import torch
 from transformers import EarlyStoppingCallback, Trainer
 from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_callback import ExportableState
-from transformers.trainer_utils import rotate_checkpoints
+from transformers.trainer_utils import TrainOutput, rotate_checkpoints
 
 from hfseg.training.checkpoints import STAGING, publish, restore_weights
 from hfseg.training.clock import TrainingClock
 
 
 class ResumableTrainer(Trainer):
-    """See the module; arguments as in `Trainer`."""
+    """See the module. Takes the arguments of `Trainer`."""
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, *args: object, **kwargs: object) -> None:
         self._staging = False
         super().__init__(*args, **kwargs)
         self.add_callback(TrainingClock())
@@ -33,11 +33,13 @@ class ResumableTrainer(Trainer):
     def _load_callback_state(self) -> None:
         super()._load_callback_state()
         for callback in self.callback_handler.callbacks:
-            if isinstance(callback, ExportableState):  # one that the checkpoint doesn't know
+            if isinstance(callback, ExportableState):  # missing from the checkpoint
                 self.state.stateful_callbacks.setdefault(type(callback).__name__, {})
 
-    def _finalize_training(self, trial: Any, num_train_samples: Any, start_time: float) -> Any:
-        """With time, steps and loss of all legs of a resumed run, not only of the last one."""
+    def _finalize_training(
+        self, trial: object, num_train_samples: int, start_time: float
+    ) -> TrainOutput:
+        """Include time, steps and loss from before the run was resumed."""
         step = 0
         for log in self.state.log_history:
             if "loss" in log and log["step"] <= self._initial_global_step:
@@ -48,9 +50,8 @@ class ResumableTrainer(Trainer):
         start_time = time.time() - clocks[0].elapsed
         return super()._finalize_training(trial, num_train_samples, start_time)
 
-    def _run_epoch(self, *args: Any, **kwargs: Any) -> None:
-        """Train on, unless the checkpoint was the last one of its run: `Trainer` would take one
-        more step before it notices."""
+    def _run_epoch(self, *args: object, **kwargs: object) -> None:
+        """Train, unless the run was resumed from its last step: `Trainer` would take one more."""
         stopped_early = any(
             isinstance(callback, EarlyStoppingCallback)
             and callback.early_stopping_patience_counter >= callback.early_stopping_patience
@@ -63,16 +64,16 @@ class ResumableTrainer(Trainer):
 
     # ---- checkpoints ----
 
-    def _get_output_dir(self, trial: Any) -> str:
+    def _get_output_dir(self, trial: object) -> str:
         run_dir = super()._get_output_dir(trial)
         return str(Path(run_dir, STAGING)) if self._staging else run_dir
 
-    def _save_checkpoint(self, model: Any, trial: Any) -> None:
-        """Atomic: the checkpoint gets its name when every file of every process is written."""
+    def _save_checkpoint(self, model: torch.nn.Module, trial: object) -> None:
+        """Atomic: the checkpoint gets its name once every process has written its files."""
         run_dir = Path(self._get_output_dir(trial))
         staging = run_dir / STAGING
         if self.args.should_save:
-            shutil.rmtree(staging, ignore_errors=True)  # what a killed run left
+            shutil.rmtree(staging, ignore_errors=True)  # left by a killed run
         self.accelerator.wait_for_everyone()
         self._staging = True
         try:
@@ -90,7 +91,7 @@ class ResumableTrainer(Trainer):
             publish(staging, run_dir)
         self.accelerator.wait_for_everyone()
         if self.is_local_process_zero() and staging.exists():
-            publish(staging, run_dir)  # a node with a disk of its own, holding its random states
+            publish(staging, run_dir)  # a node with its own disk, which holds its random states
         if self.args.should_save:
             rotate_checkpoints(
                 output_dir=str(run_dir),
@@ -105,7 +106,9 @@ class ResumableTrainer(Trainer):
         if not self._staging:
             super()._push_from_checkpoint(checkpoint_folder)
 
-    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+    def _load_from_checkpoint(
+        self, resume_from_checkpoint: str, model: torch.nn.Module | None = None
+    ) -> None:
         if self.is_fsdp_enabled or self.is_deepspeed_enabled:
             super()._load_from_checkpoint(resume_from_checkpoint, model)
         else:

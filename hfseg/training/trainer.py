@@ -1,6 +1,6 @@
-"""`SegmentationTrainer`: transformers' `Trainer`, fixed where dense prediction needs more.
+"""`SegmentationTrainer`: transformers' `Trainer`, adapted to dense prediction.
 
-- What `ResumableTrainer` fixes about checkpoints.
+- Checkpoints, as in `ResumableTrainer`.
 - The loss is a mean over valid pixels or images of all processes and accumulation steps.
 - Evaluation gathers one confusion matrix per image instead of pixels.
 - A sample's augmentation is a function of (seed, epoch, index).
@@ -10,8 +10,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch.utils.data import DataLoader, IterableDataset
-from transformers import TrainerCallback, TrainingArguments, get_scheduler
+from torch.utils.data import DataLoader, Dataset, IterableDataset
+from transformers import (
+    BaseImageProcessor,
+    TrainerCallback,
+    TrainerControl,
+    TrainerState,
+    TrainingArguments,
+    get_scheduler,
+)
+from transformers.modeling_outputs import SemanticSegmenterOutput
+from transformers.trainer_utils import EvalLoopOutput
 
 from hfseg.data.samples import Collator, EpochSampler, TrainingSamples, as_samples
 from hfseg.metrics.calibration import confidence_counts
@@ -38,14 +47,23 @@ from hfseg.training.optimization import (
 from hfseg.training.resumable import ResumableTrainer
 from hfseg.training.universal_loss import loss_for
 
+_Batch = dict[str, Any]
+"""From `Collator`: `pixel_values` and `labels` are tensors, or lists of them if sizes differ."""
 
-class _TellEpoch(TrainerCallback):
-    """Tells the sampler which epoch begins, also after a resume in the middle of one."""
+
+class _EpochCallback(TrainerCallback):
+    """Passes the epoch to the sampler, also when a run is resumed in the middle of one."""
 
     def __init__(self, sampler: EpochSampler) -> None:
         self.sampler = sampler
 
-    def on_epoch_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+    def on_epoch_begin(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        **kwargs: object,
+    ) -> None:
         self.sampler.start_epoch(int(state.epoch or 0))
 
 
@@ -53,25 +71,25 @@ class SegmentationTrainer(ResumableTrainer):
     """Trains and evaluates any `PreTrainedModel` that returns `SemanticSegmenterOutput`.
 
     Args:
-        args: of the run; a copy of them is used, with the values that this trainer depends on.
+        args: of the run; copied, with the values that this trainer depends on.
         model, train_dataset, eval_dataset, callbacks: as in `Trainer`. The datasets are
             `TrainingSamples` and `EvaluationSamples`, or anything `as_samples` takes.
         image_processor: what makes `pixel_values`; saved with every checkpoint.
-        scores: collects the evaluation; has the labels.
-        loss: cross-entropy with the smoothing of `args`, if None.
+        scores: accumulates the evaluation and defines the labels.
+        loss: None for cross-entropy with the label smoothing of `args`.
         backbone_lr_multiplier, head_lr_multiplier: factors on the learning rate.
         drop_last_batch: leave out the last training batch of an epoch if it is smaller, also
             without `--dataloader_drop_last`.
         layer_decay: factor on the learning rate from one layer of the encoder to the one before.
-        backbone_warmup_steps: the encoder starts after the warm-up of the head, with one of so
-            many steps; 0: both start together.
+        backbone_warmup_steps: steps of the encoder's own warm-up, which starts after that of the
+            head; 0: both warm up together.
     """
 
     def __init__(
         self,
         *,
         args: TrainingArguments,
-        image_processor: Any,
+        image_processor: BaseImageProcessor,
         scores: StreamingScores,
         loss: SegmentationLoss | None = None,
         backbone_lr_multiplier: float = 1.0,
@@ -79,7 +97,7 @@ class SegmentationTrainer(ResumableTrainer):
         drop_last_batch: bool = False,
         layer_decay: float = 1.0,
         backbone_warmup_steps: int = 0,
-        **kwargs: Any,
+        **kwargs: object,
     ) -> None:
         self.scores = scores
         self.ignore_index = scores.labels.ignore_index
@@ -114,17 +132,17 @@ class SegmentationTrainer(ResumableTrainer):
             dataset = self.train_dataset
             ours = isinstance(dataset, TrainingSamples)
             self._sampler = dataset.sampler(seed) if ours else EpochSampler(len(dataset), seed)
-            self.add_callback(_TellEpoch(self._sampler))
+            self.add_callback(_EpochCallback(self._sampler))
         if self.model.config.model_type in EOMT:
             self.add_callback(MaskAnnealing(self.model))
 
     # ---- data ----
 
-    def _get_train_sampler(self, train_dataset: Any = None) -> EpochSampler:
+    def _get_train_sampler(self, train_dataset: Dataset | None = None) -> EpochSampler:
         return self._sampler
 
     def _get_dataloader(
-        self, dataset: Any, description: str, *args: Any, **kwargs: Any
+        self, dataset: Dataset, description: str, *args: object, **kwargs: object
     ) -> DataLoader:
         training = kwargs.get("is_training", False)
         if training and isinstance(dataset, IterableDataset):
@@ -132,20 +150,20 @@ class SegmentationTrainer(ResumableTrainer):
         of_run = self.data_collator, self.args
         if not training:
             self.data_collator = self._evaluation_collator
-        # `Trainer` would drop the last batch of an evaluation too: images never scored
+        # `Trainer` would also drop the last batch of an evaluation, whose images need a score
         drop_last = training and (self.args.dataloader_drop_last or self.drop_last_batch)
         self.args = with_values(self.args, dataloader_drop_last=drop_last)
         try:
             loader = super()._get_dataloader(as_samples(dataset), description, *args, **kwargs)
         finally:
             self.data_collator, self.args = of_run
-        # Starting an epoch draws a seed for the workers. Drawn from a generator of its own, it
-        # can't shift the dropout of a resumed run.
+        # Each epoch draws a seed for its workers. A separate generator keeps that from changing
+        # the dropout of a resumed run.
         getattr(loader, "base_dataloader", loader).generator = torch.Generator().manual_seed(0)
         return loader
 
     def _stream_loader(self, dataset: IterableDataset) -> DataLoader:
-        """Not through accelerate, which would read the whole stream in every process."""
+        """Without accelerate, which would read the complete stream in every process."""
         workers = self.args.dataloader_num_workers
         return DataLoader(
             dataset,
@@ -160,9 +178,9 @@ class SegmentationTrainer(ResumableTrainer):
     # ---- loss ----
 
     def _get_num_items_in_batch(
-        self, batch_samples: list[dict[str, Any]], device: torch.device
+        self, batch_samples: list[_Batch], device: torch.device
     ) -> torch.Tensor | None:
-        """`SegmentationLoss.counts` of one optimizer step: all accumulation steps and processes."""
+        """`SegmentationLoss.counts` of one optimizer step, over all its batches and processes."""
         if not batch_samples:
             return None
         counts = [self.loss.counts(batch["labels"]) for batch in batch_samples]
@@ -171,11 +189,11 @@ class SegmentationTrainer(ResumableTrainer):
     def compute_loss(
         self,
         model: torch.nn.Module,
-        inputs: dict[str, Any],
+        inputs: _Batch,
         return_outputs: bool = False,
         num_items_in_batch: torch.Tensor | None = None,
-    ) -> Any:
-        """This batch's part of the loss of the whole optimizer step."""
+    ) -> torch.Tensor | tuple[torch.Tensor, SemanticSegmenterOutput]:
+        """This batch's part of the loss of the complete optimizer step."""
         outputs = model(pixel_values=inputs["pixel_values"])
         counts = num_items_in_batch
         loss = sum(
@@ -188,7 +206,7 @@ class SegmentationTrainer(ResumableTrainer):
 
     # ---- optimizer ----
 
-    def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
+    def create_optimizer(self, model: torch.nn.Module | None = None) -> torch.optim.Optimizer:
         if self.optimizer is None:
             args = self.args
             if args.optim == ADAM:
@@ -208,7 +226,9 @@ class SegmentationTrainer(ResumableTrainer):
             self.optimizer = factory(groups, **options)
         return self.optimizer
 
-    def set_initial_training_values(self, *args: Any, **kwargs: Any) -> Any:
+    def set_initial_training_values(
+        self, *args: object, **kwargs: object
+    ) -> tuple[int | None, ...]:
         values = super().set_initial_training_values(*args, **kwargs)
         self._steps_per_epoch = values[1]
         return values
@@ -239,9 +259,14 @@ class SegmentationTrainer(ResumableTrainer):
 
     # ---- evaluation before training ----
 
-    def _prepare_for_training(self, *args: Any, **kwargs: Any) -> Any:
-        """An evaluation before the training marks the model as prepared. accelerate would then
-        leave out DistributedDataParallel, and each process would train a model of its own."""
+    def _prepare_for_training(
+        self, *args: object, **kwargs: object
+    ) -> tuple[torch.nn.Module, DataLoader]:
+        """Undo the mark that an evaluation before training leaves on the model.
+
+        accelerate would take it for prepared and leave out DistributedDataParallel, so that each
+        process would train its own model.
+        """
         if self.model_wrapped is self.model:
             self.accelerator.unwrap_model(self.model, keep_fp32_wrapper=False)
             self.model._is_accelerate_prepared = False
@@ -249,20 +274,20 @@ class SegmentationTrainer(ResumableTrainer):
 
     # ---- model card ----
 
-    def create_model_card(self, *args: Any, **kwargs: Any) -> None:
-        """`Trainer`'s, unless the folder has a card: the card of `hfseg.cards` says more."""
+    def create_model_card(self, *args: object, **kwargs: object) -> None:
+        """Keep a card that is there: the one from `hfseg.cards` says more than `Trainer`'s."""
         if not Path(self.args.output_dir, "README.md").exists():
             super().create_model_card(*args, **kwargs)
 
     # ---- evaluation ----
 
-    def evaluation_loop(self, *args: Any, **kwargs: Any) -> Any:
+    def evaluation_loop(self, *args: object, **kwargs: object) -> EvalLoopOutput:
         self.scores.reset()
         self._share_buffers()
         return super().evaluation_loop(*args, **kwargs)
 
     def _share_buffers(self) -> None:
-        """Give every process the batch-norm statistics that process 0 saves."""
+        """Copy the batch-norm statistics of process 0, which are the ones saved, to all."""
         if self.accelerator.num_processes > 1 and not self.is_fsdp_enabled:
             for buffer in self.model.buffers():
                 torch.distributed.broadcast(buffer, src=0)
@@ -270,7 +295,7 @@ class SegmentationTrainer(ResumableTrainer):
     def prediction_step(
         self,
         model: torch.nn.Module,
-        inputs: dict[str, Any],
+        inputs: _Batch,
         prediction_loss_only: bool,
         ignore_keys: list[str] | None = None,
     ) -> tuple[None, tuple[torch.Tensor, ...], torch.Tensor]:
@@ -281,9 +306,9 @@ class SegmentationTrainer(ResumableTrainer):
         """
         inputs = self._prepare_inputs(inputs)
         images, labels = inputs["pixel_values"], inputs["labels"]
-        counts: list[Any] = [None] * len(labels)
-        losses: list[Any] = [None] * len(labels)
-        bins: list[Any] = [None] * len(labels)
+        counts: dict[int, torch.Tensor] = {}
+        losses: dict[int, torch.Tensor] = {}
+        bins: dict[int, torch.Tensor] = {}
         temperature = temperature_of(self.model)
         with torch.inference_mode(), self.compute_loss_context_manager():
             for rows in _same_size(images):
@@ -304,16 +329,19 @@ class SegmentationTrainer(ResumableTrainer):
                     )[0]
                     counted = label != self.ignore_index
                     bins[row] = confidence_counts(confidence, predicted == label, counted)
-        outputs = torch.stack(counts), torch.stack(losses), torch.stack(bins)
+        in_order = range(len(labels))
+        outputs = tuple(
+            torch.stack([by_row[row] for row in in_order]) for by_row in (counts, losses, bins)
+        )
         return None, outputs, inputs["index"]
 
-    def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
-        """As `Trainer` logs, with the classes that are absent left out rather than NaN."""
+    def log(self, logs: dict[str, float], *args: object, **kwargs: object) -> None:
+        """As `Trainer` logs, with absent classes left out instead of NaN."""
         super().log({k: v for k, v in logs.items() if v == v}, *args, **kwargs)
 
 
 def _same_size(images: torch.Tensor | list[torch.Tensor]) -> list[list[int]]:
-    """Rows of a batch, grouped by image size."""
+    """The rows of a batch, grouped by image size."""
     groups: dict[tuple[int, ...], list[int]] = {}
     for row, image in enumerate(images):
         groups.setdefault(tuple(image.shape), []).append(row)

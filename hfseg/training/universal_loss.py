@@ -1,44 +1,41 @@
 """The loss of Mask2Former and EoMT, for semantic labels with ignored pixels.
 
 As in Cheng et al. 2022 (https://arxiv.org/abs/2112.01527, section 3.2 and appendix A): each class
-of an image is a mask, queries and masks are matched at the lowest cost, and every query learns its
-class or "no object", every matched one its mask, by cross-entropy and Dice at sampled points. It
-differs from transformers' `Mask2FormerLoss` and `EomtLoss` in three ways:
+of an image is a mask, queries and masks are matched at the lowest total cost, every query learns
+its class or "no object", and every matched query its mask, by cross-entropy and Dice at sampled
+points. It differs from transformers' `Mask2FormerLoss` and `EomtLoss` in three ways:
 
-- Points lie on pixels that have a label, so that ignored pixels teach nothing. There they are
-  negatives of every mask.
+- Points are sampled from labeled pixels, so that ignored pixels have no effect. In transformers
+  they are negatives of every mask.
 - Sums and counts add up over batches, as in `losses.py`: accumulation steps and processes compute
-  the loss of one large batch. There every batch is divided by its own counts.
-- An image's points depend on its labels alone, not on the order in which images are seen.
+  the loss of one large batch. In transformers every batch is divided by its own counts.
+- The points of an image depend only on its labels, not on the order of the images.
 """
 
 import zlib
-from typing import TYPE_CHECKING
 
 import torch
 from scipy.optimize import linear_sum_assignment
 from torch.nn import functional as F
+from transformers import PreTrainedConfig, PreTrainedModel
 
 from hfseg.errors import UserError
 from hfseg.models.universal import Prediction, is_universal
 from hfseg.training.losses import SegmentationLoss, mean
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedConfig, PreTrainedModel
 
 
 class UniversalLoss:
     """The loss of one layer's predictions.
 
     Args:
-        config: of the model; its weights of the terms and numbers of points are used.
-        ignore_index: the label of pixels that don't count.
+        config: of the model, with the weights of the terms and the numbers of points.
+        ignore_index: label of the pixels to ignore.
 
     Attributes:
         evaluation: the loss that evaluation reports.
     """
 
-    def __init__(self, config: "PreTrainedConfig", ignore_index: int = 255) -> None:
+    def __init__(self, config: PreTrainedConfig, ignore_index: int = 255) -> None:
         self.config = config
         self.num_labels = config.num_labels
         self.ignore_index = ignore_index
@@ -57,7 +54,7 @@ class UniversalLoss:
         )
 
     def counts(self, labels: torch.Tensor) -> torch.Tensor:
-        """(2,) float32: queries, each by the weight of what it has to learn, and masks."""
+        """(2,) float32: queries, weighted by their targets, and masks."""
         flat = labels.flatten(1)
         present = flat.new_zeros(len(flat), max(self.num_labels, self.ignore_index) + 1)
         present.scatter_(1, flat, 1)
@@ -68,7 +65,7 @@ class UniversalLoss:
     def sums(self, prediction: Prediction, labels: torch.Tensor) -> torch.Tensor:
         """(2,): the class term summed over queries, and the mask terms summed over masks.
 
-        An image without a label that counts is left out.
+        An image without labeled pixels is left out.
         """
         classes, masks = prediction.classes.float(), prediction.masks.float()
         sums = torch.stack([classes.sum() * 0, masks.sum() * 0])  # keeps the graph
@@ -105,13 +102,14 @@ class UniversalLoss:
         overlap, total = (probabilities * inside).sum(1), (probabilities + inside).sum(1)
         dice = 1 - (2 * overlap + 1) / (total + 1)
 
-        wanted = torch.full_like(classes[:, 0], self.num_labels, dtype=torch.long)
-        wanted[queries] = targets[matched]
+        target_classes = torch.full_like(classes[:, 0], self.num_labels, dtype=torch.long)
+        target_classes[queries] = targets[matched]
         weights = classes.new_ones(self.num_labels + 1)
         weights[-1] = config.no_object_weight
         return torch.stack(
             [
-                config.class_weight * F.cross_entropy(classes, wanted, weights, reduction="sum"),
+                config.class_weight
+                * F.cross_entropy(classes, target_classes, weights, reduction="sum"),
                 (config.mask_weight * cross_entropy.mean(1) + config.dice_weight * dice).sum(),
             ]
         )
@@ -136,14 +134,17 @@ class UniversalLoss:
             + self.config.dice_weight * dice
             - self.config.class_weight * classes.softmax(1)[:, targets]
         )
-        # a diverged prediction is matched last, rather than ending the run here
+        # a diverged prediction is matched last instead of ending the run here
         cost = cost.nan_to_num(*[torch.finfo(cost.dtype).max] * 3)
         queries, matched = linear_sum_assignment(cost.cpu().numpy())
-        return tuple(torch.as_tensor(each, device=cost.device) for each in (queries, matched))
+        return (
+            torch.as_tensor(queries, device=cost.device),
+            torch.as_tensor(matched, device=cost.device),
+        )
 
 
 class _Points:
-    """Pixels of one image that have a label.
+    """The labeled pixels of one image.
 
     Attributes:
         label: (H * W,) class ids.
@@ -175,8 +176,8 @@ class _Points:
 class ScoreLoss(SegmentationLoss):
     """Cross-entropy of the class scores, normalized over the classes: a mean over valid pixels.
 
-    What evaluation reports for universal models: deterministic, and in the units of every other
-    model's cross-entropy.
+    Evaluation reports it for universal models: it is deterministic and comparable to the
+    cross-entropy of other models.
     """
 
     def sums(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
@@ -184,8 +185,8 @@ class ScoreLoss(SegmentationLoss):
         return super().sums(logits.clamp_min(torch.finfo(logits.dtype).tiny).log(), labels)
 
 
-def loss_for(model: "PreTrainedModel", loss: SegmentationLoss) -> SegmentationLoss | UniversalLoss:
-    """The loss that trains this model: a universal one has its own.
+def loss_for(model: PreTrainedModel, loss: SegmentationLoss) -> SegmentationLoss | UniversalLoss:
+    """The loss to train the model with: universal models have their own.
 
     Raises:
         UserError: a loss, class weights or label smoothing that a universal model can't use.
@@ -200,7 +201,5 @@ def loss_for(model: "PreTrainedModel", loss: SegmentationLoss) -> SegmentationLo
     }
     for flag, given in refused.items():
         if given:
-            raise UserError(
-                f"{name} has a loss of its own, over queries and masks: leave {flag} out"
-            )
+            raise UserError(f"{name} has its own loss, over queries and masks; leave out {flag}")
     return UniversalLoss(model.config, loss.ignore_index)

@@ -1,35 +1,46 @@
 """From flags to data, model, loss and trainer: what a run is made of."""
 
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import datasets
+import torch
+from transformers import EarlyStoppingCallback, PreTrainedModel, SegformerImageProcessor
+from transformers.trainer_callback import PrinterCallback, ProgressCallback
 
 from hfseg.config.resolve import Arguments
 from hfseg.data import load_dataset
 from hfseg.data.extra import EXTRA, check_human_labeled, load_extra
+from hfseg.data.resized import resized_rows
 from hfseg.data.rows import sample_names
+from hfseg.data.samples import EvaluationSamples, TrainingSamples
+from hfseg.data.streaming import StreamedTrainingSamples
 from hfseg.data.transforms import TrainingTransform
 from hfseg.errors import UserError
 from hfseg.labels import LabelSet
+from hfseg.metrics.streaming import StreamingScores
 from hfseg.models import load_model
 from hfseg.models.adopt import adopt_model
 from hfseg.models.confidence import forget_temperature
 from hfseg.models.freezing import freeze_batch_norm, freeze_encoder
 from hfseg.models.universal_eomt import EOMT
+from hfseg.training.arguments import with_values
+from hfseg.training.checks import check_crop_size, check_metric
+from hfseg.training.class_weights import class_weights
+from hfseg.training.fitting import fit_training_to_model
+from hfseg.training.losses import SegmentationLoss
+from hfseg.training.pictures import TRACKERS, PredictionPictures
 from hfseg.training.precision import Precision, memory_format
-
-if TYPE_CHECKING:
-    import datasets
-    from transformers import PreTrainedModel, SegformerImageProcessor
-
-    from hfseg.training.losses import SegmentationLoss
-    from hfseg.training.trainer import SegmentationTrainer
+from hfseg.training.preemption import SaveOnSignal
+from hfseg.training.progress import ConcisePrinter, ConciseProgress
+from hfseg.training.trainer import SegmentationTrainer
 
 _SIZES_LOOKED_AT = 64
 
 
 def load_data(
-    arguments: Arguments, given: "tuple[datasets.DatasetDict, LabelSet] | None" = None
-) -> "tuple[datasets.DatasetDict, LabelSet]":
+    arguments: Arguments, given: tuple[datasets.DatasetDict, LabelSet] | None = None
+) -> tuple[datasets.DatasetDict, LabelSet]:
     """The splits of the run and their labels, read here unless they are given.
 
     With `--extra_dataset_path` there is also the split `EXTRA`, which is only trained on.
@@ -70,11 +81,9 @@ def _first(rows: Any, count: int) -> Any:
 
 
 def make_model(
-    arguments: Arguments, labels: LabelSet, given: "tuple[PreTrainedModel, Any] | None" = None
-) -> "tuple[PreTrainedModel, SegformerImageProcessor]":
+    arguments: Arguments, labels: LabelSet, given: tuple[PreTrainedModel, Any] | None = None
+) -> tuple[PreTrainedModel, SegformerImageProcessor]:
     """The model and its image processor, loaded here unless they are given."""
-    import torch
-
     wanted = arguments.model
     if given is not None:
         model, processor = adopt_model(given[0], labels), given[1]
@@ -112,12 +121,7 @@ def make_model(
     return model.to(memory_format=memory_format(model, precision)), processor
 
 
-def make_loss(
-    arguments: Arguments, train: "datasets.Dataset", labels: LabelSet
-) -> "SegmentationLoss":
-    from hfseg.training.class_weights import class_weights
-    from hfseg.training.losses import SegmentationLoss
-
+def make_loss(arguments: Arguments, train: datasets.Dataset, labels: LabelSet) -> SegmentationLoss:
     return SegmentationLoss(
         arguments.training.loss,
         ignore_index=labels.ignore_index,
@@ -128,24 +132,12 @@ def make_loss(
 
 def make_trainer(
     arguments: Arguments,
-    model: "PreTrainedModel",
-    processor: "SegformerImageProcessor",
-    data: "datasets.DatasetDict",
+    model: PreTrainedModel,
+    processor: SegformerImageProcessor,
+    data: datasets.DatasetDict,
     labels: LabelSet,
-    loss: "SegmentationLoss",
-) -> "SegmentationTrainer":
-    from transformers import EarlyStoppingCallback
-    from transformers.trainer_callback import PrinterCallback, ProgressCallback
-
-    from hfseg.metrics.streaming import StreamingScores
-    from hfseg.training.arguments import with_values
-    from hfseg.training.checks import check_crop_size, check_metric
-    from hfseg.training.fitting import fit_training_to_model
-    from hfseg.training.pictures import TRACKERS, PredictionPictures
-    from hfseg.training.preemption import SaveOnSignal
-    from hfseg.training.progress import ConcisePrinter, ConciseProgress
-    from hfseg.training.trainer import SegmentationTrainer
-
+    loss: SegmentationLoss,
+) -> SegmentationTrainer:
     training, crop_size = arguments.training, arguments.data.crop_size
     seed = training.data_seed if training.data_seed is not None else training.seed
     check_crop_size(model, crop_size)
@@ -184,16 +176,10 @@ def make_trainer(
 
 def _training_samples(
     arguments: Arguments,
-    data: "datasets.DatasetDict",
+    data: datasets.DatasetDict,
     transform: TrainingTransform,
-    processor: "SegformerImageProcessor",
+    processor: SegformerImageProcessor,
 ) -> Any:
-    import datasets
-
-    from hfseg.data.resized import resized_rows
-    from hfseg.data.samples import TrainingSamples
-    from hfseg.data.streaming import StreamedTrainingSamples
-
     training, wanted = arguments.training, arguments.data
     # a processor that resizes by the shorter side (EoMT's) does so in evaluation only
     resize = processor if processor.do_resize and "height" in dict(processor.size) else None
@@ -217,14 +203,12 @@ def _training_samples(
     )
 
 
-def evaluation_samples(arguments: Arguments, split: "datasets.Dataset") -> Any:
-    from hfseg.data.samples import EvaluationSamples
-
+def evaluation_samples(arguments: Arguments, split: datasets.Dataset) -> Any:
     wanted = arguments.data
     return EvaluationSamples(split, wanted.image_size if wanted.eval_at_image_size else None)
 
 
-def _check_one_size(split: "datasets.Dataset") -> None:
+def _check_one_size(split: datasets.Dataset) -> None:
     """Without a crop or a resize a batch can only hold images of one size."""
     sizes: dict[tuple[int, int], int] = {}
     for index in range(min(len(split), _SIZES_LOOKED_AT)):

@@ -4,6 +4,8 @@ Peak memory is measured per process, so those jobs run in a child process:
 `python -m hfseg.workflows.benchmark JOB`.
 """
 
+import contextlib
+import io
 import json
 import subprocess
 import sys
@@ -12,18 +14,31 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import torch
+from PIL import Image
+from transformers import (
+    PreTrainedConfig,
+    PreTrainedModel,
+    SegformerConfig,
+    SegformerForSemanticSegmentation,
+    SegformerImageProcessor,
+    pipeline,
+)
+from transformers.modeling_outputs import SemanticSegmenterOutput
+from transformers.utils.logging import set_verbosity_error
+
+from hfseg.config.data import DataArguments
+from hfseg.config.evaluation import EvaluationArguments
+from hfseg.data.image_io import image_files
+from hfseg.inference import Segmenter
+from hfseg.workflows.evaluate import evaluate_model
+
 _ROUNDS = 3
 
 
 def speed(model: str, images: str, most: int, dtype: str, compile: bool) -> None:
     """Run both in turn on the same files, and compare their best rounds."""
-    import numpy as np
-    from transformers import pipeline
-    from transformers.utils.logging import set_verbosity_error
-
-    from hfseg.data.image_io import image_files
-    from hfseg.inference import Segmenter
-
     set_verbosity_error()
     files = [str(path) for path in image_files(images)[:most]]
     theirs = pipeline("image-segmentation", model=model, device="cpu")
@@ -89,13 +104,6 @@ def _alone(job: dict[str, Any]) -> dict[str, Any]:
 
 def _tile(side: int) -> dict[str, Any]:
     """Predict each pixel's brightest channel, so that the correct mask is known."""
-    import numpy as np
-    import torch
-    from PIL import Image
-    from transformers import PreTrainedConfig, PreTrainedModel, SegformerImageProcessor
-    from transformers.modeling_outputs import SemanticSegmenterOutput
-
-    from hfseg.inference import Segmenter
 
     class Brightest(PreTrainedModel):
         config_class = PreTrainedConfig
@@ -126,22 +134,6 @@ def _tile(side: int) -> dict[str, Any]:
 
 
 def _evaluate(count: int) -> dict[str, Any]:
-    import contextlib
-    import io
-
-    import numpy as np
-    import torch
-    from PIL import Image
-    from transformers import (
-        SegformerConfig,
-        SegformerForSemanticSegmentation,
-        SegformerImageProcessor,
-    )
-
-    from hfseg.config.data import DataArguments
-    from hfseg.config.evaluation import EvaluationArguments
-    from hfseg.workflows.evaluate import evaluate_model
-
     torch.manual_seed(0)
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)

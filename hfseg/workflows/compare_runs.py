@@ -6,23 +6,25 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from transformers import AutoConfig
 
 from hfseg.config.data import DataArguments
 from hfseg.config.resolve import Arguments, resolve
 from hfseg.data.units import Units, units_of
 from hfseg.errors import UserError
+from hfseg.evaluation.class_map import prediction_table
+from hfseg.evaluation.scoring import score_split
 from hfseg.inference import Segmenter
 from hfseg.inference.result import Options
 from hfseg.labels import LabelSet
 from hfseg.metrics.intervals import mean_iou_difference
 from hfseg.metrics.table import TRAINING_METRICS
+from hfseg.visualization.run_comparison import RunResult, comparison_table, plot_comparison
 from hfseg.workflows.evaluate import load_split
-
-if TYPE_CHECKING:
-    from hfseg.visualization.run_comparison import RunResult
+from hfseg.workflows.finetune import finetune
 
 _TIMED, _ROUNDS = 8, 3
 
@@ -43,8 +45,6 @@ def compare(names: Sequence[str], options: Mapping[str, Any], output: Path, imag
     Raises:
         UserError: a run that failed, or runs with different classes.
     """
-    from hfseg.visualization.run_comparison import comparison_table, plot_comparison
-
     if len(names) < 2:
         raise UserError("give at least two recipes or folders of runs; see --help")
     planned = [_plan(name, options, output) for name in names]  # mistakes, before the first run
@@ -91,16 +91,12 @@ def _plan(name: str, options: Mapping[str, Any], output: Path) -> tuple[Path, Ar
 def _finished(folder: Path, arguments: Arguments | None) -> Path:
     """Makes the run, if there is one to make."""
     if arguments is not None and not (folder / "eval_results.json").is_file():
-        from hfseg.workflows.finetune import finetune
-
         print(f"==== {arguments.name}", flush=True)
         finetune(arguments)
     return folder
 
 
 def _common_labels(folders: Sequence[Path]) -> LabelSet:
-    from transformers import AutoConfig
-
     first, *others = [LabelSet.from_config(AutoConfig.from_pretrained(path)) for path in folders]
     for folder, labels in zip(folders[1:], others, strict=True):
         if labels.names != first.names:
@@ -128,9 +124,7 @@ def _prediction_times(segmenters: Sequence[Segmenter], images: Sequence[Any]) ->
     return [1000 * statistics.median(times) for times in seconds]
 
 
-def _result(folder: Path, segmenter: Segmenter, milliseconds: float) -> "RunResult":
-    from hfseg.visualization.run_comparison import RunResult
-
+def _result(folder: Path, segmenter: Segmenter, milliseconds: float) -> RunResult:
     training = json.loads((folder / "train_results.json").read_text(encoding="utf-8"))
     return RunResult(
         name=folder.name,
@@ -146,9 +140,6 @@ def _image_counts(
     segmenter: Segmenter, samples: Any, labels: LabelSet, data: DataArguments
 ) -> dict[int, np.ndarray]:
     """Sample index -> region counts, for `mean_iou_difference`."""
-    from hfseg.evaluation.class_map import prediction_table
-    from hfseg.evaluation.scoring import score_split
-
     table = prediction_table(segmenter.labels, labels)
     size = data.image_size if data.eval_at_image_size else None
     return score_split(

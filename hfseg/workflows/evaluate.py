@@ -5,11 +5,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+from accelerate import PartialState
+from accelerate.utils import parse_flag_from_env
+
+from hfseg.cards.card_facts import protocol
+from hfseg.cards.redaction import redacted
 from hfseg.config.data import DataArguments
 from hfseg.config.evaluation import EvaluationArguments
 from hfseg.config.values import ImageSize
 from hfseg.data import load_dataset
 from hfseg.data.rows import sample_names
+from hfseg.data.samples import EvaluationSamples
 from hfseg.data.units import units_of
 from hfseg.errors import UserError
 from hfseg.evaluation.calibration import calibrate
@@ -89,10 +96,6 @@ def evaluate_model(
         UserError: a wrong model, split, label map or option; nothing is written then.
         SystemExit: with 1, if the card claims another score.
     """
-    import torch
-    from accelerate import PartialState
-    from accelerate.utils import parse_flag_from_env
-
     # without `cpu=True` every process of a launch on CPUs would take itself for the only one
     on_cpu = parse_flag_from_env("ACCELERATE_USE_CPU") or not torch.accelerator.is_available()
     state = PartialState(cpu=on_cpu)
@@ -228,8 +231,6 @@ def set_image_size(segmenter: Segmenter, data: DataArguments) -> ImageSize | Non
 def _about(
     wanted: EvaluationArguments, data: DataArguments, segmenter: Segmenter, options: Options
 ) -> dict[str, Any]:
-    from hfseg.cards.redaction import redacted
-
     return {
         "model": redacted(wanted.model_name_or_path),
         "dataset": redacted(str(data.dataset_name)),
@@ -246,8 +247,6 @@ def _about(
 def _protocol(
     wanted: EvaluationArguments, data: DataArguments, segmenter: Segmenter, options: Options
 ) -> str:
-    from hfseg.cards.card_facts import protocol
-
     processor = segmenter.image_processor
     size = None
     if getattr(processor, "do_resize", False) and options.window is None:
@@ -274,8 +273,6 @@ def _pictures(
     indices: list[int],
     names: Sequence[str],
 ) -> list[dict[str, Any]]:
-    from hfseg.data.samples import EvaluationSamples
-
     samples = EvaluationSamples(rows)
     found = []
     for index in indices:

@@ -5,12 +5,27 @@ import math
 import shutil
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import datasets
+import torch
+from transformers import EarlyStoppingCallback, PreTrainedModel, set_seed
+from transformers.utils.logging import disable_progress_bar
 
 from hfseg.config.resolve import Arguments
 from hfseg.config.run_recipe import RECIPE_FILE, recipe_text, wants_to_resume
 from hfseg.data.units import Units, units_of
 from hfseg.errors import UserError
+from hfseg.evaluation.calibration import Calibration, calibrate
+from hfseg.evaluation.class_map import prediction_table
+from hfseg.hub.training import Destination, PushCheckpoints, destination
+from hfseg.inference import Segmenter
+from hfseg.labels import LabelSet
+from hfseg.models.confidence import save_temperature, set_temperature
+from hfseg.training.checkpoints import STAGING, list_checkpoints
+from hfseg.training.checks import check_device
+from hfseg.training.preemption import Preempted
+from hfseg.training.trainer import SegmentationTrainer
 from hfseg.workflows.assemble import (
     evaluation_samples,
     load_data,
@@ -25,24 +40,15 @@ from hfseg.workflows.resume import (
     restore_finished,
 )
 from hfseg.workflows.run import Run, without_prefix
-
-if TYPE_CHECKING:
-    import datasets
-    from transformers import PreTrainedModel
-
-    from hfseg.evaluation.calibration import Calibration
-    from hfseg.hub.training import Destination
-    from hfseg.labels import LabelSet
-    from hfseg.training.trainer import SegmentationTrainer
-    from hfseg.workflows.run_report import Evaluation
+from hfseg.workflows.run_report import RUN_FILES, Evaluation, write_run
 
 logger = logging.getLogger("hfseg")
 
 
 def finetune(
     arguments: Arguments,
-    dataset: "tuple[datasets.DatasetDict, LabelSet] | None" = None,
-    model: "tuple[PreTrainedModel, Any] | None" = None,
+    dataset: tuple[datasets.DatasetDict, LabelSet] | None = None,
+    model: tuple[PreTrainedModel, Any] | None = None,
 ) -> Run:
     """Train, evaluate, and leave in `output_dir` what the README lists.
 
@@ -60,10 +66,6 @@ def finetune(
         UserError: wrong flags, data or weights, or an output folder that already holds a run.
         SystemExit: with 143 after SIGTERM, 130 after Ctrl-C, and a saved checkpoint.
     """
-    from transformers import set_seed
-
-    from hfseg.training.checks import check_device
-
     training, output_dir = arguments.training, str(arguments.training.output_dir)
     main_process = training.process_index == 0
     _set_up_logging(main_process)
@@ -87,8 +89,6 @@ def finetune(
     network, processor = make_model(arguments, labels, model)
     trainer = make_trainer(arguments, network, processor, data, labels, loss)
     if hub is not None and hub.strategy != "end":
-        from hfseg.hub.training import PushCheckpoints
-
         trainer.add_callback(PushCheckpoints(hub))
     if main_process:
         if hub is not None:
@@ -111,15 +111,13 @@ def finetune(
         test_scores=without_prefix(evaluations["test"].scores) if "test" in evaluations else {},
     )
     if main_process:
-        from hfseg.workflows.run_report import write_run
-
         repo_id = hub.repo_id if hub is not None else None
         write_run(arguments, trainer, data, labels, results, evaluations, repo_id)
         _push_and_print(run, hub)
     return run
 
 
-def _announce_finished(run: Run, hub: "Destination | None") -> None:
+def _announce_finished(run: Run, hub: Destination | None) -> None:
     """A job that is started again after its end does nothing, but for a push that is asked for."""
     print(f"{run.output_dir} is finished: nothing is left to train or to measure")
     if hub is not None:
@@ -127,7 +125,7 @@ def _announce_finished(run: Run, hub: "Destination | None") -> None:
     _push_and_print(run, hub)
 
 
-def _push_and_print(run: Run, hub: "Destination | None") -> None:
+def _push_and_print(run: Run, hub: Destination | None) -> None:
     try:
         if hub is not None:
             print(f"pushed to {hub.push(run.output_dir)}")
@@ -136,8 +134,6 @@ def _push_and_print(run: Run, hub: "Destination | None") -> None:
 
 
 def _set_up_logging(main_process: bool) -> None:
-    from transformers.utils.logging import disable_progress_bar
-
     level = logging.INFO if main_process else logging.ERROR
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     logger.setLevel(level)
@@ -149,8 +145,6 @@ def _set_up_logging(main_process: bool) -> None:
 
 def _check_output_dir(arguments: Arguments, resuming: bool) -> None:
     """A finished run is never overwritten by accident."""
-    from hfseg.training.checkpoints import list_checkpoints
-
     folder = Path(arguments.training.output_dir)
     if folder.exists() and not folder.is_dir():
         raise UserError(f"--output_dir {folder} is a file; give a folder")
@@ -163,19 +157,15 @@ def _check_output_dir(arguments: Arguments, resuming: bool) -> None:
         )
 
 
-def _hub_destination(arguments: Arguments) -> "Destination | None":
+def _hub_destination(arguments: Arguments) -> Destination | None:
     if not arguments.training.push_to_hub:
         return None
-    from hfseg.hub.training import destination
 
     return destination(arguments.training)
 
 
 def _clear(folder: Path) -> None:
     """Remove what an earlier run left, and nothing else."""
-    from hfseg.training.checkpoints import STAGING, list_checkpoints
-    from hfseg.workflows.run_report import RUN_FILES
-
     for checkpoint in list_checkpoints(folder):
         shutil.rmtree(checkpoint)
     shutil.rmtree(folder / STAGING, ignore_errors=True)
@@ -195,9 +185,7 @@ def _write_recipe(arguments: Arguments) -> None:
 # ---- the run ----
 
 
-def _print_start(
-    arguments: Arguments, data: "datasets.DatasetDict", model: "PreTrainedModel"
-) -> None:
+def _print_start(arguments: Arguments, data: datasets.DatasetDict, model: PreTrainedModel) -> None:
     counts = ", ".join(
         f"{split} {len(rows) if hasattr(rows, '__len__') else '(streamed)'}"
         for split, rows in data.items()
@@ -208,12 +196,8 @@ def _print_start(
     print(recipe_text(arguments), flush=True)
 
 
-def _train(trainer: "SegmentationTrainer", resume_from: Path | None) -> dict[str, Any]:
+def _train(trainer: SegmentationTrainer, resume_from: Path | None) -> dict[str, Any]:
     """Train, and save the model and the history: what is left is to measure it."""
-    from transformers import EarlyStoppingCallback
-
-    from hfseg.training.preemption import Preempted
-
     try:
         result = trainer.train(resume_from_checkpoint=str(resume_from) if resume_from else None)
     except Preempted as stopped:
@@ -235,8 +219,6 @@ def _train(trainer: "SegmentationTrainer", resume_from: Path | None) -> dict[str
 
 def _peak_memory_gib() -> float | None:
     """Of the first GPU, or of this process where there is none; None where it isn't counted."""
-    import torch
-
     if torch.cuda.is_available():
         return torch.cuda.max_memory_allocated() / 2**30
     try:
@@ -249,18 +231,13 @@ def _peak_memory_gib() -> float | None:
 
 def _calibrate(
     arguments: Arguments,
-    trainer: "SegmentationTrainer",
-    validation: "datasets.Dataset",
-    labels: "LabelSet",
-) -> "Calibration | None":
+    trainer: SegmentationTrainer,
+    validation: datasets.Dataset,
+    labels: LabelSet,
+) -> Calibration | None:
     """Fit the temperature of the model that was saved; every process finds the same."""
     if not arguments.training.calibrate:
         return None
-    from hfseg.evaluation.calibration import calibrate
-    from hfseg.evaluation.class_map import prediction_table
-    from hfseg.inference import Segmenter
-    from hfseg.models.confidence import save_temperature, set_temperature
-
     folder, data = trainer.args.output_dir, arguments.data
     trainer.accelerator.wait_for_everyone()
     segmenter = Segmenter.from_pretrained(folder, device=trainer.args.device)
@@ -275,8 +252,8 @@ def _calibrate(
 
 
 def _measure(
-    arguments: Arguments, trainer: "SegmentationTrainer", data: "datasets.DatasetDict"
-) -> "dict[str, Evaluation]":
+    arguments: Arguments, trainer: SegmentationTrainer, data: datasets.DatasetDict
+) -> dict[str, Evaluation]:
     """The scores of the validation split, and of the test split where there is one."""
     evaluations = {}
     for split, prefix in (("validation", "eval"), ("test", "test")):
@@ -288,10 +265,8 @@ def _measure(
 
 
 def _evaluate(
-    trainer: "SegmentationTrainer", prefix: str, units: Units, samples: Any = None
-) -> "Evaluation":
-    from hfseg.workflows.run_report import Evaluation
-
+    trainer: SegmentationTrainer, prefix: str, units: Units, samples: Any = None
+) -> Evaluation:
     scores = trainer.evaluate(samples, metric_key_prefix=prefix)
     if not math.isfinite(scores[f"{prefix}_loss"]):
         logger.warning("the loss is not finite: the run diverged; try a lower --learning_rate")

@@ -4,20 +4,20 @@ import json
 import logging
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from transformers import AutoConfig, TrainerState
 
 from hfseg.errors import UserError
 from hfseg.labels import LabelSet
 from hfseg.training.checkpoints import (
     STATE_FILE,
-    last_whole_checkpoint,
+    last_complete_checkpoint,
     restore_weights,
     what_is_missing,
 )
+from hfseg.training.trainer import SegmentationTrainer
 from hfseg.workflows.run import Run, without_prefix
-
-if TYPE_CHECKING:
-    from hfseg.training.trainer import SegmentationTrainer
 
 logger = logging.getLogger("hfseg")
 
@@ -38,7 +38,7 @@ def checkpoint_to_resume(wish: Any, output_dir: str) -> Path | None:
         UserError: a folder that is not a whole checkpoint.
     """
     if str(wish).lower() == "true":
-        found = last_whole_checkpoint(output_dir)
+        found = last_complete_checkpoint(output_dir)
         if found is None:
             logger.warning("no whole checkpoint in %s yet: starting from the beginning", output_dir)
         return found
@@ -65,17 +65,14 @@ def finished_run(folder: str | Path) -> Run | None:
             "%s is trained, but %s is missing: it is measured again", folder, ", ".join(missing)
         )
         return None
-    from transformers import AutoConfig
 
     scores, test = (_scores(folder / f"{split}_results.json") for split in ("eval", "test"))
     labels = LabelSet.from_config(AutoConfig.from_pretrained(folder))
     return Run(output_dir=folder, labels=labels, scores=scores, test_scores=test)
 
 
-def restore_finished(trainer: "SegmentationTrainer", folder: str | Path) -> dict[str, Any]:
+def restore_finished(trainer: SegmentationTrainer, folder: str | Path) -> dict[str, Any]:
     """Weights, history and training results of a run that is trained, into its trainer."""
-    from transformers import TrainerState
-
     folder = Path(folder)
     restore_weights(trainer.model, folder)
     trainer.state = TrainerState.load_from_json(str(folder / STATE_FILE))

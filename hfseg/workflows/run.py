@@ -1,5 +1,6 @@
 """What a training run gives back in Python."""
 
+import base64
 import html
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -7,6 +8,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from hfseg.hub.commit import prepare_repository
+from hfseg.hub.model import push_run
 from hfseg.inference import Segmenter
 from hfseg.labels import LabelSet
 from hfseg.metrics.table import TRAINING_METRICS
@@ -42,9 +45,6 @@ class Run:
         Raises:
             UserError: no access to the repository, or a file that holds a secret.
         """
-        from hfseg.hub.commit import prepare_repository
-        from hfseg.hub.model import push_run
-
         return push_run(
             self.output_dir, prepare_repository(repo_id, private=private), revision=revision
         )
@@ -85,8 +85,6 @@ def score_table(labels: LabelSet, columns: Mapping[str, Mapping[str, Any]]) -> s
 
 def picture(path: Path) -> str:
     """An `img` element that holds the file, or nothing where there is none."""
-    import base64
-
     if not path.is_file():
         return ""
     data = base64.b64encode(path.read_bytes()).decode()

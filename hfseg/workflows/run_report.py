@@ -4,8 +4,9 @@ import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import datasets
 import numpy as np
 
 from hfseg.cards.card_facts import card_facts
@@ -13,17 +14,21 @@ from hfseg.cards.model_card import write_model_card
 from hfseg.config.resolve import Arguments
 from hfseg.config.run_recipe import RECIPE_FILE, recipe_of
 from hfseg.data.rows import sample_names
+from hfseg.evaluation.calibration import Calibration
+from hfseg.inference import Segmenter
 from hfseg.labels import LabelSet
 from hfseg.metrics.calibration import expected_calibration_error, reliability
 from hfseg.metrics.intervals import interval_text
 from hfseg.metrics.table import TITLES, TRAINING_METRICS
 from hfseg.training.checkpoints import STATE_FILE
-
-if TYPE_CHECKING:
-    import datasets
-
-    from hfseg.evaluation.calibration import Calibration
-    from hfseg.training.trainer import SegmentationTrainer
+from hfseg.training.trainer import SegmentationTrainer
+from hfseg.visualization.figures import (
+    plot_confusion,
+    plot_curves,
+    plot_per_class_iou,
+    plot_predictions,
+)
+from hfseg.visualization.reliability import plot_reliability
 
 RUN_FILES = (
     "config.json",
@@ -60,13 +65,13 @@ class Evaluation:
     per_image: dict[int, float]
     absent: list[str]
     calibration: np.ndarray
-    fitted: "Calibration | None" = None
+    fitted: Calibration | None = None
 
 
 def write_run(
     arguments: Arguments,
-    trainer: "SegmentationTrainer",
-    data: "datasets.DatasetDict",
+    trainer: SegmentationTrainer,
+    data: datasets.DatasetDict,
     labels: LabelSet,
     train_scores: dict[str, float],
     evaluations: dict[str, Evaluation],
@@ -125,19 +130,11 @@ def _write_json(path: Path, scores: dict[str, Any]) -> None:
 
 def _write_figures(
     folder: Path,
-    trainer: "SegmentationTrainer",
-    data: "datasets.DatasetDict",
+    trainer: SegmentationTrainer,
+    data: datasets.DatasetDict,
     labels: LabelSet,
     validation: Evaluation,
 ) -> None:
-    from hfseg.inference import Segmenter
-    from hfseg.visualization.figures import (
-        plot_confusion,
-        plot_curves,
-        plot_per_class_iou,
-        plot_predictions,
-    )
-
     folder.mkdir(parents=True, exist_ok=True)
     ious = [validation.scores[f"eval_iou_{key}"] for key in labels.metric_names]
     plot_curves(trainer.state.log_history, folder / "curves.png")
@@ -167,8 +164,6 @@ def _write_figures(
 
 
 def _write_reliability(path: Path, validation: Evaluation) -> None:
-    from hfseg.visualization.reliability import plot_reliability
-
     curves = {"validation": validation.calibration}
     if validation.fitted is not None:
         now = f"at temperature {validation.fitted.temperature:.3f}"
@@ -180,7 +175,7 @@ def _write_reliability(path: Path, validation: Evaluation) -> None:
     plot_reliability(captions, path)
 
 
-def _write_examples(folder: Path, data: "datasets.DatasetDict", validation: Evaluation) -> None:
+def _write_examples(folder: Path, data: datasets.DatasetDict, validation: Evaluation) -> None:
     """A few typical validation images with their ground truth, which the demo offers."""
     folder.mkdir(exist_ok=True)
     for index in _typical(_ranked(validation.per_image)):

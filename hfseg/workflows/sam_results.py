@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+from hfseg.cards.redaction import redacted
 from hfseg.config.data import DataArguments
 from hfseg.config.evaluation import SamArguments
 from hfseg.evaluation.report import RESULTS
@@ -127,8 +128,6 @@ def results_of(
     figures: list[str],
 ) -> dict[str, Any]:
     """The content of results.json."""
-    from hfseg.cards.redaction import redacted
-
     count = len(found.num_masks)
     return {
         "model": redacted(options.model_name_or_path),

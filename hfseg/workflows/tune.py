@@ -9,15 +9,23 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch
+from transformers import EarlyStoppingCallback
+
 from hfseg.config.data import DataArguments
 from hfseg.config.recipe import RECIPES, SEARCH, read_recipe, recipe_names
 from hfseg.config.resolve import Arguments, base_recipe, resolve
+from hfseg.config.run_recipe import recipe_text
+from hfseg.data.transforms import TrainingTransform
 from hfseg.errors import UserError
+from hfseg.models.auxiliary import expose_auxiliary_logits
+from hfseg.training.fitting import fit_training_to_model
+from hfseg.training.preemption import SaveOnSignal
+from hfseg.training.trainer import SegmentationTrainer
+from hfseg.workflows.assemble import load_data, make_loss, make_model, make_trainer
 
 if TYPE_CHECKING:
     import optuna
-
-    from hfseg.training.trainer import SegmentationTrainer
 
 logger = logging.getLogger("hfseg")
 
@@ -133,9 +141,6 @@ class _Search:
     """One trainer, which every trial gives another model and other arguments."""
 
     def __init__(self, options: Mapping[str, Any], space: dict[str, Any]) -> None:
-        from hfseg.training.preemption import SaveOnSignal
-        from hfseg.workflows.assemble import load_data, make_loss, make_model, make_trainer
-
         self.options = {**options, "save_strategy": "no", "load_best_model_at_end": False}
         self.space = space
         self.arguments = arguments = resolve(self.options)
@@ -154,8 +159,6 @@ class _Search:
         self.best: float | None = None
 
     def run(self, study: "optuna.Study", trials: int) -> None:
-        import torch
-
         self.trainer.hyperparameter_search(
             hp_space=self.begin_trial,
             compute_objective=self.best_so_far,
@@ -180,11 +183,6 @@ class _Search:
 
     def begin_trial(self, trial: Any) -> dict[str, Any]:
         """Give the trainer what this trial's flags say; `Trainer` has nothing left to set."""
-        from transformers import EarlyStoppingCallback
-
-        from hfseg.data.transforms import TrainingTransform
-        from hfseg.workflows.assemble import make_loss
-
         self.best = None
         chosen = self.suggest(trial)
         self.arguments = arguments = resolve({**self.options, **chosen})
@@ -207,10 +205,6 @@ class _Search:
         return {}
 
     def model_of_trial(self) -> Any:
-        from hfseg.models.auxiliary import expose_auxiliary_logits
-        from hfseg.training.fitting import fit_training_to_model
-        from hfseg.workflows.assemble import make_model
-
         model, _ = make_model(self.arguments, self.labels)
         self.trainer.drop_last_batch = fit_training_to_model(
             self.trainer.args, model, len(self.data["train"])
@@ -227,8 +221,6 @@ class _Search:
 
 def _report(study: "optuna.Study", options: Mapping[str, Any], arguments: Arguments) -> None:
     """The table of trials, the two plots and the best recipe."""
-    from hfseg.config.run_recipe import recipe_text
-
     folder = output_folder(arguments)
     for trial in study.trials:
         value = "" if trial.value is None else f"{trial.value:.4f}"
