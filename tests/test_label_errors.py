@@ -13,12 +13,16 @@ from hfseg import load_dataset
 from hfseg.data.rows import sample_names
 from hfseg.errors import UserError
 from hfseg.evaluation.label_quality import (
+    JudgedImage,
+    Suspect,
     self_confidence,
     softmin,
     suspects,
     with_suggestions,
 )
+from hfseg.labels import LabelSet
 from hfseg.workflows import find_label_errors as workflow
+from hfseg.workflows.label_errors_report import LabelErrors, write_label_errors
 
 HEIGHT, WIDTH = 40, 60
 
@@ -165,13 +169,8 @@ def test_results_of_other_images_are_not_mixed(found, tmp_path: Path) -> None:
 
 
 def test_a_page_escapes_names(tmp_path: Path) -> None:
-    from hfseg.evaluation.label_quality import Suspect
-    from hfseg.labels import LabelSet
-    from hfseg.workflows.find_label_errors import JudgedImage, LabelErrors, Pool
-    from hfseg.workflows.label_errors_report import write_label_errors
-
     data, _ = load_dataset("folder", str(make_folder(tmp_path / "data", 10, (32, 32))))
-    pool = Pool(data)
+    pool = workflow.Pool(data)
     suspect = Suspect((2, 2, 20, 20), 1, 2, 0.1, 100)
     image = JudgedImage("<b>.png", "train", 0, 0.1, 2.0, [suspect])
     masks = tmp_path / "out" / "folds" / "predictions"

@@ -5,10 +5,13 @@ label quality and errors in semantic segmentation data via any model", 2023,
 https://arxiv.org/abs/2307.05080, the method of cleanlab. Low scores are suspicious.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy.ndimage import distance_transform_edt
 
 from hfseg.sam.regions import Region, regions
 
@@ -36,6 +39,38 @@ class Suspect:
     suggested: int
     score: float
     pixels: int
+
+
+@dataclass(frozen=True)
+class JudgedImage:
+    """What a model that has not seen an image says of its label.
+
+    Attributes:
+        name: of its file, unique.
+        split: where it comes from.
+        index: among all images.
+        score: softmin of the self-confidence, 0 (surely wrong) to 1.
+        loss: cross-entropy per pixel.
+        suspects: the regions, the most suspicious first.
+    """
+
+    name: str
+    split: str
+    index: int
+    score: float
+    loss: float
+    suspects: list[Suspect]
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> "JudgedImage":
+        """Of what `asdict` made, after JSON."""
+        found = [Suspect(**{**each, "box": tuple(each["box"])}) for each in values["suspects"]]
+        return cls(**{**values, "suspects": found})
+
+    @property
+    def stem(self) -> str:
+        """Of its files in the output."""
+        return f"{self.index:05d}-{Path(self.name).stem}"
 
 
 def self_confidence(probabilities: np.ndarray, label: np.ndarray) -> np.ndarray:
@@ -102,18 +137,18 @@ def _suspect(region: Region, confidence: np.ndarray, classes: int) -> Suspect:
 
 def _depth(region: Region) -> float:
     """How far its innermost pixel is from its edge."""
-    from scipy.ndimage import distance_transform_edt
-
     return float(distance_transform_edt(np.pad(region.pixels, 1)).max())
 
 
-def with_suggestions(label: np.ndarray, predicted: np.ndarray, found: Any) -> np.ndarray:
+def with_suggestions(
+    label: np.ndarray, predicted: np.ndarray, found: Iterable[Suspect]
+) -> np.ndarray:
     """The label with the model's class in every suspect.
 
     Args:
         label: (H, W) uint8.
         predicted: (H, W) uint8.
-        found: the `Suspect`s.
+        found: the suspects.
     """
     suggestion = label.copy()
     for suspect in found:

@@ -12,10 +12,11 @@ command goes on where it was stopped.
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import datasets
 import numpy as np
 from PIL import Image
 
@@ -27,7 +28,7 @@ from hfseg.data.rows import file_names, sample_names
 from hfseg.data.samples import read_example
 from hfseg.errors import UserError
 from hfseg.evaluation.label_quality import (
-    Suspect,
+    JudgedImage,
     mean_loss,
     self_confidence,
     softmin,
@@ -40,58 +41,13 @@ from hfseg.progress import track
 from hfseg.visualization.overlay import index_png
 from hfseg.workflows.assemble import load_data
 from hfseg.workflows.finetune import finetune
-
-if TYPE_CHECKING:
-    import datasets
-
-
-@dataclass(frozen=True)
-class JudgedImage:
-    """What a model that has not seen an image says of its label.
-
-    Attributes:
-        name: of its file, unique.
-        split: where it comes from.
-        index: among all images.
-        score: softmin of the self-confidence, 0 (surely wrong) to 1.
-        loss: cross-entropy per pixel.
-        suspects: the regions, the most suspicious first.
-    """
-
-    name: str
-    split: str
-    index: int
-    score: float
-    loss: float
-    suspects: list[Suspect]
-
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> "JudgedImage":
-        """Of what `asdict` made, after JSON."""
-        found = [Suspect(**{**each, "box": tuple(each["box"])}) for each in values["suspects"]]
-        return cls(**{**values, "suspects": found})
-
-    @property
-    def stem(self) -> str:
-        """Of its files in the output."""
-        return f"{self.index:05d}-{Path(self.name).stem}"
-
-
-@dataclass(frozen=True)
-class LabelErrors:
-    """The images, the most suspicious first, and the folder with tables, page and suggestions."""
-
-    images: list[JudgedImage]
-    labels: LabelSet
-    output_dir: Path
+from hfseg.workflows.label_errors_report import LabelErrors, write_label_errors
 
 
 class Pool:
     """The images of all splits in one sequence."""
 
-    def __init__(self, data: "datasets.DatasetDict") -> None:
-        import datasets
-
+    def __init__(self, data: datasets.DatasetDict) -> None:
         self.rows = datasets.concatenate_datasets(list(data.values()))
         self.splits = [split for split, rows in data.items() for _ in range(len(rows))]
         self.names = [name for split in data for name in sample_names(data[split], split)]
@@ -106,7 +62,7 @@ class Pool:
 def find_label_errors(
     options: Mapping[str, Any],
     folds: int = 4,
-    dataset: "tuple[datasets.DatasetDict, LabelSet] | None" = None,
+    dataset: tuple[datasets.DatasetDict, LabelSet] | None = None,
 ) -> LabelErrors:
     """Train `folds` models, each without one fold, and let each judge the labels of that fold.
 
@@ -134,9 +90,6 @@ def find_label_errors(
         judged += _judged_fold(options, arguments, pool, labels, numbers, fold, output)
     judged.sort(key=lambda image: (image.score, -image.loss))
     found = LabelErrors(judged, labels, output)
-
-    from hfseg.workflows.label_errors_report import write_label_errors
-
     write_label_errors(found, pool.rows)
     return found
 
@@ -180,8 +133,6 @@ def _train(
     held_out: Sequence[int],
 ) -> None:
     """The last checkpoint is kept: to choose the best one, the labels in question would be used."""
-    import datasets
-
     changed: dict[str, Any] = {"output_dir": str(folder), "eval_strategy": "no"}
     if (folder / RECIPE_FILE).is_file():
         changed["resume_from_checkpoint"] = True

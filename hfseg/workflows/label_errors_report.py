@@ -2,20 +2,18 @@
 
 import csv
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import jinja2
 import numpy as np
 from PIL import Image
 
 from hfseg.data.samples import read_example
-from hfseg.evaluation.label_quality import Suspect, with_suggestions
+from hfseg.evaluation.label_quality import JudgedImage, Suspect, with_suggestions
 from hfseg.labels import LabelSet
 from hfseg.visualization.overlay import index_png, overlay
-
-if TYPE_CHECKING:
-    from hfseg.workflows.find_label_errors import JudgedImage, LabelErrors
 
 _SHOWN = 100
 """Regions on the page."""
@@ -28,7 +26,16 @@ _REGION_COLUMNS = (
 )  # fmt: skip
 
 
-def write_label_errors(found: "LabelErrors", rows: Any) -> None:
+@dataclass(frozen=True)
+class LabelErrors:
+    """The images, the most suspicious first, and the folder with tables, page and suggestions."""
+
+    images: list[JudgedImage]
+    labels: LabelSet
+    output_dir: Path
+
+
+def write_label_errors(found: LabelErrors, rows: Any) -> None:
     """Write label_errors.csv, images.csv, label_errors.html and suggestions/; print the worst.
 
     Args:
@@ -67,8 +74,8 @@ def _write_csv(path: Path, head: Sequence[str], lines: Iterable[Sequence[Any]]) 
 
 
 def _region_cells(
-    regions: "Sequence[tuple[JudgedImage, Suspect]]", labels: LabelSet
-) -> "Iterable[Sequence[Any]]":
+    regions: Sequence[tuple[JudgedImage, Suspect]], labels: LabelSet
+) -> Iterable[Sequence[Any]]:
     for image, suspect in regions:
         names = labels.names[suspect.given], labels.names[suspect.suggested]
         score = f"{suspect.score:.6f}"
@@ -83,12 +90,12 @@ def _sentence(suspect: Suspect, labels: LabelSet) -> str:
     )
 
 
-def _predicted(folder: Path, image: "JudgedImage") -> np.ndarray:
+def _predicted(folder: Path, image: JudgedImage) -> np.ndarray:
     with Image.open(folder / "folds" / "predictions" / f"{image.stem}.png") as mask:
         return np.array(mask)
 
 
-def _write_suggestions(found: "LabelErrors", rows: Any) -> None:
+def _write_suggestions(found: LabelErrors, rows: Any) -> None:
     """In the layout that `--dataset_name folder` reads."""
     folder = found.output_dir / "suggestions"
     for kind in ("images", "masks"):
@@ -103,7 +110,7 @@ def _write_suggestions(found: "LabelErrors", rows: Any) -> None:
 
 
 def _write_page(
-    found: "LabelErrors", regions: "Sequence[tuple[JudgedImage, Suspect]]", rows: Any
+    found: LabelErrors, regions: Sequence[tuple[JudgedImage, Suspect]], rows: Any
 ) -> None:
     crops = found.output_dir / "crops"
     crops.mkdir(exist_ok=True)
