@@ -3,6 +3,7 @@
 import csv
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from small_run import OPTIONS
+from tiny_sam3 import tiny_sam3
 
 from hfseg import LabelSet, Segmenter, load_dataset
 from hfseg.config.autolabel import AutolabelArguments
@@ -18,9 +20,12 @@ from hfseg.config.data import DataArguments
 from hfseg.config.resolve import resolve
 from hfseg.data.samples import EpochSampler
 from hfseg.errors import UserError
-from hfseg.evaluation.teacher import Teacher
+from hfseg.evaluation.teacher import PromptedClasses, Teacher
 from hfseg.inference.result import Options
 from hfseg.metrics.calibration import THRESHOLDS, threshold_counts, threshold_for
+from hfseg.sam.class_prompter import ClassPrompter
+from hfseg.sam.masks import SamMasks
+from hfseg.sam.refinement import refine_by_votes
 from hfseg.workflows.assemble import load_data
 from hfseg.workflows.autolabel import autolabel
 from hfseg.workflows.finetune import finetune
@@ -139,11 +144,6 @@ def test_an_ensemble_averages_probabilities(finished_run: Path, photos: Path) ->
 def test_sam_moves_boundaries_and_the_confidence_is_that_of_the_new_class(
     finished_run: Path, photos: Path
 ) -> None:
-    from types import SimpleNamespace
-
-    from hfseg.sam.masks import SamMasks
-    from hfseg.sam.refinement import refine_by_votes
-
     segmenter = Segmenter.from_pretrained(finished_run, device="cpu")
     image = Image.open(photos / "first.png").convert("RGB")
     plain = segmenter(image, return_probabilities=True)
@@ -158,15 +158,31 @@ def test_sam_moves_boundaries_and_the_confidence_is_that_of_the_new_class(
     np.testing.assert_allclose(found.confidence, chosen, atol=1e-6)
 
 
+def test_sam_3_labels_by_names_and_is_as_sure_as_its_score(photos: Path, tmp_path: Path) -> None:
+    labels = LabelSet(("background", "road", "sky"))
+    prompter = ClassPrompter(*tiny_sam3(), labels)
+    image = Image.open(photos / "first.png").convert("RGB")
+    answer = prompter.segment(image)
+    assert (answer.confidence[answer.semantic != 0] > 0.5).all()
+    assert (answer.confidence[answer.semantic == 0] >= 0.5).all()
+    teacher = Teacher([PromptedClasses(prompter, labels)], min_confidence=0.6)
+    found = teacher.segment(image, Options())
+    unsure = answer.confidence < 0.6
+    np.testing.assert_array_equal(found.mask, np.where(unsure, 255, answer.semantic))
+    with pytest.raises(UserError, match="leave out --ensemble"):
+        teacher.segment(image, Options.make(tta="flip"))
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [
         ({}, "give --min_confidence, or --precision"),
         ({"min_confidence": 0.5, "precision": 0.9}, "give --min_confidence, or --precision"),
         ({"min_confidence": 1.5}, "--min_confidence must be from 0 to 1"),
+        ({"min_confidence": 0.5, "sam3": "s"}, "give --model_name_or_path, or --sam3"),
     ],
 )
-def test_one_of_confidence_and_precision_is_asked_for(options: dict, words: str) -> None:
+def test_a_teacher_and_how_sure_it_must_be_are_asked_for(options: dict, words: str) -> None:
     with pytest.raises(UserError, match=words):
         AutolabelArguments(model_name_or_path="m", **options)
 

@@ -12,6 +12,13 @@ class AutolabelArguments(PredictionArguments):
 
     _argument_group_name = "labeling"
 
+    model_name_or_path: str | None = field(  # type: ignore[assignment]
+        default=None, metadata={"help": "a model folder or Hub id"}
+    )
+    sam3: str | None = field(
+        default=None,
+        metadata={"help": "instead: SAM 3, asked for the names of the classes in --id2label"},
+    )
     ensemble: list[str] = field(
         default_factory=list,
         metadata={"help": "more models of the same classes; the probabilities are averaged"},
@@ -34,6 +41,8 @@ class AutolabelArguments(PredictionArguments):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if (self.model_name_or_path is None) == (self.sam3 is None):
+            raise UserError("give --model_name_or_path, or --sam3 with --id2label")
         if (self.min_confidence is None) == (self.precision is None):
             raise UserError("give --min_confidence, or --precision with --dataset_name")
         for name in ("min_confidence", "precision"):

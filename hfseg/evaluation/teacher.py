@@ -12,18 +12,52 @@ from hfseg.data.samples import EvaluationSamples
 from hfseg.errors import UserError
 from hfseg.inference.result import Options, Segmentation
 from hfseg.inference.segmenter import Segmenter
-from hfseg.labels import LabelSet
+from hfseg.labels import IGNORE_INDEX, LabelSet
 from hfseg.metrics.calibration import THRESHOLDS, threshold_counts, threshold_for
 from hfseg.progress import track
+from hfseg.sam.class_prompter import ClassPrompter
 from hfseg.sam.predictor import SamPredictor
 from hfseg.sam.refinement import refine_by_votes
+
+
+class PromptedClasses:
+    """SAM 3 in place of a `Segmenter`: it is asked for the classes by their names.
+
+    Its confidence is a score, and not a probability among the classes, so it can't be averaged.
+    """
+
+    def __init__(self, prompter: ClassPrompter, labels: LabelSet) -> None:
+        self.prompter = prompter
+        self.labels = labels
+
+    def segment(
+        self,
+        image: Image.Image,
+        options: Options,
+        size: tuple[int, int] | None = None,
+        source: str | None = None,
+    ) -> Segmentation:
+        """Where nothing is found and no class is the background, pixels are ignored.
+
+        Raises:
+            UserError: options that only a model of these classes can follow.
+        """
+        if options.probabilities or options.window is not None or options.views is not None:
+            raise UserError(
+                "--sam3 answers by itself: leave out --ensemble, --sam, --tta and --sliding_window"
+            )
+        found = self.prompter.segment(image)
+        mask = np.where(found.semantic < len(self.labels), found.semantic, IGNORE_INDEX)
+        return Segmentation(
+            mask.astype(np.uint8), self.labels, image, confidence=found.confidence, source=source
+        )
 
 
 class Teacher:
     """Segments as a `Segmenter` does; pixels it is not sure of are ignored.
 
     Args:
-        segmenters: models of the same classes, whose probabilities are averaged.
+        segmenters: models of the same classes, whose probabilities are averaged, or SAM 3.
         sam: gives the boundaries (`refine_by_votes`), or None.
         min_confidence: pixels with a lower probability of their class become `ignore_index`.
 
@@ -33,7 +67,7 @@ class Teacher:
 
     def __init__(
         self,
-        segmenters: Sequence[Segmenter],
+        segmenters: Sequence[Segmenter | PromptedClasses],
         sam: SamPredictor | None = None,
         min_confidence: float = 0.0,
     ) -> None:

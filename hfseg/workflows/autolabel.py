@@ -17,13 +17,15 @@ from PIL import Image
 
 from hfseg.config.autolabel import AutolabelArguments
 from hfseg.config.data import DataArguments
+from hfseg.data.class_tables import read_label_table
 from hfseg.data.extra import SOURCES_FILE
 from hfseg.data.video import SUFFIXES as VIDEO_SUFFIXES
 from hfseg.errors import UserError
 from hfseg.evaluation.class_map import prediction_table
-from hfseg.evaluation.teacher import Teacher
+from hfseg.evaluation.teacher import PromptedClasses, Teacher
 from hfseg.inference.result import Options
-from hfseg.inference.segmenter import Segmenter
+from hfseg.inference.segmenter import DTYPES, Segmenter
+from hfseg.sam.class_prompter import ClassPrompter
 from hfseg.sam.predictor import SamPredictor
 from hfseg.workflows.evaluate import load_split
 from hfseg.workflows.predict_files import name_outputs, predict_files
@@ -53,10 +55,13 @@ def autolabel(
     names = name_outputs(inputs, folder)
     if videos := [path for path in names if path.suffix.lower() in VIDEO_SUFFIXES]:
         raise UserError(f"{videos[0]} is a video: give its frames as images")
-    models = [wanted.model_name_or_path, *wanted.ensemble]
-    source = " + ".join(filter(None, [*models, wanted.tta and f"views {wanted.tta}", wanted.sam]))
+    parts = (wanted.model_name_or_path, wanted.sam3, *wanted.ensemble, wanted.sam)
+    source = " + ".join(part for part in parts if part)
+    if wanted.tta:
+        source += f", views {wanted.tta}"
     settings = {
         "source": source,
+        "classes": data.id2label,
         "sliding_window": wanted.sliding_window,
         "stride": wanted.stride,
         "dtype": wanted.dtype,
@@ -68,7 +73,7 @@ def autolabel(
     teacher: list[Teacher] = []
 
     def load() -> Teacher:
-        teacher.append(_teacher(wanted, data, models, how))
+        teacher.append(_teacher(wanted, data, how))
         return teacher[0]
 
     count = predict_files(load, inputs, folder, settings, how, overwrite)
@@ -76,17 +81,9 @@ def autolabel(
     return count
 
 
-def _teacher(
-    wanted: AutolabelArguments, data: DataArguments, models: Sequence[str], how: Options
-) -> Teacher:
-    segmenters = [
-        Segmenter.from_pretrained(
-            model, trust_remote_code=wanted.trust_remote_code, dtype=wanted.dtype
-        )
-        for model in models
-    ]
+def _teacher(wanted: AutolabelArguments, data: DataArguments, how: Options) -> Teacher:
     sam = None if wanted.sam is None else SamPredictor.from_pretrained(wanted.sam)
-    teacher = Teacher(segmenters, sam, wanted.min_confidence or 0.0)
+    teacher = Teacher(_segmenters(wanted, data), sam, wanted.min_confidence or 0.0)
     if wanted.precision is not None:
         rows, labels = load_split(wanted.split, data)
         table = prediction_table(teacher.labels, labels)
@@ -97,6 +94,26 @@ def _teacher(
             flush=True,
         )
     return teacher
+
+
+def _segmenters(
+    wanted: AutolabelArguments, data: DataArguments
+) -> Sequence[Segmenter | PromptedClasses]:
+    if wanted.sam3 is not None:
+        if data.id2label is None:
+            raise UserError("--sam3 needs --id2label FILE with the names of the classes")
+        labels = read_label_table(Path(data.id2label))[0]
+        dtype = DTYPES[wanted.dtype]
+        return [
+            PromptedClasses(ClassPrompter.from_pretrained(wanted.sam3, labels, dtype=dtype), labels)
+        ]
+    return [
+        Segmenter.from_pretrained(
+            model, trust_remote_code=wanted.trust_remote_code, dtype=wanted.dtype
+        )
+        for model in (wanted.model_name_or_path, *wanted.ensemble)
+        if model is not None
+    ]
 
 
 def _write_sources(folder: Path, names: dict[Path, str], source: str, teacher: Teacher) -> None:
