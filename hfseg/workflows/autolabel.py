@@ -76,9 +76,11 @@ def autolabel(
         teacher.append(_teacher(wanted, data, how))
         return teacher[0]
 
-    count = predict_files(load, inputs, folder, settings, how, overwrite)
-    _write_sources(folder, names, source, teacher[0])
-    return count
+    try:
+        return predict_files(load, inputs, folder, settings, how, overwrite)
+    finally:  # also where some files can't be read
+        if teacher:
+            _write_sources(folder, names, source, teacher[0])
 
 
 def _teacher(wanted: AutolabelArguments, data: DataArguments, how: Options) -> Teacher:

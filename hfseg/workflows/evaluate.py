@@ -15,6 +15,7 @@ from hfseg.config.data import DataArguments
 from hfseg.config.evaluation import EvaluationArguments
 from hfseg.config.values import ImageSize
 from hfseg.data import load_dataset
+from hfseg.data.extra import check_human_labeled
 from hfseg.data.rows import sample_names
 from hfseg.data.samples import EvaluationSamples
 from hfseg.data.units import units_of
@@ -196,8 +197,9 @@ def load_split(
     """The rows of a split, at most `--max_eval_samples`, and their labels.
 
     Raises:
-        UserError: no data, no such split, or nothing in it.
+        UserError: no data, no such split, nothing in it, or labels that a model made.
     """
+    check_human_labeled(wanted.dataset_path)
     if wanted.streaming:
         raise UserError("--streaming is for training; leave it out")
     if dataset is not None:

@@ -20,7 +20,7 @@ import datasets
 import numpy as np
 from PIL import Image
 
-from hfseg.config.resolve import Arguments, resolve
+from hfseg.config.resolve import resolve
 from hfseg.config.run_recipe import RECIPE_FILE
 from hfseg.data.extra import EXTRA
 from hfseg.data.folds import belonging, fold_numbers
@@ -87,7 +87,7 @@ def find_label_errors(
     numbers = np.asarray(fold_numbers(pool.files, folds, by, arguments.data.split_seed))
     judged: list[JudgedImage] = []
     for fold in range(folds):
-        judged += _judged_fold(options, arguments, pool, labels, numbers, fold, output)
+        judged += _judged_fold(options, pool, labels, numbers, fold, output)
     judged.sort(key=lambda image: (image.score, -image.loss))
     found = LabelErrors(judged, labels, output)
     write_label_errors(found, pool.rows)
@@ -96,7 +96,6 @@ def find_label_errors(
 
 def _judged_fold(
     options: Mapping[str, Any],
-    arguments: Arguments,
     pool: Pool,
     labels: LabelSet,
     numbers: np.ndarray,
