@@ -65,10 +65,10 @@ def main(argv: list[str]) -> None:
     if "SPACE_ID" in os.environ:  # the visitors' addresses are those that the Hub's proxy names
         os.environ.setdefault("FORWARDED_ALLOW_IPS", "*")
     with tempfile.TemporaryDirectory(prefix="hfseg-demo-") as folder:
-        # a folder of our own: gradio's default one is shared by all its programs, and served
+        # our own folder, since all gradio programs share and serve the default one
         os.environ["GRADIO_TEMP_DIR"] = folder
 
-        # its default action would leave the visitors' files behind
+        # the default action would leave the visitors' files behind
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
 
         from .shown_models import load_models
@@ -83,13 +83,13 @@ def main(argv: list[str]) -> None:
             )
         except OSError as error:
             raise UserError(
-                f"the page cannot listen on {args.host}:{args.port}, which is taken or not "
+                f"the page can't listen on {args.host}:{args.port}, which is in use or not "
                 "allowed: choose another --port or --host"
             ) from error
 
 
 def launch_options(app: "GuardedBlocks") -> dict[str, Any]:
-    """What every `launch` of the page shares: looks, limits, and nothing told to a client."""
+    """The options of every `launch` of the page: appearance, limits, and privacy."""
     import gradio as gr
     from gradio.themes.utils.fonts import LocalFont
     from starlette.middleware import Middleware
@@ -150,7 +150,7 @@ def build_app(models: "ShownModels") -> "GuardedBlocks":
             padding=False,
         )
         add_endpoints(models)
-    # else direct calls would pass the queue
+    # otherwise direct calls would bypass the queue
     return app.queue(max_size=MAX_WAITING, api_open=False)
 
 

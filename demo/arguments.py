@@ -1,11 +1,10 @@
-"""What an endpoint takes, read from its signature; whatever else arrives is refused by its name."""
+"""Checks the arguments of endpoints against their signatures."""
 
 import inspect
 import types
 import typing
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import gradio as gr
 from gradio.utils import get_upload_folder
@@ -38,7 +37,7 @@ class Endpoint:
         queued: whether a call has to wait in the queue.
     """
 
-    def __init__(self, function: Callable[..., Any], queued: bool = True) -> None:
+    def __init__(self, function: Callable[..., object], queued: bool = True) -> None:
         self.queued = queued
         hints = typing.get_type_hints(function)
         self.name = function.__name__
@@ -48,10 +47,10 @@ class Endpoint:
             if hints.get(parameter.name) not in (gr.Request, gr.Progress)
         ]
 
-    def check(self, data: list[Any]) -> None:
-        """Raise Refused unless each value is of the type that its parameter has.
+    def check(self, data: list[object]) -> None:
+        """Raise Refused unless each value has the type of its parameter.
 
-        What has a default may be left out at the end.
+        Parameters with defaults may be left out at the end.
         """
         if len(data) > len(self.parameters):
             raise Refused(422, f"/{self.name} takes at most {len(self.parameters)} values.")
@@ -62,7 +61,7 @@ class Endpoint:
                 raise Refused(422, f"{name} is missing.")
 
 
-def _check_value(name: str, hint: Any, value: Any) -> None:
+def _check_value(name: str, hint: object, value: object) -> None:
     if hint is gr.FileData:
         check_upload(name, value)
     elif hint == list[gr.FileData]:
@@ -79,8 +78,8 @@ def _check_value(name: str, hint: Any, value: Any) -> None:
             raise Refused(422, f"{name} must be {wanted}, not {_KINDS[type(value)]}.")
 
 
-def check_upload(name: str, value: Any) -> None:
-    """Raise Refused unless the value names a file that was uploaded here."""
+def check_upload(name: str, value: object) -> None:
+    """Raise Refused unless the value is a file that was uploaded here."""
     path = value.get("path") if isinstance(value, dict) else None
     if not isinstance(path, str) or not _is_inside(path):
         raise Refused(
@@ -109,8 +108,8 @@ def _is_inside(path: str) -> bool:
         return False
 
 
-def check_files(inputs: Any) -> None:
-    """Raise Refused if a file is named anywhere in the inputs that was not uploaded here."""
+def check_files(inputs: object) -> None:
+    """Raise Refused if the inputs contain a file that was not uploaded here."""
     waiting = [inputs]
     while waiting:
         value = waiting.pop()

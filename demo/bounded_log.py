@@ -1,4 +1,4 @@
-"""A log that strangers cannot fill."""
+"""Limits the log, so that visitors can't fill it."""
 
 import logging
 import time
@@ -9,7 +9,7 @@ WINDOW = 600  # seconds
 
 
 class Repeats(logging.Filter):
-    """Drops a message that was written REPEATS times within WINDOW, whatever its arguments."""
+    """Drops messages that were written REPEATS times within WINDOW, with any arguments."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -32,6 +32,6 @@ _repeats = Repeats()
 
 
 def bound_the_log() -> None:
-    """Bound what this page, its server and its event loop write."""
+    """Limit the logs of this page, its server and its event loop."""
     for name in ("hfseg.demo", "uvicorn.error", "asyncio"):
         logging.getLogger(name).addFilter(_repeats)

@@ -1,4 +1,4 @@
-"""A model card as HTML that reaches for nothing outside this page."""
+"""A model card as HTML that loads nothing from other hosts."""
 
 import base64
 import html
@@ -6,15 +6,17 @@ import io
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from huggingface_hub import hf_hub_download
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
+from markdown_it.utils import OptionsDict
 from PIL import Image
 
+from hfseg.inference import Segmenter
+
 MAX_CHARACTERS = 40_000
-"""Of a card that are shown, which bounds the time to render it. Ours have some 8,000."""
+"""Characters of a card that are shown, to limit the rendering time. Ours have about 8,000."""
 
 _FRONT_MATTER = re.compile(r"\A---\n.*?\n---\n", re.DOTALL)
 _LINK = re.compile(r"https?://", re.IGNORECASE)
@@ -40,22 +42,22 @@ def card_html(text: str, folder: Path | None = None) -> str:
 
     Args:
         text: of a README.md, with or without front matter.
-        folder: pictures that lie in it become part of the page. Others are replaced by their
-            description, so that no visitor's browser is sent to another host.
+        folder: images in it become part of the page. Others are replaced by their description,
+            so that no visitor's browser contacts another host.
     """
     text = _FRONT_MATTER.sub("", text.replace("\r\n", "\n"))
     if len(text) > MAX_CHARACTERS:
         text = text[:MAX_CHARACTERS] + "\n\n(The rest of this card is left out.)"
     markdown = MarkdownIt("commonmark", {"html": False}).enable("table")
-    # paths are needed for pictures; links with them are taken out below
+    # paths are needed for images; links with paths are removed below
     markdown.validateLink = lambda url: bool(_LINK.match(url)) or not _SCHEME.match(url)
 
-    def image(tokens: Sequence[Token], index: int, *_: Any) -> str:
+    def image(tokens: Sequence[Token], index: int, *_: object) -> str:
         described = html.escape(tokens[index].content)
         data = folder and _as_data(folder, str(tokens[index].attrs["src"]))
         return f'<img src="{data}" alt="{described}">' if data else described
 
-    def link(tokens: Sequence[Token], index: int, options: Any, env: Any) -> str:
+    def link(tokens: Sequence[Token], index: int, options: OptionsDict, env: object) -> str:
         token = tokens[index]
         if _LINK.match(str(token.attrs["href"])):
             token.attrs.update(rel="noopener noreferrer", target="_blank")
@@ -67,8 +69,8 @@ def card_html(text: str, folder: Path | None = None) -> str:
     return markdown.render(text)
 
 
-def described(name: str, segmenter: Any) -> str:
-    """What is known of a model without a card, as HTML."""
+def described(name: str, segmenter: Segmenter) -> str:
+    """A short description of a model without a card, as HTML."""
     million = sum(parameter.numel() for parameter in segmenter.model.parameters()) / 1e6
     names = html.escape(", ".join(segmenter.labels.names))
     return (
@@ -81,12 +83,12 @@ def described(name: str, segmenter: Any) -> str:
 def _card_on_hub(source: str) -> Path | None:
     try:
         return Path(hf_hub_download(source, "README.md"))
-    except (OSError, ValueError):  # absent, no network, not an id: all the same to a visitor
+    except (OSError, ValueError):  # absent, no network or not an id: the same to a visitor
         return None
 
 
 def _as_data(folder: Path, target: str) -> str | None:
-    """A picture in the folder as a data address; None for anything else."""
+    """An image in the folder as a data URL; None for anything else."""
     try:
         path = (folder / target).resolve()
         if not path.is_relative_to(folder.resolve()) or not path.is_file():

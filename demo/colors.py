@@ -1,4 +1,4 @@
-"""Colors of several models side by side: a class has the same one in all of them."""
+"""Colors of several models side by side: each class has the same one in all of them."""
 
 from collections.abc import Iterable, Sequence
 
@@ -8,14 +8,14 @@ from hfseg.labels import Color, LabelSet, default_palette
 
 _BACKGROUND = ("background", "void", "unlabeled", "unlabelled", "ignore", "ignored", "other")
 _ALIKE = 40.0
-"""Distance in RGB below which two colors are taken for each other."""
+"""Distance in RGB below which two colors look alike."""
 
 
 def shared_colors(label_sets: Iterable[LabelSet]) -> list[LabelSet]:
     """The label sets with one color for each name.
 
-    The first set that has a name gives its color. A color too close to one that another class
-    has already is replaced by the most different of `default_palette`.
+    The first set that has a name defines its color. A color too close to that of another class is
+    replaced by the most different one of `default_palette`.
     """
     colors: dict[str, Color] = {}
     shared = []
@@ -29,7 +29,7 @@ def shared_colors(label_sets: Iterable[LabelSet]) -> list[LabelSet]:
 
 
 def is_background(name: str) -> bool:
-    """Whether a class stands for nothing in particular; `page/classes.js` has the same rule."""
+    """Whether a class is background; `page/classes.js` has the same rule."""
     return name.lower() in _BACKGROUND
 
 

@@ -1,8 +1,7 @@
-"""Example photos that fit the models: those that came with one, or drawn scenes."""
+"""Example photos for the models: those that come with a model, or drawn scenes."""
 
 import shutil
 from pathlib import Path
-from typing import Any
 
 from huggingface_hub import snapshot_download
 from PIL import Image
@@ -16,17 +15,17 @@ from .shown_models import ShownModels
 
 MAX_EXAMPLES = 6
 FOLDER = "examples"
-"""In a model folder: photos NAME.jpg, and NAME_mask.png where there is ground truth."""
+"""In a model folder: photos NAME.jpg, and optionally ground truth NAME_mask.png."""
 
 _SCENES = (3, 18, 33, 52)
 """Scenes of the toyscapes test split."""
 _MASK = "_mask.png"
 
 
-def example_photos(models: ShownModels) -> list[dict[str, Any]]:
-    """What the page offers: name, file, and the file of the ground truth where there is one.
+def example_photos(models: ShownModels) -> list[dict[str, object]]:
+    """The examples of the page: name, file, and the file of the ground truth or None.
 
-    The photos of the first model that brings some; drawn scenes for a model of toyscapes.
+    They are the photos of the first model that has some, or drawn scenes for toyscapes.
     """
     for name, source in models.cards.items():
         if found := _of_folder(_examples_folder(source)):
@@ -39,7 +38,7 @@ def example_photos(models: ShownModels) -> list[dict[str, Any]]:
 
 
 def knows_toyscapes(labels: LabelSet) -> bool:
-    """Whether a model was made for drawn scenes."""
+    """Whether a model was trained on drawn scenes."""
     return labels.names == LABELS.names
 
 
@@ -53,7 +52,7 @@ def _examples_folder(source: str) -> Path:
         return Path(source, FOLDER)
 
 
-def _of_folder(folder: Path) -> list[dict[str, Any]]:
+def _of_folder(folder: Path) -> list[dict[str, object]]:
     if not folder.is_dir():
         return []
     found = []
@@ -69,7 +68,7 @@ def _copied(path: Path) -> str:
     return shutil.copyfile(path, new_file(path.name)).as_posix()
 
 
-def _drawn_scenes() -> list[dict[str, Any]]:
+def _drawn_scenes() -> list[dict[str, object]]:
     scenes = []
     for index in _SCENES:
         image, mask = draw_scene("test", index)
@@ -78,5 +77,5 @@ def _drawn_scenes() -> list[dict[str, Any]]:
     return scenes
 
 
-def _example(name: str, photo: str, truth: str | None) -> dict[str, Any]:
+def _example(name: str, photo: str, truth: str | None) -> dict[str, object]:
     return {"name": name, "file": file_data(photo), "truth": truth and file_data(truth)}

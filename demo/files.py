@@ -1,8 +1,7 @@
-"""Files that an endpoint writes for its visitor, in the temporary folder of the page."""
+"""Files that endpoints write for visitors, in the temporary folder of the page."""
 
 import secrets
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from gradio.utils import get_upload_folder
@@ -10,7 +9,7 @@ from PIL import Image
 
 
 def new_file(name: str) -> Path:
-    """A path for a result, in a folder of its own that nobody can guess."""
+    """A path for a result, in a new folder that nobody can guess."""
     folder = Path(get_upload_folder(), secrets.token_hex(16))
     folder.mkdir(parents=True)
     return folder / safe_name(name)
@@ -24,7 +23,7 @@ def save_photo(image: Image.Image, name: str) -> str:
 
 
 def save_png(image: Image.Image | np.ndarray, name: str) -> str:
-    """Write a picture or an array of values as PNG and return its path."""
+    """Write an image or an array of values as PNG and return its path."""
     if isinstance(image, np.ndarray):
         image = Image.fromarray(image)
     path = new_file(f"{name}.png")
@@ -32,17 +31,17 @@ def save_png(image: Image.Image | np.ndarray, name: str) -> str:
     return str(path)
 
 
-def file_data(path: str) -> dict[str, Any]:
+def file_data(path: str) -> dict[str, object]:
     """How an endpoint returns a file to gradio's client."""
     return {"path": path, "meta": {"_type": "gradio.FileData"}}
 
 
 def stem(path: str) -> str:
-    """An upload's own name, for the names of its results."""
+    """The name of an upload, for the names of its results."""
     return safe_name(Path(path).stem)[:60] or "image"
 
 
 def safe_name(name: str) -> str:
-    """The name without what a file system or a header could stumble on."""
+    """The name without characters that could cause problems in file systems or headers."""
     kept = "".join(letter if letter.isalnum() or letter in "-_ ." else "_" for letter in name)
     return kept.strip(". ")[:100] or "image"

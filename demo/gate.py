@@ -1,7 +1,7 @@
-"""ASGI middleware between the page and the world: which requests pass, how large and how slow.
+"""ASGI middleware that limits which requests reach the page, their size and their duration.
 
-gradio serves more than this page needs. What is not listed here is refused, so that a route which
-a later version of gradio adds stays closed too.
+gradio serves more than this page needs. Everything not listed here is refused, so that routes added
+by later versions of gradio stay closed too.
 """
 
 import asyncio
@@ -9,10 +9,10 @@ import json
 import logging
 import re
 import time
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Mapping
 
 from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from .arguments import Endpoint, Refused, is_upload
 from .limits import MAX_BODY, MAX_UPLOAD, UPLOAD_SECONDS
@@ -43,24 +43,24 @@ _log = logging.getLogger("hfseg.demo")
 
 
 class Gate:
-    """Lets pass what the page needs, with bounds on the bytes and the time of a request.
+    """Passes the requests that the page needs, within limits on their size and duration.
 
     Args:
-        app: what is behind it.
-        endpoints: name -> what a direct call of it takes.
+        app: the app behind it.
+        endpoints: name -> the parameters of a direct call.
         functions: number of functions that the page itself may call by index.
-        uploads: keeps account of files.
+        uploads: the files of visitors.
     """
 
     def __init__(
-        self, app: Any, endpoints: Mapping[str, Endpoint], functions: int, uploads: Uploads
+        self, app: ASGIApp, endpoints: Mapping[str, Endpoint], functions: int, uploads: Uploads
     ) -> None:
         self.app = app
         self.endpoints = endpoints
         self.functions = functions
         self.uploads = uploads
 
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
             await self.app(scope, receive, send)
             return
@@ -68,7 +68,7 @@ class Gate:
             return
         started = False
 
-        async def guarded(message: Any) -> None:
+        async def guarded(message: Message) -> None:
             nonlocal started
             if message["type"] == "http.response.start":
                 started = True
@@ -87,7 +87,7 @@ class Gate:
             if not started:
                 await _refuse(guarded, Refused(500, OUR_FAULT))
 
-    async def _answer(self, scope: Any, receive: Any, send: Any) -> None:
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         path = scope["path"]
         if scope["method"] in ("GET", "HEAD"):
             if not (
@@ -109,12 +109,12 @@ class Gate:
         else:
             raise Refused(404, NO_ADDRESS)
 
-    async def _upload(self, client: str, scope: Any, receive: Any, send: Any) -> None:
+    async def _upload(self, client: str, scope: Scope, receive: Receive, send: Send) -> None:
         length = _stated_length(scope, MAX_UPLOAD)
         await asyncio.to_thread(self.uploads.make_room, client, length or MAX_UPLOAD)
         answer: list[bytes] = []
 
-        async def listening(message: Any) -> None:
+        async def listening(message: Message) -> None:
             answer.append(message.get("body", b""))
             await send(message)
 
@@ -122,7 +122,7 @@ class Gate:
         self.uploads.record(client, b"".join(answer))
 
     def _check(self, route: list[str], body: bytes) -> None:
-        """Raise Refused unless the body is what the route takes."""
+        """Raise Refused unless the body is valid for the route."""
         request = _parsed(body)
         if route[0] in ("call", "run"):
             name = route[1]
@@ -142,7 +142,7 @@ class Gate:
             raise Refused(422, "session_hash must be text.")
 
 
-def _parsed(body: bytes) -> dict[str, Any]:
+def _parsed(body: bytes) -> dict[str, object]:
     def no_number(text: str) -> float:
         raise Refused(422, f"{text} is not a finite number.")
 
@@ -159,14 +159,14 @@ def _parsed(body: bytes) -> dict[str, Any]:
     return request
 
 
-def _data(request: dict[str, Any]) -> list[Any]:
+def _data(request: dict[str, object]) -> list[object]:
     data = request.get("data")
     if not isinstance(data, list):
         raise Refused(422, "data must be the list of the endpoint's values.")
     return data
 
 
-def _stated_length(scope: Any, limit: int) -> int:
+def _stated_length(scope: Scope, limit: int) -> int:
     """The Content-Length, 0 if there is none; Refused if it is too large."""
     text = dict(scope["headers"]).get(b"content-length", b"0")
     length = int(text) if text.isdigit() else 0
@@ -179,14 +179,14 @@ def _too_large(limit: int) -> Refused:
     return Refused(413, f"This is more than the {limit >> 20} MiB that are allowed.")
 
 
-def _bounded(receive: Any, limit: int) -> Callable[[], Any]:
-    """`receive` of a body that may have so many bytes and take UPLOAD_SECONDS."""
+def _bounded(receive: Receive, limit: int) -> Receive:
+    """`receive`, limited to this many bytes and to UPLOAD_SECONDS."""
     received, complete = 0, False
     deadline = time.monotonic() + UPLOAD_SECONDS
 
-    async def bounded() -> Any:
+    async def bounded() -> Message:
         nonlocal received, complete
-        if complete:  # what comes now is the end of the connection, which may take its time
+        if complete:  # the end of the connection has no time limit
             return await receive()
         try:
             message = await asyncio.wait_for(receive(), max(0, deadline - time.monotonic()))
@@ -203,9 +203,11 @@ def _bounded(receive: Any, limit: int) -> Callable[[], Any]:
     return bounded
 
 
-async def _body(scope: Any, receive: Any) -> bytes:
+async def _body(scope: Scope, receive: Receive) -> bytes:
     _stated_length(scope, MAX_BODY)
-    bounded, parts, more = _bounded(receive, MAX_BODY), [], True
+    bounded = _bounded(receive, MAX_BODY)
+    parts: list[bytes] = []
+    more = True
     while more:
         message = await bounded()
         parts.append(message.get("body", b""))
@@ -213,16 +215,16 @@ async def _body(scope: Any, receive: Any) -> bytes:
     return b"".join(parts)
 
 
-def _replayed(body: bytes, receive: Any) -> Callable[[], Any]:
+def _replayed(body: bytes, receive: Receive) -> Receive:
     pending = [{"type": "http.request", "body": body, "more_body": False}]
 
-    async def replayed() -> Any:
+    async def replayed() -> Message:
         return pending.pop() if pending else await receive()
 
     return replayed
 
 
-async def _refuse(send: Any, refusal: Refused) -> None:
+async def _refuse(send: Send, refusal: Refused) -> None:
     body = json.dumps({"detail": refusal.sentence}).encode()
     headers = [(b"content-type", b"application/json"), (b"connection", b"close"),
                (b"content-length", str(len(body)).encode())]  # fmt: skip

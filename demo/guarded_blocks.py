@@ -1,10 +1,10 @@
-"""`gr.Blocks` that take no file but an uploaded one, and answer every failure in one sentence."""
+"""`gr.Blocks` that accept only uploaded files, and report every failure in one sentence."""
 
 import html
 import logging
-from typing import Any
 
 import gradio as gr
+from gradio.block_function import BlockFunction
 from gradio.components.api_component import Api
 
 from hfseg.errors import UserError
@@ -17,7 +17,7 @@ _log = logging.getLogger("hfseg.demo")
 
 
 class GuardedBlocks(gr.Blocks):
-    """Checks whatever reaches a function, by way of the queue or directly."""
+    """Checks all inputs of functions, from the queue or from direct calls."""
 
     def endpoints(self) -> dict[str, Endpoint]:
         """The functions that are called by name."""
@@ -27,22 +27,24 @@ class GuardedBlocks(gr.Blocks):
             if block_fn.api_name and block_fn.fn and _is_api(block_fn)
         }
 
-    async def preprocess_data(self, block_fn: Any, inputs: list[Any], *args: Any, **kwargs: Any):
+    async def preprocess_data(
+        self, block_fn: BlockFunction, inputs: list[object], *args: object, **kwargs: object
+    ) -> list[object]:
         try:
             check_files(inputs)
             if _is_api(block_fn):
                 Endpoint(block_fn.fn).check(inputs)
-                # curl may leave out what has a default, as Python's client may
+                # curl may leave out parameters with defaults, as Python's client may
                 inputs = [*inputs, *(block.value for block in block_fn.inputs[len(inputs) :])]
             return await super().preprocess_data(block_fn, inputs, *args, **kwargs)
         except Refused as refusal:
             raise shown(refusal.sentence) from None
         except gr.Error:
             raise
-        except Exception:  # whatever a stranger sent; theirs, so nothing for our log
+        except Exception:  # caused by the visitor's input, so it is not logged
             raise shown(BAD_REQUEST) from None
 
-    async def process_api(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
+    async def process_api(self, *args: object, **kwargs: object) -> dict[str, object]:
         try:
             return await super().process_api(*args, **kwargs)
         except gr.Error:
@@ -60,5 +62,5 @@ def shown(sentence: str) -> gr.Error:
     return gr.Error(sentence[:1].upper() + sentence[1:], title="", print_exception=False)
 
 
-def _is_api(block_fn: Any) -> bool:
+def _is_api(block_fn: BlockFunction) -> bool:
     return all(isinstance(block, Api) for block in block_fn.inputs)

@@ -1,9 +1,10 @@
-"""What a visitor may ask for: how large, how many, how long. The rest is refused in words."""
+"""Limits on the size, number and duration of requests; anything beyond is refused."""
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any, TypeVar
+from typing import TypeVar
 
+from PIL import Image
 from torch import OutOfMemoryError
 
 from hfseg.data.decode_limits import ImageDecoder
@@ -30,7 +31,7 @@ MAX_POINTS = 50
 MAX_POINTS_PER_SIDE = 32
 
 SECONDS = 120
-"""For one piece of work on the device."""
+"""For one task on the device."""
 DECODE_SECONDS = 15
 """For the decoding of one file."""
 UPLOAD_SECONDS = 120
@@ -41,18 +42,18 @@ MAX_KEPT = 2 << 30
 MAX_PER_CLIENT = 256 << 20
 """Bytes of uploads of one address."""
 MAX_WAITING = 32
-"""Requests in the queue; the next one is told that the queue is full."""
+"""Requests in the queue; further requests are refused."""
 
 _T = TypeVar("_T")
 
 _decoder = ImageDecoder(DECODE_SECONDS, MAX_PIXELS)
 
 
-def open_photo(path: str | None, max_side: int = MAX_SIDE) -> tuple[Any, str]:
+def open_photo(path: str | None, max_side: int = MAX_SIDE) -> tuple[Image.Image, str]:
     """An upload as an upright RGB image for a model.
 
     Returns:
-        The image, and a note for the reader if it was scaled down (else empty).
+        The image, and a note for the visitor if it was scaled down (else empty).
 
     Raises:
         UserError: nothing was uploaded, or it can't be read within the limits.
@@ -63,7 +64,7 @@ def open_photo(path: str | None, max_side: int = MAX_SIDE) -> tuple[Any, str]:
     return photo, f"Scaled from {whole[0]} × {whole[1]} to {photo.width} × {photo.height} pixels."
 
 
-def open_mask(path: str | None) -> Any:
+def open_mask(path: str | None) -> Image.Image:
     """An uploaded mask with its stored values, at its own size. Errors as of `open_photo`."""
     return _decoder.read(_given(path), photo=False)[0]
 
@@ -79,28 +80,28 @@ def _given(path: str | None) -> str:
     return path
 
 
-def check_number_of_points(points: Sequence[Any]) -> None:
-    """Raises a UserError if there are too many."""
+def check_number_of_points(points: Sequence[object]) -> None:
+    """Raise a UserError if there are too many."""
     if len(points) > MAX_POINTS:
-        raise UserError(f"These are {len(points)} points, and {MAX_POINTS} are allowed.")
+        raise UserError(f"There are {len(points)} points, but only {MAX_POINTS} are allowed.")
 
 
 class Device:
-    """Does one piece of work at a time, and lets nobody wait for ever.
+    """Runs one task at a time, and limits the waiting time.
 
-    A thread cannot be stopped; but as there is only one, work that is given up holds up others
-    without piling up.
+    A thread can't be stopped, but since there is only one, abandoned tasks delay others without
+    piling up.
     """
 
     def __init__(self, seconds: float = SECONDS) -> None:
         self.seconds = seconds
         self._thread = ThreadPoolExecutor(1, "device")
 
-    def run(self, work: Callable[..., _T], *args: Any) -> _T:
-        """The answer of `work(*args)`.
+    def run(self, work: Callable[..., _T], *args: object) -> _T:
+        """The result of `work(*args)`.
 
         Raises:
-            UserError: it took too long, or more memory than there is.
+            UserError: it took too long, or ran out of memory.
         """
         future: Future[_T] = self._thread.submit(work, *args)
         try:
@@ -108,8 +109,10 @@ class Device:
         except TimeoutError:
             future.cancel()
             raise UserError(
-                f"This took more than {self.seconds:g} seconds and was given up: "
-                "try a smaller image, or again later."
+                f"This took more than {self.seconds:g} seconds and was stopped: "
+                "try a smaller image, or try again later."
             ) from None
         except (MemoryError, OutOfMemoryError):
-            raise UserError("The image is too large for the memory here: scale it down.") from None
+            raise UserError(
+                "The image does not fit into the memory of this server: scale it down."
+            ) from None

@@ -61,7 +61,7 @@ class ManyApi:
                 archive.writestr(f"masks/{name}.png", encoded_mask(found.mask, labels))
                 areas[name] = shares(found.mask, labels)
             if not areas:
-                raise UserError(f"None of the images can be read. {failed[0]['problem']}")
+                raise UserError(f"None of the images could be segmented. {failed[0]['problem']}")
             table = area_table(areas, labels, "image")
             archive.writestr("areas.csv", table)
             archive.writestr("labels.json", json.dumps(labels.to_dict(), indent=1))
@@ -102,13 +102,15 @@ class ManyApi:
                         progress["frame"] = save_photo(Image.fromarray(shown), "frame")
                     yield progress
         cut = info.frames > MAX_FRAMES or len(areas) == MAX_FRAMES
-        note = f"{info.width} × {info.height} pixels, {info.rate:.3g} frames a second."
+        note = f"{info.width} × {info.height} pixels, {info.rate:.3g} frames per second."
         yield {
             "video": str(path),
             "csv": _saved(area_table(areas, labels, "frame")),
             "frames": len(areas),
             "seconds": time.monotonic() - start,
-            "note": f"{note} Only the first {MAX_FRAMES} frames are taken here." if cut else note,
+            "note": f"{note} Only the first {MAX_FRAMES} frames are segmented here."
+            if cut
+            else note,
             "classes": self._means(areas, model),
         }
 
@@ -119,7 +121,9 @@ class ManyApi:
         reads: images/, masks/ and labels.json."""
         check_count(images, MAX_IMAGES, "pairs")
         if len(images) != len(masks):
-            raise UserError(f"{len(images)} photos and {len(masks)} masks are no pairs.")
+            raise UserError(
+                f"There are {len(images)} photos but {len(masks)} masks: send one mask per photo."
+            )
         labels = self.models.segmenter(model).labels
         path = new_file("training_pairs.zip")
         names = unique_names([stem(each["path"]) for each in images])
@@ -129,8 +133,8 @@ class ManyApi:
                 ids = np.asarray(open_mask(mask["path"]).convert("RGB"))[..., 0]
                 if ids.shape != (photo.height, photo.width):
                     raise UserError(
-                        f"The mask of {name} has {ids.shape[1]} × {ids.shape[0]} pixels, the photo "
-                        f"{photo.width} × {photo.height}."
+                        f"The mask of {name} has {ids.shape[1]} × {ids.shape[0]} pixels, but "
+                        f"the photo {photo.width} × {photo.height}."
                     )
                 archive.writestr(f"images/{name}.png", _encoded(photo))
                 archive.writestr(f"masks/{name}.png", encoded_mask(ids, labels))
@@ -150,12 +154,12 @@ class ManyApi:
         ]
 
 
-def check_count(files: Sequence[Any], most: int, what: str) -> None:
+def check_count(files: Sequence[object], most: int, what: str) -> None:
     """Raise a UserError for none or too many."""
     if not files:
-        raise UserError(f"There are no {what}.")
+        raise UserError(f"There are no {what}: send at least one.")
     if len(files) > most:
-        raise UserError(f"These are {len(files)} {what}, and {most} are allowed.")
+        raise UserError(f"There are {len(files)} {what}, but only {most} are allowed.")
 
 
 def unique_names(names: Sequence[str]) -> list[str]:

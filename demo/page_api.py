@@ -1,4 +1,4 @@
-"""What the page itself asks: models, SAM's objects, and cards. `page/` holds its other half."""
+"""The endpoints of the page itself: models, SAM's objects, and cards. `page/` calls them."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -75,7 +75,9 @@ class PageApi:
         """SAM's mask of each object, which is a list of points (x, y, 1 on it or 0 beside it), x
         and y being fractions of the photo's size."""
         if len(objects) > MAX_OBJECTS:
-            raise UserError(f"These are {len(objects)} objects, and {MAX_OBJECTS} are allowed.")
+            raise UserError(
+                f"There are {len(objects)} objects, but only {MAX_OBJECTS} are allowed."
+            )
         for points in objects:
             check_fractions(points)
         photo, _ = open_photo(image["path"], MAX_SAM_SIDE)
@@ -141,10 +143,10 @@ class PageApi:
         return save_png(index_png(mask, self.models.segmenter(model).labels), f"{name}_mask")
 
 
-def check_fractions(points: Any) -> None:
+def check_fractions(points: object) -> None:
     """Raise a UserError unless these are points (x, y, 1 or 0), one of them on the object."""
     if not isinstance(points, list) or not points:
-        raise UserError("An object is a list of points.")
+        raise UserError("An object must be a list of points.")
     check_number_of_points(points)
     for point in points:
         if (
@@ -153,7 +155,10 @@ def check_fractions(points: Any) -> None:
             or any(type(value) not in (int, float) for value in point)
             or not (0 <= point[0] <= 1 and 0 <= point[1] <= 1 and point[2] in (0, 1))
         ):
-            raise UserError("A point is [x, y, 1 on the object or 0 beside it], x and y in 0-1.")
+            raise UserError(
+                "A point must be [x, y, label], with x and y from 0 to 1, and label 1 on the "
+                "object or 0 outside."
+            )
     if not any(point[2] for point in points):
         raise UserError("At least one point must be on the object: [x, y, 1].")
 

@@ -1,15 +1,15 @@
-"""What the page asks SAM: objects at points, and everything there is."""
+"""SAM on the page: objects at points, and masks of everything."""
 
 import time
-from collections.abc import Callable
-from typing import Any, TypeVar
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 import numpy as np
 from PIL import Image
 
 from hfseg.errors import UserError
 from hfseg.labels import LabelSet, default_palette
-from hfseg.sam import SamMasks, refine_by_votes
+from hfseg.sam import SamMasks, SamPredictor, refine_by_votes
 
 from .limits import MAX_POINTS_PER_SIDE
 from .shown_models import ShownModels
@@ -18,18 +18,18 @@ _T = TypeVar("_T")
 
 
 def timed(work: Callable[[], _T]) -> tuple[_T, float]:
-    """The answer of `work()`, and its seconds."""
+    """The result of `work()`, and its seconds."""
     start = time.perf_counter()
     return work(), time.perf_counter() - start
 
 
 def object_at(
-    models: ShownModels, photo: Image.Image, points: list[Any]
+    models: ShownModels, photo: Image.Image, points: Sequence[Sequence[float]]
 ) -> tuple[np.ndarray, float]:
     """SAM's mask at points (x, y as fractions of the size; 1 on it or 0 beside it), and its score.
 
     Raises:
-        UserError: there is nothing.
+        UserError: SAM is not available.
     """
     at = [(x * photo.width, y * photo.height) for x, y, _ in points]
     found = models.sam().prompt(photo, points=at, point_labels=[int(each[2]) for each in points])
@@ -37,35 +37,35 @@ def object_at(
 
 
 def with_object(mask: np.ndarray, found: np.ndarray) -> tuple[np.ndarray, int]:
-    """The model's mask with one object of SAM, which takes the class of most of its pixels.
+    """The model's mask with an object of SAM, which gets the class of most of its pixels.
 
-    No class of the image vanishes by that (see `hfseg.sam.refine_by_votes`).
+    No class of the image is lost (see `hfseg.sam.refine_by_votes`).
 
     Raises:
         UserError: the object is empty.
     """
     if not found.any():
-        raise UserError("SAM finds nothing there: move the point, or add another.")
+        raise UserError("SAM finds nothing there: move the point or add another one.")
     class_id = int(np.bincount(mask[found]).argmax())
     return refine_by_votes(SamMasks(found[None], np.ones(1, np.float32)), mask), class_id
 
 
-def everything(predictor: Any, photo: Image.Image, density: int) -> Any:
-    """SAM's masks of the whole photo, asked for at a grid of points.
+def everything(predictor: SamPredictor, photo: Image.Image, density: int) -> SamMasks:
+    """SAM's masks of the complete photo, prompted by a grid of points.
 
     Raises:
-        UserError: too dense a grid.
+        UserError: the grid is too dense.
     """
     if not 1 <= density <= MAX_POINTS_PER_SIDE:
-        raise UserError(f"Points per side go from 1 to {MAX_POINTS_PER_SIDE}.")
+        raise UserError(f"The number of points per side must be from 1 to {MAX_POINTS_PER_SIDE}.")
     return predictor.segment_everything(photo, points_per_side=density)
 
 
-def pictures_of_masks(masks: Any) -> tuple[np.ndarray, LabelSet]:
+def pictures_of_masks(masks: SamMasks) -> tuple[np.ndarray, LabelSet]:
     """SAM's masks as one map: small ones on top, the 254 largest if there are more.
 
     Returns:
-        (H, W) uint8 numbers of masks, 255 where there is none, and their names and colors.
+        (H, W) uint8 numbers of masks, 255 without a mask, and their names and colors.
     """
     areas = masks.masks.sum(axis=(1, 2))
     order = np.argsort(-areas, kind="stable")[:254]

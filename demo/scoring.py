@@ -1,4 +1,4 @@
-"""A photo and its ground truth, scored as `hfseg evaluate` does: at the mask's own size."""
+"""Scores a photo with ground truth as `hfseg evaluate` does: at the mask's own size."""
 
 import math
 from typing import Any
@@ -20,7 +20,7 @@ from .limits import open_mask, open_photo, own_size
 from .shown_models import ShownModels
 
 _TOO_MANY_COLORS = 300
-"""A mask has one color for each class; a photo has thousands."""
+"""A mask has one color per class; a photo has thousands."""
 
 
 class ScoringApi:
@@ -83,8 +83,8 @@ def truth_of(photo: str, mask: str, labels: LabelSet) -> np.ndarray:
     (height, width), own = real.shape, own_size(photo)
     if (width, height) != own:
         raise UserError(
-            f"The photo has {own[0]} × {own[1]} pixels, its ground truth {width} × {height}: "
-            "they must be the same."
+            f"The photo has {own[0]} × {own[1]} pixels, but its ground truth {width} × {height}: "
+            "they must have the same size."
         )
     return real
 
@@ -93,19 +93,19 @@ def read_truth(path: str, labels: LabelSet) -> np.ndarray:
     """(H, W) uint8 ids of an uploaded mask: stored as ids, palette or the model's colors.
 
     Raises:
-        UserError: it is a photo, or has other classes.
+        UserError: it is a photo, or has unknown classes.
     """
     mask = open_mask(path)
     if looks_like_a_photo(mask, labels):
         raise UserError(
-            "This looks like a photo, not like ground truth: a mask holds one value or color for "
-            "each class. Choose the PNG that belongs to the photo."
+            "This looks like a photo, not ground truth: a mask has one value or color per class. "
+            "Choose the PNG mask of the photo."
         )
     return MaskDecoder.for_labels(labels).sniff([mask])(mask, "the mask")
 
 
 def looks_like_a_photo(mask: Image.Image, labels: LabelSet) -> bool:
-    """Whether there are far more values or colors than classes, as no mask has."""
+    """Whether there are far more values or colors than a mask could have."""
     small = mask.resize((min(512, mask.width), min(512, mask.height)), Image.Resampling.NEAREST)
     if mask.mode in ("RGB", "RGBA"):
         return small.convert("RGB").getcolors(_TOO_MANY_COLORS) is None
@@ -118,7 +118,7 @@ def looks_like_a_photo(mask: Image.Image, labels: LabelSet) -> bool:
 def scored(prediction: np.ndarray, truth: np.ndarray, labels: LabelSet) -> dict[str, Any]:
     """`hfseg.metrics.scores` of one image."""
     if not (truth < len(labels)).any():
-        raise UserError("The mask has no pixel with a class.")
+        raise UserError("No pixel of the mask has a class of this model.")
     counts = confusion_matrix(
         torch.from_numpy(prediction.astype(np.int64)),
         torch.from_numpy(truth.astype(np.int64)),

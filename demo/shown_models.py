@@ -1,13 +1,16 @@
-"""The models named at the start: loaded once, shared by all visitors, asked one at a time."""
+"""The models of the page: loaded once, shared by all visitors, run one at a time."""
 
 import time
 from collections import OrderedDict
 from pathlib import Path
 from threading import Lock
-from typing import Any
+from typing import Unpack
+
+from PIL import Image
 
 from hfseg.errors import UserError
 from hfseg.inference import Segmentation, Segmenter
+from hfseg.inference.segmenter import PredictionOptions
 from hfseg.labels import LabelSet
 from hfseg.sam import SamPredictor
 
@@ -16,22 +19,24 @@ from .colors import shared_colors
 from .limits import Device
 
 _ANSWERS_KEPT = 4
+_Key = tuple[object, ...]
+"""Model, upload, longer side, and options."""
 
 
 class ShownModels:
-    """What the page can show.
+    """The models that the page can show.
 
     Args:
         segmenters: name -> model, in the order of the menu; not empty.
-        sam: folder or Hub id of a SAM, which is loaded when it is first asked; or a predictor.
-        cards: name -> folder or Hub id where the model card is found.
-        device: does the work.
+        sam: folder or Hub id of a SAM, loaded on first use, or a predictor.
+        cards: name -> folder or Hub id with the model card.
+        device: runs the models.
     """
 
     def __init__(
         self,
         segmenters: dict[str, Segmenter],
-        sam: Any = None,
+        sam: str | SamPredictor | None = None,
         cards: dict[str, str] | None = None,
         device: Device | None = None,
     ) -> None:
@@ -42,7 +47,7 @@ class ShownModels:
         self._sam = None if isinstance(sam, str) else sam
         self._card_pages: dict[str, str] = {}
         self._cards_lock = Lock()
-        self._answers: OrderedDict[Any, tuple[Segmentation, float]] = OrderedDict()
+        self._answers: OrderedDict[_Key, tuple[Segmentation, float]] = OrderedDict()
         labels = shared_colors(segmenter.labels for segmenter in segmenters.values())
         self._labels = dict(zip(segmenters, labels, strict=True))
 
@@ -52,49 +57,51 @@ class ShownModels:
 
     @property
     def sam_name(self) -> str | None:
-        """What a visitor may know of where SAM comes from: the id, or the folder's own name."""
+        """The name of SAM for visitors: its id, or the last part of its folder."""
         if self._sam_source is None:
             return None if self._sam is None else "SAM"
         folder = Path(self._sam_source)
         return folder.resolve().name if folder.is_absolute() or folder.exists() else str(folder)
 
     def segmenter(self, name: str | None) -> Segmenter:
-        """The model of this name, the first one without a name.
+        """The model of this name, or the first one without a name.
 
         Raises:
-            UserError: another name: no model is ever loaded for a visitor.
+            UserError: an unknown name; models are never loaded for visitors.
         """
         if not name:
             return next(iter(self.segmenters.values()))
         if name not in self.segmenters:
-            raise UserError(f"This page shows no such model; it shows {', '.join(self.names)}.")
+            raise UserError(f"This page has no such model; choose from {', '.join(self.names)}.")
         return self.segmenters[name]
 
     def labels(self, name: str | None) -> LabelSet:
-        """The classes of a model in the colors they have on this page, where a class looks the
-        same in all models. Errors as of `segmenter`."""
+        """The classes of a model in the colors of this page, where each class has the same color
+        in all models. Errors as of `segmenter`."""
         self.segmenter(name)
         return self._labels[name or self.names[0]]
 
     def segment(
-        self, name: str | None, path: str, image: Any, **options: Any
+        self, name: str | None, path: str, image: Image.Image, **options: Unpack[PredictionOptions]
     ) -> tuple[Segmentation, float]:
-        """The answer and its seconds; those of the last few images are kept.
+        """The segmentation and its seconds; the last few are cached.
 
         Args:
             name: of the model.
-            path: of the upload, which says which image this is; empty: nothing is kept.
+            path: of the upload, which identifies the image; empty: not cached.
             image: RGB.
             options: of `Segmenter.__call__`.
 
         Raises:
-            UserError: an unknown model, or a size that it cannot take.
+            UserError: an unknown model, or a size that it does not support.
         """
         self.segmenter(name)
         key = (name or self.names[0], path, max(image.size), *sorted(options.items()))
         return self.device.run(self._segment, key, image, options)
 
-    def _segment(self, key: Any, image: Any, options: Any) -> tuple[Segmentation, float]:
+    def _segment(
+        self, key: _Key, image: Image.Image, options: PredictionOptions
+    ) -> tuple[Segmentation, float]:
         if key in self._answers:
             self._answers.move_to_end(key)
             return self._answers[key]
@@ -105,7 +112,7 @@ class ShownModels:
             if type(error) is not RuntimeError:
                 raise
             raise UserError(
-                f"The model cannot segment {image.width} × {image.height} pixels: try another size."
+                f"The model can't segment {image.width} × {image.height} pixels: try another size."
             ) from error
         answer = found, time.perf_counter() - start
         if key[1]:
@@ -124,17 +131,17 @@ class ShownModels:
                 self._card_pages[name] = page or described(name, segmenter)
         return self._card_pages[name]
 
-    def sam(self) -> Any:
-        """The predictor, loaded at the first call.
+    def sam(self) -> SamPredictor:
+        """The predictor, loaded on first use.
 
         Raises:
-            UserError: none was named, or it is not there; with the remedy.
+            UserError: the page has no SAM, or it can't be loaded.
         """
         if self._sam is None:
             if self._sam_source is None:
                 raise UserError(
-                    "No SAM was named when this page was started: add "
-                    "--sam facebook/sam2.1-hiera-tiny, or a folder with its weights."
+                    "This page was started without SAM: add --sam facebook/sam2.1-hiera-tiny, or "
+                    "the folder of a SAM."
                 )
 
             self._sam = SamPredictor.from_pretrained(self._sam_source)
@@ -145,7 +152,7 @@ def load_models(names: list[str], sam: str | None) -> ShownModels:
     """Load what the command line names.
 
     Raises:
-        UserError: a model that is not there.
+        UserError: a model does not exist.
     """
     segmenters, cards = {}, {}
     for name in dict.fromkeys(names):

@@ -1,4 +1,4 @@
-"""The files of visitors: how much room they take, and which of them go when there is no more."""
+"""The files of visitors: their total size is limited, and old ones are deleted."""
 
 import contextlib
 import json
@@ -15,11 +15,11 @@ _SWEEP_SECONDS = 10
 
 
 class Uploads:
-    """Keeps the temporary folder within its bounds.
+    """Keeps the temporary folder within its limits.
 
-    A client that is at its own limit loses its own oldest files. If all together are too many,
-    the oldest go, results among them. What is older than this object are the page's examples,
-    which stay.
+    A client at its limit loses its own oldest files. If all files exceed the total limit, the
+    oldest are deleted, including results. Files older than this object are the page's examples,
+    which are kept.
     """
 
     def __init__(self) -> None:
@@ -29,7 +29,7 @@ class Uploads:
         self._swept = 0.0
 
     def record(self, client: str, answer: bytes) -> None:
-        """Note whose the files are that gradio's answer to an upload names."""
+        """Record the owner of the files in gradio's response to an upload."""
         try:
             paths = json.loads(answer)
         except ValueError:  # a refusal
@@ -40,7 +40,7 @@ class Uploads:
                     self._owners.setdefault(path, client)
 
     def make_room(self, client: str, size: int) -> None:
-        """Delete what has to go before the client uploads so many bytes."""
+        """Make room before the client uploads this many bytes."""
         with self._lock:
             sizes = {path: _size(path) for path, owner in self._owners.items() if owner == client}
             total = sum(sizes.values()) + size
@@ -53,7 +53,7 @@ class Uploads:
         self.sweep(size, always=True)
 
     def sweep(self, size: int = 0, always: bool = False) -> None:
-        """Delete what is old, and then the oldest until there is room for so many bytes more.
+        """Delete old files, and then the oldest until there is room for this many bytes.
 
         Without `always` at most every few seconds.
         """
@@ -65,14 +65,14 @@ class Uploads:
             kept = []
             folder = Path(get_upload_folder())
             for root, _, names in os.walk(folder):
-                # those in the folder itself are uploads under way, or cut off
+                # files in the folder itself are uploads in progress, or interrupted ones
                 partial = Path(root) == folder
                 allowed = 2 * UPLOAD_SECONDS if partial else KEPT_SECONDS
                 for name in names:
                     file = os.path.join(root, name)
                     try:
                         status = os.stat(file)
-                    except OSError:  # finished meanwhile
+                    except OSError:  # finished in the meantime
                         continue
                     if status.st_mtime < self.since:
                         continue

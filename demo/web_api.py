@@ -5,7 +5,6 @@ README.md beside this file shows them through `gradio_client` and curl.
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import gradio as gr
 import numpy as np
@@ -13,7 +12,7 @@ from PIL import Image
 
 from hfseg.errors import UserError
 from hfseg.labels import LabelSet
-from hfseg.sam import refine_by_prompts, refine_by_votes
+from hfseg.sam import SamMasks, refine_by_prompts, refine_by_votes
 from hfseg.visualization.overlay import area_shares, index_png, overlay
 
 from .files import file_data, save_photo, save_png, stem
@@ -27,29 +26,30 @@ from .shown_models import ShownModels
 METHODS = ("votes", "boxes", "points")
 
 
-def add_endpoints(models: ShownModels) -> None:
-    """Add the endpoints inside `gr.Blocks`.
+class WebApi:
+    """The documented endpoints.
 
-    gradio shows the functions' docstrings and types at /gradio_api/info and in its client's
-    `view_api()`.
+    gradio shows their docstrings and types at /gradio_api/info and in its client's `view_api()`.
     """
-    run = models.device.run
+
+    def __init__(self, models: ShownModels) -> None:
+        self.models = models
 
     def segment(
-        image: gr.FileData, model: str = "", opacity: float = 0.55
+        self, image: gr.FileData, model: str = "", opacity: float = 0.55
     ) -> tuple[gr.FileData, gr.FileData, dict]:
         """The class of every pixel.
 
-        Gives the mask (a palette PNG whose values are class ids), the overlay (JPEG), and the
-        classes that occur with their share of the area. `model` is a name listed by /health;
-        left empty, the first one.
+        Returns the mask (a palette PNG whose values are class ids), the overlay (JPEG), and the
+        classes that occur with their fraction of the area. `model` is a name listed by /health;
+        empty: the first one.
         """
         path = image["path"]
         check_opacity(opacity)
         photo, note = open_photo(path)
-        found, took = models.segment(model, path, photo)
+        found, took = self.models.segment(model, path, photo)
         summary = {
-            "model": model or models.names[0],
+            "model": model or self.models.names[0],
             "width": found.mask.shape[1],
             "height": found.mask.shape[0],
             "seconds": round(took, 4),
@@ -59,22 +59,23 @@ def add_endpoints(models: ShownModels) -> None:
         return (*mask_and_overlay(path, found.image, found.mask, found.labels, opacity), summary)
 
     def segment_everything(
-        image: gr.FileData, points_per_side: int = 16
+        self, image: gr.FileData, points_per_side: int = 16
     ) -> tuple[gr.FileData, dict]:
-        """What SAM finds, without classes.
+        """All masks that SAM finds, without classes.
 
-        Gives a 16-bit PNG of mask numbers (0 where there is none, smaller masks on top), and for
-        each number the area in pixels, the box (left, top, right, bottom) and the predicted IoU.
+        Returns a 16-bit PNG of mask numbers (0 without a mask, smaller masks on top), and for each
+        number the area in pixels, the box (left, top, right, bottom) and the predicted IoU.
         """
         path = image["path"]
         density = whole_number(points_per_side, "points_per_side")
         photo, note = open_photo(path, MAX_SAM_SIDE)
-        predictor = run(models.sam)
+        run = self.models.device.run
+        predictor = run(self.models.sam)
         masks, took = run(timed, lambda: everything(predictor, photo, density))
         numbers, listed = numbered(masks)
         picture = Image.fromarray(numbers)
         summary = {
-            "sam": models.sam_name,
+            "sam": self.models.sam_name,
             "width": photo.width,
             "height": photo.height,
             "seconds": round(took, 4),
@@ -84,45 +85,42 @@ def add_endpoints(models: ShownModels) -> None:
         return file_data(save_png(picture, f"{stem(path)}_masks")), summary
 
     def refine(
-        image: gr.FileData, model: str = "", method: str = "votes", points: list | None = None,
-        opacity: float = 0.55,
+        self, image: gr.FileData, model: str = "", method: str = "votes",
+        points: list | None = None, opacity: float = 0.55,
     ) -> tuple[gr.FileData, gr.FileData, dict]:  # fmt: skip
-        """The model's mask with SAM's outlines.
+        """The model's mask with SAM's boundaries.
 
-        `method`: `votes` (each of SAM's masks takes the class of most of its pixels), `boxes`
-        (SAM is asked for each region of the mask), or `points` (the one object at `points`, a
-        list of [x, y, 1 on the object or 0 beside it] in pixels of the image, takes the class of
-        most of its pixels). Gives mask, overlay and summary as /segment does.
+        `method`: `votes` (each of SAM's masks gets the class of most of its pixels), `boxes`
+        (SAM is prompted with each region of the mask), or `points` (the object at `points`, a
+        list of [x, y, label] in pixels of the image with label 1 on the object and 0 outside,
+        gets the class of most of its pixels). Returns mask, overlay and summary like /segment.
         """
         if method not in METHODS:
-            raise UserError(f"The method is one of {', '.join(METHODS)}.")
+            raise UserError(f"Unknown method {method!r}: choose from {', '.join(METHODS)}.")
         path = image["path"]
         check_opacity(opacity)
         asked = checked_points(points) if method == "points" else []
         photo, note = open_photo(path, MAX_SAM_SIDE)
-        predictor = run(models.sam)
-        found, _ = models.segment(model, path, photo)
-        extra: dict[str, Any] = {}
+        run = self.models.device.run
+        predictor = run(self.models.sam)
+        found, _ = self.models.segment(model, path, photo)
+        extra: dict[str, object] = {}
 
         def work() -> np.ndarray:
             if method == "boxes":
                 return refine_by_prompts(predictor, photo, found.mask, found.labels)
             if method == "votes":
-                return refine_by_votes(predictor.segment_everything(photo, points_per_side=16),
-                                       found.mask)  # fmt: skip
-            whole = own_size(path)
-            shares = [(x / whole[0], y / whole[1], label) for x, y, label in asked]
-            if any(not (0 <= x <= 1 and 0 <= y <= 1) for x, y, _ in shares):
-                raise UserError(f"A point lies outside the image of {whole[0]} × {whole[1]}.")
-            mask, score = object_at(models, photo, shares)
+                masks = predictor.segment_everything(photo, points_per_side=16)
+                return refine_by_votes(masks, found.mask)
+            mask, score = object_at(self.models, photo, as_fractions(asked, own_size(path)))
             refined, class_id = with_object(found.mask, mask)
             extra.update(object=found.labels.names[class_id], predicted_iou=round(score, 4))
             return refined
 
         mask, took = run(timed, work)
         summary = {
-            "model": model or models.names[0],
-            "sam": models.sam_name,
+            "model": model or self.models.names[0],
+            "sam": self.models.sam_name,
             "method": method,
             "width": photo.width,
             "height": photo.height,
@@ -134,41 +132,41 @@ def add_endpoints(models: ShownModels) -> None:
         }
         return (*mask_and_overlay(path, photo, mask, found.labels, opacity), summary)
 
-    def health() -> dict:
+    def health(self) -> dict:
         """Whether the page is up, and what it shows."""
         return {
             "status": "ok",
             "models": {
-                name: list(segmenter.labels.names) for name, segmenter in models.segmenters.items()
+                name: list(segmenter.labels.names)
+                for name, segmenter in self.models.segmenters.items()
             },
-            "sam": models.sam_name,
+            "sam": self.models.sam_name,
         }
 
-    device: dict[str, Any] = {"concurrency_limit": 1, "concurrency_id": "device"}
-    add(segment, ("mask", "overlay", "summary"), **device)
-    add(segment_everything, ("masks", "summary"), **device)
-    add(refine, ("mask", "overlay", "summary"), **device)
-    # not in the queue: it answers when the queue is full too
-    add(health, ("health",), queue=False)
 
-    # what the page asks; offered to nobody else, as it changes with the page
+def add_endpoints(models: ShownModels) -> None:
+    """Add all endpoints inside `gr.Blocks`."""
+    api = WebApi(models)
+    device: dict[str, object] = {"concurrency_limit": 1, "concurrency_id": "device"}
+    add(api.segment, ("mask", "overlay", "summary"), **device)
+    add(api.segment_everything, ("masks", "summary"), **device)
+    add(api.refine, ("mask", "overlay", "summary"), **device)
+    # not queued, so that it answers even when the queue is full
+    add(api.health, ("health",), queue=False)
+
+    # endpoints of the page itself, undocumented since they change with it
     page, many = PageApi(models), ManyApi(models)
-    hidden: dict[str, Any] = {"api_visibility": "undocumented"}
-    for asked in (
-        page.view,
-        page.own_mask,
-        page.objects,
-        page.everything,
-        ScoringApi(models).evaluate,
-    ):
+    hidden: dict[str, object] = {"api_visibility": "undocumented"}
+    score = ScoringApi(models).evaluate
+    for asked in (page.view, page.own_mask, page.objects, page.everything, score):
         add(asked, ("answer",), **device, **hidden)
-    for slow in (many.batch, many.video):  # frame by frame, so that they hold up nobody
+    for slow in (many.batch, many.video):  # frame by frame, so that they don't block others
         add(slow, ("answer",), concurrency_limit=2, concurrency_id="many", **hidden)
     add(many.training_pairs, ("answer",), concurrency_limit=2, **hidden)
     add(page.card, ("answer",), concurrency_limit=2, **hidden)
 
 
-def add(endpoint: Callable[..., Any], outputs: Sequence[str], **options: Any) -> None:
+def add(endpoint: Callable[..., object], outputs: Sequence[str], **options: object) -> None:
     """Add one endpoint under its own name, with names for what it gives."""
     added = gr.api(endpoint, api_name=endpoint.__name__, **options)
     context = gr.context.Context.root_block
@@ -177,14 +175,16 @@ def add(endpoint: Callable[..., Any], outputs: Sequence[str], **options: Any) ->
         block.label = name
 
 
-def checked_points(points: Any) -> list[tuple[float, float, int]]:
-    """What a client sent as points.
+def checked_points(points: object) -> list[tuple[float, float, int]]:
+    """The points that a client sent.
 
     Raises:
-        UserError: none, too many, or something else.
+        UserError: none, too many, or invalid ones.
     """
     if not isinstance(points, list) or not points:
-        raise UserError("The method points needs points: a list of [x, y, 1 or 0].")
+        raise UserError(
+            "The method points needs a list of points [x, y, label], with label 1 or 0."
+        )
     check_number_of_points(points)
     for point in points:
         if (
@@ -194,24 +194,41 @@ def checked_points(points: Any) -> list[tuple[float, float, int]]:
             or not all(math.isfinite(value) for value in point)
             or point[2] not in (0, 1)
         ):
-            raise UserError("A point is [x, y, 1 on the object or 0 beside it].")
+            raise UserError(
+                "A point must be [x, y, label], with x and y in pixels, and label 1 on the object "
+                "or 0 outside."
+            )
     if not any(point[2] for point in points):
         raise UserError("At least one point must be on the object: [x, y, 1].")
     return [(x, y, int(label)) for x, y, label in points]
 
 
-def check_opacity(opacity: Any) -> None:
+def as_fractions(
+    points: Sequence[tuple[float, float, int]], size: tuple[int, int]
+) -> list[tuple[float, float, int]]:
+    """Points in pixels as fractions of the (width, height) of the image.
+
+    Raises:
+        UserError: a point is outside the image.
+    """
+    found = [(x / size[0], y / size[1], label) for x, y, label in points]
+    if any(not (0 <= x <= 1 and 0 <= y <= 1) for x, y, _ in found):
+        raise UserError(f"A point is outside the image of {size[0]} × {size[1]} pixels.")
+    return found
+
+
+def check_opacity(opacity: float) -> None:
     if not 0 <= opacity <= 1:
-        raise UserError("The opacity is a number from 0 to 1.")
+        raise UserError("The opacity must be from 0 to 1.")
 
 
-def whole_number(value: Any, name: str) -> int:
+def whole_number(value: float, name: str) -> int:
     if value != round(value):
-        raise UserError(f"{name} is a whole number.")
+        raise UserError(f"{name} must be a whole number.")
     return int(value)
 
 
-def areas(mask: np.ndarray, labels: LabelSet) -> list[dict[str, Any]]:
+def areas(mask: np.ndarray, labels: LabelSet) -> list[dict[str, object]]:
     """The classes that occur, the largest first."""
     return [
         {"id": index, "name": labels.names[index], "share": round(float(share), 6)}
@@ -220,7 +237,7 @@ def areas(mask: np.ndarray, labels: LabelSet) -> list[dict[str, Any]]:
     ]
 
 
-def numbered(masks: Any) -> tuple[np.ndarray, list[dict[str, Any]]]:
+def numbered(masks: SamMasks) -> tuple[np.ndarray, list[dict[str, object]]]:
     """SAM's masks as (H, W) uint16 numbers from 1, the largest mask first, and a list of them."""
     numbers = np.zeros(masks.masks.shape[1:], dtype=np.uint16)
     order = np.argsort(-masks.masks.sum(axis=(1, 2)), kind="stable")
@@ -242,7 +259,7 @@ def numbered(masks: Any) -> tuple[np.ndarray, list[dict[str, Any]]]:
 
 def mask_and_overlay(
     path: str, photo: Image.Image, mask: np.ndarray, labels: LabelSet, opacity: float
-) -> tuple[Any, Any]:
+) -> tuple[dict[str, object], dict[str, object]]:
     return (
         file_data(save_png(index_png(mask, labels), f"{stem(path)}_mask")),
         file_data(save_photo(overlay(photo, mask, labels, opacity), f"{stem(path)}_overlay")),

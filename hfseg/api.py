@@ -1,4 +1,4 @@
-"""The three calls of a notebook: `hfseg.finetune`, `hfseg.evaluate`, `hfseg.predict`.
+"""The Python calls `hfseg.finetune`, `hfseg.evaluate` and `hfseg.predict`.
 
 They take the flags of the commands by name; datasets and models may also be objects.
 """
@@ -6,13 +6,19 @@ They take the flags of the commands by name; datasets and models may also be obj
 import dataclasses
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias, TypeVar
+
+import datasets
+from torch.utils.data import Dataset
+from transformers import BaseImageProcessor, PreTrainedModel
 
 from hfseg.config.data import DataArguments
 from hfseg.config.evaluation import EvaluationArguments, PredictionArguments
 from hfseg.config.parser import suggest
 from hfseg.config.resolve import resolve
+from hfseg.config.values import GivenOptions, OptionValues
 from hfseg.data import load_dataset
+from hfseg.data.image_io import ImageLike
 from hfseg.errors import UserError
 from hfseg.inference import Segmentation, Segmenter
 from hfseg.labels import LabelSet
@@ -21,13 +27,16 @@ from hfseg.workflows.finetune import finetune as finetune_workflow
 from hfseg.workflows.predict_files import predict as predict_into
 from hfseg.workflows.run import Run
 
+DatasetLike: TypeAlias = str | Path | datasets.DatasetDict | Dataset | Mapping[str, Dataset]
+_Group = TypeVar("_Group", DataArguments, EvaluationArguments, PredictionArguments)
+
 
 def finetune(
     *,
-    model: Any = None,
-    dataset: Any = None,
+    model: str | Path | PreTrainedModel | None = None,
+    dataset: DatasetLike | None = None,
     labels: LabelSet | None = None,
-    image_processor: Any = None,
+    image_processor: BaseImageProcessor | None = None,
     **options: Any,
 ) -> Run:
     """Fine-tune a model: what `hfseg finetune` does, as one call.
@@ -46,7 +55,7 @@ def finetune(
         The run: `run.scores["mean_iou"]`, `run.segmenter("photo.jpg")`, `run.push_to_hub(...)`.
 
     Raises:
-        UserError: wrong options, data or weights; nothing is written then.
+        UserError: invalid options, data or weights; nothing is written.
     """
     data = _dataset_option(dataset, labels, options)
     given_model = None
@@ -62,8 +71,8 @@ def finetune(
 
 
 def evaluate(
-    model: Any,
-    dataset: Any = None,
+    model: str | Path | Segmenter,
+    dataset: DatasetLike | None = None,
     *,
     labels: LabelSet | None = None,
     **options: Any,
@@ -79,57 +88,61 @@ def evaluate(
         The scores: `result["mean_iou"]`, `result.per_class`, `result.output_dir`.
 
     Raises:
-        UserError: a wrong model, split or option; nothing is written then.
+        UserError: an invalid model, split or option; nothing is written.
     """
     data = _dataset_option(dataset, labels, options)
     names = {item.name for item in dataclasses.fields(DataArguments)}
     about_data = {key: options.pop(key) for key in names & options.keys()}
     segmenter = model if isinstance(model, Segmenter) else None
     name = "model" if segmenter is not None else str(model)
-    wanted = _made(EvaluationArguments, {"model_name_or_path": name, **options})
-    return evaluate_model(wanted, _made(DataArguments, about_data), data, segmenter)
+    arguments = _made(EvaluationArguments, {"model_name_or_path": name, **options})
+    return evaluate_model(arguments, _made(DataArguments, about_data), data, segmenter)
 
 
 def predict(
-    model: Any, images: Any, output_dir: str | Path | None = None, **options: Any
-) -> "list[Segmentation] | int":
+    model: str | Path | Segmenter,
+    images: ImageLike | Iterable[ImageLike],
+    output_dir: str | Path | None = None,
+    **options: Any,
+) -> list[Segmentation] | int:
     """Segment images: what `hfseg predict` does, as one call.
 
     Args:
         model: a folder or Hub id, or a `Segmenter`.
         images: a path, URL, PIL image, array or folder, or several of them.
-        output_dir: write masks and overlays there, and keep none in memory.
+        output_dir: write masks and overlays there instead of returning them.
         options: any flag of `hfseg predict` by its name: `sliding_window=1024`, `tta="flip"`, ...
 
     Returns:
-        The segmentations, or with `output_dir` how many masks are in it.
+        The segmentations, or with `output_dir` the number of masks in it.
 
     Raises:
-        UserError: a wrong model, image or option.
+        UserError: an invalid model, image or option.
     """
     overwrite = bool(options.pop("overwrite", False))
     name = "model" if isinstance(model, Segmenter) else str(model)
-    wanted = _made(PredictionArguments, {"model_name_or_path": name, **options})
+    arguments = _made(PredictionArguments, {"model_name_or_path": name, **options})
     if output_dir is not None:
         if isinstance(model, Segmenter):
             raise UserError("output_dir needs the model's folder or Hub id, not a Segmenter")
         inputs = [images] if isinstance(images, str | Path) else images
-        return predict_into(wanted, [str(each) for each in inputs], str(output_dir), overwrite)
-    segmenter = model
-    if not isinstance(model, Segmenter):
+        return predict_into(arguments, [str(each) for each in inputs], str(output_dir), overwrite)
+    if isinstance(model, Segmenter):
+        segmenter = model
+    else:
         segmenter = Segmenter.from_pretrained(
-            name, trust_remote_code=wanted.trust_remote_code, dtype=wanted.dtype
+            name, trust_remote_code=arguments.trust_remote_code, dtype=arguments.dtype
         )
     found = segmenter(
-        images, sliding_window=wanted.sliding_window, stride=wanted.stride, tta=wanted.tta
+        images, sliding_window=arguments.sliding_window, stride=arguments.stride, tta=arguments.tta
     )
     return [found] if isinstance(found, Segmentation) else list(found)
 
 
 def _dataset_option(
-    dataset: Any, labels: LabelSet | None, options: dict[str, Any]
-) -> "tuple[Any, LabelSet] | None":
-    """Puts the name of a dataset into the options; a dataset object is read."""
+    dataset: DatasetLike | None, labels: LabelSet | None, options: OptionValues
+) -> tuple[datasets.DatasetDict, LabelSet] | None:
+    """Read a dataset object; put the name of a dataset into the options."""
     if dataset is None:
         return None
     if isinstance(dataset, str | Path):
@@ -141,7 +154,7 @@ def _dataset_option(
     return load_dataset(dataset, labels=labels, **reading)
 
 
-def _made(group: Any, values: Mapping[str, Any]) -> Any:
+def _made(group: type[_Group], values: GivenOptions) -> _Group:
     known = {item.name for item in dataclasses.fields(group) if item.init}
     unknown = sorted(values.keys() - known)
     if unknown:
@@ -149,5 +162,5 @@ def _made(group: Any, values: Mapping[str, Any]) -> Any:
     return group(**values)
 
 
-def _words(options: Mapping[str, Any]) -> Iterable[str]:
+def _words(options: GivenOptions) -> Iterable[str]:
     return (f"{key}={value!r}" for key, value in options.items())

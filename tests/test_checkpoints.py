@@ -34,7 +34,7 @@ def test_a_name_that_the_hub_cannot_give_is_reported():
 
 
 def test_an_empty_folder_holds_no_model(tmp_path):
-    refuse(tmp_path, "holds no model")
+    refuse(tmp_path, "contains no model")
 
 
 def test_a_classification_checkpoint_of_the_same_family_is_refused(tmp_path):
@@ -58,7 +58,7 @@ def test_a_classification_checkpoint_of_another_family_is_refused(tmp_path):
 def test_damaged_weights_are_reported(tmp_path):
     save_tiny(tmp_path / "copy")
     (tmp_path / "copy" / "model.safetensors").write_bytes(b"cut")
-    refuse(tmp_path / "copy", "copy cannot be loaded")
+    refuse(tmp_path / "copy", "copy can't be loaded")
 
 
 def test_a_missing_image_processor_is_reported(tmp_path):

@@ -519,11 +519,11 @@ def test_a_mask_of_another_size_or_of_unknown_classes_is_one_sentence(models, ph
         return str(error.value)
 
     size = Image.open(photo).size
-    assert f"{size[0]} × {size[1]} pixels, its ground truth 20 × 10" in said(
+    assert f"{size[0]} × {size[1]} pixels, but its ground truth 20 × 10" in said(
         Image.new("L", (20, 10))
     )
     assert "value 99" in said(Image.new("L", size, 99))
-    assert "no pixel with a class" in said(Image.new("L", size, 255))
+    assert "No pixel of the mask has a class" in said(Image.new("L", size, 255))
 
 
 # 8: many images and video
@@ -642,7 +642,7 @@ def test_what_goes_wrong_is_said_on_the_page_until_the_next_try(page, photo, tmp
 def test_a_size_that_the_model_cannot_take_is_one_sentence(models):
     from hfseg.errors import UserError
 
-    with pytest.raises(UserError, match="The model cannot segment 3 × 2 pixels"):
+    with pytest.raises(UserError, match="The model can't segment 3 × 2 pixels"):
         models.segment("first", "small.png", Image.new("RGB", (3, 2)))
 
 

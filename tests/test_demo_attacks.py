@@ -212,22 +212,22 @@ def test_no_model_is_loaded_for_a_client(address, models, tmp_path):
     path = upload(address, draw_photo(tmp_path / "photo.png").read_bytes())
     for name in ("nvidia/mit-b0", "/etc", "../first"):
         sentence = refusal(address, {"path": path, "meta": META}, "segment", name)
-        assert sentence == "This page shows no such model; it shows first, second."
+        assert sentence == "This page has no such model; choose from first, second."
 
 
 @pytest.mark.parametrize(
     ("points", "said"),
     [
-        ([[1, 1, 1]] * 10_000, "These are 10000 points, and 50 are allowed"),
+        ([[1, 1, 1]] * 10_000, "There are 10000 points, but only 50 are allowed"),
         ([[1e9, 1, 1]], "outside the image"),
         ([[-1, 1, 1]], "outside the image"),
-        ([["a", "b", "c"]], "A point is"),
-        ([[1, 2]], "A point is"),
-        ([[1, 2, 7]], "A point is"),
+        ([["a", "b", "c"]], "A point must be"),
+        ([[1, 2]], "A point must be"),
+        ([[1, 2, 7]], "A point must be"),
         ([[1, 2, 0]], "must be on the object"),
         ("[[1, 2, 1]]", "points must be a list"),
-        ([], "needs points"),
-        (None, "needs points"),
+        ([], "needs a list of points"),
+        (None, "needs a list of points"),
     ],
     ids=lambda value: str(value)[:20],
 )

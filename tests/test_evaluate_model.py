@@ -86,7 +86,7 @@ def test_evaluate_writes_results_table_ranking_and_figures(tmp_path, model, segm
     assert len(ranking) == stored["num_images"] and ranking == sorted(ranking)
     for name in ("per_class_iou", "confusion_matrix", "worst"):
         assert Image.open(out / f"{name}.png").width > 300
-    with pytest.raises(UserError, match="already holds results"):
+    with pytest.raises(UserError, match="already contains results"):
         evaluate(model, segmentation_folder, out, split="train")
 
 

@@ -173,5 +173,5 @@ def test_finished_run_is_not_overwritten_by_accident(run) -> None:
         check=False,
     )  # fmt: skip
     assert done.returncode == 2
-    assert "already holds a run" in done.stderr and "Traceback" not in done.stderr
+    assert "already contains a run" in done.stderr and "Traceback" not in done.stderr
     assert (output / "model.safetensors").stat().st_mtime_ns == before

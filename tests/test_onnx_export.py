@@ -15,7 +15,7 @@ from tiny_segformer import photo, save_tiny
 import hfseg
 from hfseg.errors import UserError
 from hfseg.inference.load_checkpoint import load_trained
-from hfseg.inference.onnx_export import WANTED_AGREEMENT, export_onnx, parity, usage
+from hfseg.inference.onnx_export import MIN_AGREEMENT, export_onnx, parity, usage
 from hfseg.labels import LabelSet
 
 IMAGES = [Image.fromarray(photo(80, 120, seed)) for seed in range(2)]
@@ -32,7 +32,7 @@ def test_a_segformer_is_exported_with_dynamic_batch_and_size(tmp_path):
     model, processor = load_trained(str(save_tiny(tmp_path / "m")))
     exported = export_onnx(model, processor, IMAGES, tmp_path / "model.onnx", (64, 96))
     assert exported.dynamic and len({each.size for each in exported.parities}) == 3
-    assert all(each.agreement >= WANTED_AGREEMENT for each in exported.parities)
+    assert all(each.agreement >= MIN_AGREEMENT for each in exported.parities)
     assert run(tmp_path / "model.onnx", 3, 128, 64).shape[:2] == (3, 5)
     assert [each.name for each in tmp_path.iterdir() if each.suffix] == ["model.onnx"]
 
@@ -75,7 +75,7 @@ def test_named_models_agree_in_onnxruntime(tmp_path, name, dynamic):
     exported = export_onnx(model, processor, IMAGES, tmp_path / "model.onnx", (256, 320))
     print(name, exported)
     assert exported.dynamic == dynamic
-    assert min(each.agreement for each in exported.parities) >= WANTED_AGREEMENT
+    assert min(each.agreement for each in exported.parities) >= MIN_AGREEMENT
 
 
 WITHOUT_TORCH = """
@@ -112,7 +112,7 @@ def test_the_lines_for_the_card_give_the_mask_of_segmenter(tmp_path, processor, 
     theirs = np.load(tmp_path / "mask.npy")
     ours = hfseg.Segmenter(model, image_processor)(tmp_path / "photo.jpg").mask
     assert theirs.shape == ours.shape == (335, 500) and len(np.unique(ours)) > 1
-    assert (theirs == ours).mean() >= WANTED_AGREEMENT
+    assert (theirs == ours).mean() >= MIN_AGREEMENT
 
 
 def test_a_processor_with_steps_of_its_own_is_used_by_the_lines_for_the_card(tmp_path):
@@ -129,7 +129,7 @@ def test_a_processor_with_steps_of_its_own_is_used_by_the_lines_for_the_card(tmp
     with contextlib.chdir(tmp_path):
         exec(code, found)
     ours = hfseg.Segmenter(model, processor)(tmp_path / "photo.jpg").mask
-    assert (found["mask"] == ours).mean() >= WANTED_AGREEMENT
+    assert (found["mask"] == ours).mean() >= MIN_AGREEMENT
 
 
 class ModelWithABranch(torch.nn.Module):

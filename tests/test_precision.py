@@ -131,7 +131,7 @@ def test_launcher_decides_only_in_place_of_auto() -> None:
     [("auto", True, True), ("no", True, False), ("fp16", True, False), ("bf16", False, True)],
 )
 def test_contradictions_are_refused(mixed_precision: str, bf16: bool, fp16: bool) -> None:
-    with pytest.raises(UserError, match="give one precision"):
+    with pytest.raises(UserError, match="choose one with --mixed_precision"):
         choose_precision(mixed_precision, MACHINES["cuda 9.0"], bf16=bf16, fp16=fp16)
 
 
@@ -216,5 +216,5 @@ def test_flags_override_the_precision_of_the_recipe(machine, tmp_path) -> None:
     assert parse(["--config", str(recipe)]).training.bf16
     arguments = parse(["--config", str(recipe), "--mixed_precision", "no"])
     assert not arguments.training.bf16 and "bf16" not in arguments.recipe
-    with pytest.raises(UserError, match="give one precision"):
+    with pytest.raises(UserError, match="choose one with --mixed_precision"):
         parse([*RUN, "--mixed_precision", "no", "--bf16"])

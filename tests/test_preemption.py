@@ -71,7 +71,7 @@ def test_ctrl_c_saves_and_the_line_it_prints_goes_on(tmp_path: Path) -> None:
     (checkpoint,) = list_checkpoints(tmp_path / "run")
     assert what_is_missing(checkpoint) is None
     said = printed.splitlines()[-1]
-    assert said.startswith(f"stopped by Ctrl-C, saved as {checkpoint}; go on with: ")
+    assert said.startswith(f"stopped by Ctrl-C, saved as {checkpoint}; resume with: ")
     words = said.partition("hfseg finetune ")[2].split()
     run_finetune(*words)
     assert (tmp_path / "run" / "model.safetensors").is_file()

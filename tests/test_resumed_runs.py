@@ -123,7 +123,7 @@ def test_a_finished_run_has_nothing_left_to_do(run: Path, capsys, monkeypatch) -
     assert again.labels.names == ("ground", "wall", "roof")
     assert {path: path.stat().st_mtime_ns for path in run.rglob("*")} == before
     printed = capsys.readouterr().out.splitlines()
-    assert printed[-2] == f"{run} is finished: nothing is left to train or to measure"
+    assert printed[-2] == f"{run} is finished: nothing left to train or to evaluate"
     assert printed[-1] == f"eval_mean_iou {scores['eval_mean_iou']:.4f}  {run}"
 
 

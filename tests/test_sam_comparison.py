@@ -393,6 +393,6 @@ def test_invalid_input_is_reported_and_nothing_is_written(
 
 def test_results_are_replaced_only_on_request(tmp_path, models, segmentation_folder):
     run(models, segmentation_folder, tmp_path / "out", num_figures=0)
-    with pytest.raises(UserError, match="already holds results"):
+    with pytest.raises(UserError, match="already contains results"):
         run(models, segmentation_folder, tmp_path / "out")
     run(models, segmentation_folder, tmp_path / "out", num_figures=0, overwrite_output_dir=True)

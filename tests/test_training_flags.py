@@ -210,7 +210,7 @@ def test_an_invalid_file_of_weights_is_reported(tmp_path: Path, content, message
     (tmp_path / "w.yaml").write_text(content)
     with pytest.raises(UserError, match=message):
         class_weights(str(tmp_path / "w.yaml"), None, LABELS)
-    with pytest.raises(UserError, match="no such file; give one of none, balanced"):
+    with pytest.raises(UserError, match="no such scheme or file; choose from none, balanced"):
         class_weights("blanced", None, LABELS)
 
 

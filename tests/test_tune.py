@@ -69,7 +69,7 @@ def test_a_killed_search_goes_on_and_repeats_no_finished_trial(tmp_path: Path) -
 
     done = subprocess.run(command(tmp_path, 6), env=environment(), capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-4000:]
-    assert "going on with 3 of 6 trials" in done.stdout
+    assert "continuing after 3 of 6 trials" in done.stdout
     trials = optuna.load_study(study_name="small", storage=storage).trials
     assert [trial.params for trial in trials[:3]] == [trial.params for trial in before[:3]]
     ended = [trial for trial in trials if trial.state.name in ("COMPLETE", "PRUNED")]

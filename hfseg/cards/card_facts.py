@@ -11,6 +11,7 @@ from typing import Any
 
 import datasets
 import torch
+from transformers import PreTrainedConfig
 
 import hfseg
 from hfseg.cards.licenses import license_of_data, license_of_model, license_of_weights
@@ -217,7 +218,7 @@ def _dataset_id(name: str | None, path: str | None) -> str | None:
     return name if name and "/" in name and not os.path.exists(name) else None
 
 
-def protocol(config: Any, image_size: object, eval_at_image_size: bool) -> str:
+def protocol(config: PreTrainedConfig, image_size: object, eval_at_image_size: bool) -> str:
     """One sentence: the sizes at which images were predicted and scored."""
     images = f"Images resized to {image_size}" if image_size else "Images at their own size"
     if config.model_type in EOMT:

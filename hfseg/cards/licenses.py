@@ -82,7 +82,7 @@ def _declared(repo_id: str, repo_type: str) -> License | None:
     """The license in the metadata of a card on the Hub; None without one or without access."""
     try:
         metadata = RepoCard.load(repo_id, repo_type=repo_type, ignore_metadata_errors=True).data
-    except Exception:  # neither the Hub nor a malformed card may lose a finished run
+    except Exception:  # a malformed card or an unavailable Hub must not lose a finished run
         return None
     key, name = getattr(metadata, "license", None), getattr(metadata, "license_name", None)
     if isinstance(key, list):

@@ -116,7 +116,7 @@ def _metadata(run: CardInputs) -> ModelCardData:
     tags = ["semantic-segmentation", "vision", "hfseg", run.model_type]
     return ModelCardData(
         license=run.license.lower() if run.license and known else (None if known else "other"),
-        license_name=None if known else _slug(run.license),
+        license_name=_slug(run.license) if run.license and not known else None,
         license_link=run.license_link if not known or run.license == "other" else None,
         base_model=_hub_id(run.base_model),
         datasets=[dataset_id] if dataset_id else None,
@@ -276,7 +276,7 @@ def _duration(seconds: float) -> str:
     return f"{hours} h {minutes} min" if hours else f"{minutes} min {seconds} s"
 
 
-def _number(value: Any) -> bool:
+def _number(value: float | None) -> bool:
     return value is not None and math.isfinite(value)
 
 

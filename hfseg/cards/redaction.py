@@ -19,14 +19,14 @@ _TOKEN = re.compile(r"\bhf_[A-Za-z0-9]{16,}")
 def redacted(text: str) -> str:
     """`text` with local paths reduced to their last component, and without Hub tokens.
 
-    Local are absolute, home and parent-relative paths: they reveal the machine and mean nothing
+    Absolute, home and parent-relative paths are local: they reveal the machine and are useless
     elsewhere. URLs and relative paths such as `scripts/finetune.py` are kept.
     """
     text = _TOKEN.sub("", _TOKEN_FLAG.sub("", text))
     return _BARE_PATH.sub(_last_component, _QUOTED_PATH.sub(_last_component, text))
 
 
-def redacted_values(value: Any) -> Any:
+def redacted_values(value: object) -> Any:
     """Arguments as plain YAML values, redacted; entries named `..._token` are dropped."""
     if isinstance(value, Mapping):
         return {
@@ -41,7 +41,7 @@ def redacted_values(value: Any) -> Any:
     if value is None or isinstance(value, (bool, int, float)):
         return value
     text = str(value)
-    # a value that starts like a path is a path to its end, spaces included
+    # a value that starts like a path is one path, including its spaces
     return _last_component(text) if re.match(_ROOT, text) else redacted(text)
 
 

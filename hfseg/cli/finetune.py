@@ -5,8 +5,8 @@
     hfseg finetune --dataset_name folder --dataset_path my-data
     hfseg finetune --num_processes 4 --config voc-segformer-b2
 
-Without flags it runs the quickstart. With several GPUs, or a flag of `accelerate launch`, it
-launches itself through accelerate. `accelerate launch scripts/finetune.py` works too.
+Without flags it runs the quickstart. With several GPUs or flags of `accelerate launch` it starts
+several processes through accelerate. `accelerate launch scripts/finetune.py` works too.
 """
 
 from hfseg.cli.launch import launch, split_launch_flags, use_all_cores, wants_launch

@@ -4,7 +4,7 @@
     hfseg inspect --dataset_name folder --dataset_path DIR --augmentation strong \\
         --crop_size 512 --preview
 
-It prints a table and what is wrong, by kind with examples, and exits with 1 where training would
+It prints a table and the problems by kind with examples, and exits with 1 if training would
 stop. It writes report.html, report.json and contact_sheet.png (with --preview also
 preview.png, what the augmentation makes of some samples) into --output_dir.
 """

@@ -4,8 +4,8 @@
     hfseg predict --model_name_or_path me/aerial --output_dir out tile.tif --sliding_window 1024
 
 It writes out/masks/NAME.png (class ids, colored when viewed), out/overlays/NAME.jpg and
-out/legend.png; of a video out/masks/NAME/000000.png and so on, and out/overlays/NAME.webm.
-Started again it continues with the images that have no mask yet.
+out/legend.png; for videos out/masks/NAME/000000.png, ... and out/overlays/NAME.webm.
+Run again, it continues with the images that have no mask yet.
 """
 
 from hfseg.config.evaluation import PredictionArguments

@@ -1,9 +1,9 @@
 """Data options: which dataset, how it is read and how its images are transformed."""
 
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal
 
-from hfseg.config.values import Fractions, ImageSize, at_least, check_values
+from hfseg.config.values import Fractions, ImageSize, OptionValues, at_least, check_values
 from hfseg.data import DATASETS, dataset_info
 from hfseg.errors import UserError
 
@@ -130,9 +130,11 @@ class DataArguments:
         if self.eval_at_image_size and self.image_size is None:
             raise UserError("--eval_at_image_size needs --image_size")
         if self.cache_resized and (self.image_size is None or self.streaming):
-            raise UserError("--cache_resized needs --image_size, and excludes --streaming")
+            raise UserError(
+                "--cache_resized needs --image_size, and does not work with --streaming"
+            )
 
-    def dataset_options(self) -> dict[str, Any]:
+    def dataset_options(self) -> OptionValues:
         """The keyword arguments of `hfseg.load_dataset`."""
         names = (
             "label_mode", "train_val_test_split", "split_seed", "split_by", "id2label",

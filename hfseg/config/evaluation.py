@@ -1,9 +1,9 @@
 """Options of prediction, evaluation and the comparison with SAM."""
 
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal
 
-from hfseg.config.values import at_least, check_values
+from hfseg.config.values import OptionValues, at_least, check_values
 from hfseg.errors import UserError
 from hfseg.sam.masks import (
     POINTS_PER_BATCH,
@@ -132,7 +132,7 @@ class SamArguments:
     )
 
     @property
-    def everything(self) -> dict[str, Any]:
+    def everything(self) -> OptionValues:
         """The options of `SamPredictor.segment_everything`."""
         names = (
             "points_per_side", "points_per_batch", "pred_iou_thresh", "stability_score_thresh",
@@ -142,6 +142,6 @@ class SamArguments:
     def __post_init__(self) -> None:
         check_values(self)
         if self.class_prompts is not None and self.sam3 is None:
-            raise UserError("--class_prompts says what SAM 3 is asked for: give --sam3 too")
+            raise UserError("--class_prompts is for SAM 3: give --sam3 too")
         at_least(1, self, "points_per_side", "points_per_batch")
         at_least(0, self, "num_figures")

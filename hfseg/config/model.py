@@ -1,9 +1,8 @@
 """Model options: the architecture, its weights, and which parts are frozen."""
 
 from dataclasses import dataclass, field
-from typing import Any
 
-from hfseg.config.values import key_values
+from hfseg.config.values import OptionValues, key_values
 
 
 @dataclass
@@ -39,7 +38,7 @@ class ModelArguments:
         default=False,
         metadata={"help": "keep statistics, scales and shifts of batch norm (for batches of 1-4)"},
     )
-    config_options: dict[str, Any] = field(init=False, repr=False)
+    config_options: OptionValues = field(init=False, repr=False)
     """`model_config`, parsed."""
 
     def __post_init__(self) -> None:

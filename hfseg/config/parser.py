@@ -4,12 +4,12 @@ import argparse
 import dataclasses
 import difflib
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NoReturn
 
 from transformers import HfArgumentParser, TrainingArguments
 
-from hfseg.config.values import Fractions, ImageSize
+from hfseg.config.values import Fractions, GivenOptions, ImageSize, OptionValues
 from hfseg.errors import UserError
 
 _COMMON = (
@@ -36,9 +36,9 @@ class OptionParser(HfArgumentParser):
         groups: dataclasses of options; each field is a flag.
     """
 
-    def __init__(self, groups: type | Iterable[type] = (), **options: Any) -> None:
+    def __init__(self, groups: type | Iterable[type] = (), **options: object) -> None:
         super().__init__(
-            [groups] if isinstance(groups, type) else groups,  # type: ignore[arg-type]
+            [groups] if isinstance(groups, type) else groups,
             **{
                 "allow_abbrev": False,
                 "add_help": False,
@@ -59,22 +59,20 @@ class OptionParser(HfArgumentParser):
         message = re.sub(r"argument (--\w+)\S*:", r"\1:", message)
         raise UserError(f"{message[0].lower()}{message[1:]}; see --help")
 
-    def _get_value(self, action: argparse.Action, arg_string: str) -> Any:
+    def _get_value(self, action: argparse.Action, arg_string: str) -> object:
         if action.type in (ImageSize, Fractions):  # argparse would replace their message
             try:
                 return action.type(arg_string)
             except UserError as error:
                 raise UserError(f"{action.option_strings[0]} {arg_string}: {error}") from None
-        return super()._get_value(action, arg_string)  # type: ignore[misc]
+        return super()._get_value(action, arg_string)
 
     @property
     def flags(self) -> set[str]:
         """The names of all options."""
         return {action.dest for action in self._actions if action.option_strings}
 
-    def parse(
-        self, argv: Sequence[str], defaults: Mapping[str, Any] | None = None
-    ) -> dict[str, Any]:
+    def parse(self, argv: Sequence[str], defaults: GivenOptions | None = None) -> OptionValues:
         """Name -> value of the options in `argv`; `--help` prints and exits.
 
         Args:
@@ -102,14 +100,14 @@ class OptionParser(HfArgumentParser):
         given = self.parse(argv)
         groups = []
         for group in self.dataclass_types:
-            names = {item.name for item in dataclasses.fields(group) if item.init}  # type: ignore[arg-type]
+            names = {item.name for item in dataclasses.fields(group) if item.init}
             groups.append(group(**{key: given.pop(key) for key in names & given.keys()}))
         added = {action.dest: action.default for action in self._actions}
-        known = {item.name for group in self.dataclass_types for item in dataclasses.fields(group)}  # type: ignore[arg-type]
+        known = {item.name for group in self.dataclass_types for item in dataclasses.fields(group)}
         rest = {key: given.get(key, default) for key, default in added.items() if key not in known}
         return (*groups, argparse.Namespace(**rest))
 
-    def convert(self, name: str, value: Any) -> Any:
+    def convert(self, name: str, value: object) -> object:
         """A value from a recipe or a Python call, converted as on the command line.
 
         Raises:
@@ -126,7 +124,7 @@ class OptionParser(HfArgumentParser):
                 self.error(str(error))
         return value
 
-    def _show_help(self, everything: bool, defaults: Mapping[str, Any]) -> None:
+    def _show_help(self, everything: bool, defaults: GivenOptions) -> None:
         inherited = set().union(*map(_inherited, self.dataclass_types))
         folded = set() if everything else inherited - set(_COMMON)
         for action in self._actions:
@@ -152,7 +150,7 @@ def suggest(name: str, known: Iterable[str]) -> str:
     return f"did you mean {' or '.join(close)}?" if close else "see --help"
 
 
-def _inherited(group: Any) -> set[str]:
+def _inherited(group: type) -> set[str]:
     """Fields that a dataclass inherits from `TrainingArguments` unchanged."""
     if not issubclass(group, TrainingArguments):
         return set()
@@ -160,7 +158,7 @@ def _inherited(group: Any) -> set[str]:
 
 
 def _metavar(action: argparse.Action) -> str:
-    known = {int: "N", float: "X", ImageSize: "HxW", Fractions: "X,X,X"}
+    known: dict[object, str] = {int: "N", float: "X", ImageSize: "HxW", Fractions: "X,X,X"}
     if action.nargs == "?":
         return "BOOL"
-    return known.get(action.type) or action.dest.rsplit("_", 1)[-1].upper()  # type: ignore[arg-type]
+    return known.get(action.type) or action.dest.rsplit("_", 1)[-1].upper()

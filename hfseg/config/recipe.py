@@ -1,11 +1,11 @@
-"""Recipes: named YAML files of flags, `hfseg/config/recipes/NAME.yaml` or a user's own."""
+"""Recipes: YAML files of flags, from `hfseg/config/recipes/` or a user's own."""
 
 import difflib
 from pathlib import Path
-from typing import Any
 
 import yaml
 
+from hfseg.config.values import OptionValues
 from hfseg.errors import UserError
 
 RECIPES = Path(__file__).parent / "recipes"
@@ -20,7 +20,7 @@ def recipe_names() -> list[str]:
     return sorted(path.stem for path in RECIPES.glob("*.yaml"))
 
 
-def read_recipe(name_or_file: str) -> dict[str, Any]:
+def read_recipe(name_or_file: str) -> OptionValues:
     """Flag -> value, from a file or from the recipes that come with the package.
 
     Raises:
@@ -30,11 +30,10 @@ def read_recipe(name_or_file: str) -> dict[str, Any]:
     if path.suffix not in (".yaml", ".yml"):
         path = RECIPES / f"{name_or_file}.yaml"
     if not path.is_file():
-        close = difflib.get_close_matches(name_or_file, recipe_names(), n=3)
-        raise UserError(
-            f"--config {name_or_file}: no such recipe or file; "
-            + (f"did you mean {' or '.join(close)}?" if close else f"known: {recipe_names()}")
-        )
+        known = recipe_names()
+        close = difflib.get_close_matches(name_or_file, known, n=3)
+        hint = f"did you mean {' or '.join(close)}?" if close else f"choose from {', '.join(known)}"
+        raise UserError(f"--config {name_or_file}: no such recipe or file; {hint}")
     try:
         recipe = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
     except (yaml.YAMLError, UnicodeDecodeError) as error:

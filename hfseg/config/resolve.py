@@ -1,10 +1,10 @@
 """Resolves the options of a run: flags override the recipe, the recipe overrides the defaults."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 from hfseg.config.data import DataArguments
 from hfseg.config.model import ModelArguments
@@ -18,15 +18,16 @@ from hfseg.config.recipe import (
 )
 from hfseg.config.run_recipe import continued, run_to_resume
 from hfseg.config.training import SegmentationTrainingArguments
-from hfseg.config.values import plain
+from hfseg.config.values import GivenOptions, OptionValues, plain
 from hfseg.errors import UserError
 
 _ALWAYS_IN_RECIPE = (
     "eval_strategy", "save_strategy", "load_best_model_at_end", "metric_for_best_model",
     "save_total_limit", "logging_steps", "report_to", "hub_strategy", "seed",
 )  # fmt: skip
-"""Our defaults that differ from transformers'; the recipe of a run states them."""
+"""Our defaults that differ from transformers'; the recipe of a run always includes them."""
 
+_Group = TypeVar("_Group", DataArguments, ModelArguments, SegmentationTrainingArguments)
 
 _DESCRIPTION = """Fine-tune a semantic segmentation model.
 
@@ -53,7 +54,7 @@ class Arguments:
     data: DataArguments
     model: ModelArguments
     training: SegmentationTrainingArguments
-    recipe: dict[str, Any]
+    recipe: OptionValues
     name: str
     command: list[str]
 
@@ -82,15 +83,15 @@ def parse(argv: Sequence[str]) -> Arguments:
         UserError: an unknown flag or key, or an invalid value.
     """
     parser = training_parser()
-    asked_for_help = any(word.startswith(("-h", "--help")) for word in argv)
+    wants_help = any(word.startswith(("-h", "--help")) for word in argv)
     defaults = None
-    if asked_for_help:
+    if wants_help:
         given = _given_but_help(parser, argv)
         defaults = _values(parser, given, base_recipe(given))
     return resolve(parser.parse(argv, defaults), command=["hfseg", "finetune", *argv])
 
 
-def resolve(options: Mapping[str, Any], command: Sequence[str] = ()) -> Arguments:
+def resolve(options: GivenOptions, command: Sequence[str] = ()) -> Arguments:
     """The arguments of a run, from options by name.
 
     A recipe (`config`) fills in what the options leave out. Without one it is the quickstart, or
@@ -106,9 +107,9 @@ def resolve(options: Mapping[str, Any], command: Sequence[str] = ()) -> Argument
     values.setdefault("output_dir", f"runs/{name}")
     run = run_to_resume(options, values["output_dir"])
     if run is not None:
-        asked = _values(parser, options, options.get("config"))
+        given = _values(parser, options, options.get("config"))
         defaults = {key: parser.get_default(key) for key in parser.flags}
-        values = continued(_values(parser, read_recipe(str(run)), None), asked, defaults, run)
+        values = continued(_values(parser, read_recipe(str(run)), None), given, defaults, run)
     training = _group(SegmentationTrainingArguments, values)
     recipe = {key: plain(value) for key, value in values.items()}
     defaults = {item.name: item.default for item in dataclasses.fields(training)}
@@ -118,7 +119,7 @@ def resolve(options: Mapping[str, Any], command: Sequence[str] = ()) -> Argument
     return Arguments(data, model, training, recipe, name, list(command))
 
 
-def base_recipe(options: Mapping[str, Any]) -> str:
+def base_recipe(options: GivenOptions) -> str:
     """`config`, or the recipe that is used without it."""
     if options.get("config") is not None:
         return str(options["config"])
@@ -126,8 +127,8 @@ def base_recipe(options: Mapping[str, Any]) -> str:
     return OWN_DATA_RECIPE if named else DEFAULT_RECIPE
 
 
-def _values(parser: OptionParser, options: Mapping[str, Any], base: str | None) -> dict[str, Any]:
-    """The values of the recipe `base`, if there is one, and of the options, by name."""
+def _values(parser: OptionParser, options: GivenOptions, base: str | None) -> OptionValues:
+    """The values of the recipe `base`, overridden by the options."""
     given = {key: value for key, value in options.items() if value is not None}
     given.pop("config", None)
     recipe = {} if base is None else read_recipe(base)
@@ -150,28 +151,28 @@ def _values(parser: OptionParser, options: Mapping[str, Any], base: str | None) 
     return {**values, **_saving(values, given)}
 
 
-def _saving(values: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+def _saving(values: GivenOptions, given: GivenOptions) -> OptionValues:
     """Checkpoints follow evaluations unless requested otherwise, so that the best one is kept."""
     strategy = plain(given.get("eval_strategy"))
     if strategy in (None, "no") or "save_strategy" in given:
         return {}
     if strategy != "steps" or "save_steps" in given:
         return {"save_strategy": strategy}
-    # by default transformers evaluates whenever it logs
+    # transformers evaluates whenever it logs, by default
     steps = values.get("eval_steps") or values.get("logging_steps", 10)
     return {"save_strategy": strategy, "save_steps": steps, "eval_steps": steps}
 
 
-def _group(group: type, values: Mapping[str, Any]) -> Any:
+def _group(group: type[_Group], values: GivenOptions) -> _Group:
     names = {item.name for item in dataclasses.fields(group) if item.init}
     return group(**{key: value for key, value in values.items() if key in names})
 
 
-def _given_but_help(parser: OptionParser, argv: Sequence[str]) -> dict[str, Any]:
+def _given_but_help(parser: OptionParser, argv: Sequence[str]) -> OptionValues:
     return parser.parse([word for word in argv if not word.startswith(("-h", "--help"))])
 
 
-def _run_name(values: Mapping[str, Any]) -> str:
+def _run_name(values: GivenOptions) -> str:
     label = values.get("dataset_name") or "data"
     if values.get("dataset_path") and label == "folder":
         label = Path(values["dataset_path"]).resolve().name

@@ -1,12 +1,11 @@
 """`recipe.yaml` in the folder of a run: written when it starts, and used when it is resumed."""
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import yaml
 
-from hfseg.config.values import plain
+from hfseg.config.values import GivenOptions, OptionValues, plain
 from hfseg.errors import UserError
 
 if TYPE_CHECKING:
@@ -17,7 +16,7 @@ _WHERE = (
     "output_dir", "resume_from_checkpoint", "overwrite_output_dir", "push_to_hub", "hub_model_id",
     "hub_private_repo", "hub_strategy", "hub_revision", "hub_always_push",
 )  # fmt: skip
-"""Where a run is and where it goes: not in its recipe."""
+"""Where a run is and where it is pushed, which is not part of its recipe."""
 
 _MAY_DIFFER = (
     *_WHERE, "disable_tqdm", "logging_steps", "log_level", "report_to", "run_name", "project",
@@ -25,17 +24,17 @@ _MAY_DIFFER = (
     "dataloader_num_workers", "dataloader_prefetch_factor", "dataloader_persistent_workers",
     "dataloader_pin_memory",
 )  # fmt: skip
-"""What does not change the weights a run ends with: free to choose for each leg."""
+"""Options that don't change the resulting weights, so that they may change on resuming."""
 
 _PATHS = (
     "dataset_path", "extra_dataset_path", "model_name_or_path", "encoder_weights", "id2label",
     "class_weights", "augmentation",
 )  # fmt: skip
-"""Options that may be paths. A path is kept complete: a run is resumed from any folder."""
+"""Options that may be paths. They are stored as absolute paths, to resume from any folder."""
 
 
-def recipe_of(arguments: "Arguments") -> dict[str, Any]:
-    """Flag -> value: what repeats the run on this machine."""
+def recipe_of(arguments: "Arguments") -> OptionValues:
+    """Flag -> value, enough to repeat the run on this machine."""
     left_out = {key for key in arguments.recipe if key in _WHERE or key.endswith("_token")}
     chosen = {k: value for k, value in arguments.recipe.items() if k not in left_out}
     return {key: _absolute(key, value) for key, value in sorted(chosen.items())}
@@ -48,17 +47,17 @@ def recipe_text(arguments: "Arguments") -> str:
     return head + yaml.safe_dump(recipe_of(arguments), allow_unicode=True)
 
 
-def wants_to_resume(options: Mapping[str, Any]) -> bool:
+def wants_to_resume(options: GivenOptions) -> bool:
     """Whether `resume_from_checkpoint` is set, to a folder or to true."""
-    wish = options.get("resume_from_checkpoint")
-    return wish is not None and str(wish).lower() not in ("false", "none", "")
+    value = options.get("resume_from_checkpoint")
+    return value is not None and str(value).lower() not in ("false", "none", "")
 
 
-def run_to_resume(options: Mapping[str, Any], output_dir: str) -> Path | None:
-    """The `recipe.yaml` of the run that is to be resumed; None where there is none.
+def run_to_resume(options: GivenOptions, output_dir: str) -> Path | None:
+    """The `recipe.yaml` of the run to resume, or None.
 
     Args:
-        output_dir: where the run is, if the options don't say.
+        output_dir: the folder of the run, if the options don't give it.
     """
     if not wants_to_resume(options):
         return None
@@ -71,25 +70,25 @@ def run_to_resume(options: Mapping[str, Any], output_dir: str) -> Path | None:
 
 
 def continued(
-    stored: Mapping[str, Any], asked: Mapping[str, Any], defaults: Mapping[str, Any], file: Path
-) -> dict[str, Any]:
-    """The options of a run that is resumed: its own, and those that are free for each leg.
+    stored: GivenOptions, given: GivenOptions, defaults: GivenOptions, file: Path
+) -> OptionValues:
+    """The options of a resumed run: its own, and the given ones that may change.
 
     Args:
-        stored: of the run.
-        asked: what was given now.
-        defaults: of options that the run doesn't name.
+        stored: the options of the run.
+        given: the options given now.
+        defaults: of options that the run's recipe leaves out.
         file: the run's recipe.
 
     Raises:
-        UserError: options that contradict the run, each by its name.
+        UserError: given options contradict the run.
     """
-    free = {key: value for key, value in asked.items() if _is_free(key, stored)}
+    free = {key: value for key, value in given.items() if _is_free(key, stored)}
     wrong = []
-    for key in sorted(asked.keys() - free.keys()):
+    for key in sorted(given.keys() - free.keys()):
         before = stored.get(key, defaults.get(key))
-        if plain(_absolute(key, asked[key])) != plain(before):
-            wrong.append(f"--{key} {plain(asked[key])} (the run has {plain(before)})")
+        if plain(_absolute(key, given[key])) != plain(before):
+            wrong.append(f"--{key} {plain(given[key])} (the run has {plain(before)})")
     if wrong:
         one = len(wrong) == 1
         raise UserError(
@@ -100,14 +99,14 @@ def continued(
     return {**stored, "output_dir": str(file.parent), **free}
 
 
-def _is_free(key: str, stored: Mapping[str, Any]) -> bool:
-    """Data that was moved since is named anew."""
+def _is_free(key: str, stored: GivenOptions) -> bool:
+    """Whether an option may change: also a path that has been moved since."""
     moved = key in _PATHS and Path(str(stored.get(key, ""))).is_absolute()
     free = key in _MAY_DIFFER or key.endswith("_token")
     return free or (moved and not Path(stored[key]).exists())
 
 
-def _absolute(key: str, value: Any) -> Any:
+def _absolute(key: str, value: object) -> object:
     if key not in _PATHS or not isinstance(value, str) or not Path(value).exists():
         return value
     return str(Path(value).resolve())

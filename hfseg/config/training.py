@@ -2,11 +2,11 @@
 
 import json
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal
 
 from transformers import SchedulerType, TrainingArguments
 
-from hfseg.config.values import at_least, check_values
+from hfseg.config.values import OptionValues, at_least, check_values
 from hfseg.errors import UserError
 from hfseg.metrics.table import metric_of
 from hfseg.training.losses import parse_terms
@@ -129,10 +129,13 @@ class SegmentationTrainingArguments(TrainingArguments):
             fp16=bool(self.fp16),
             launcher=launcher_precision(),
         )
-        self.use_cpu, self.bf16, self.fp16 = choice.use_cpu, choice.bf16, choice.fp16
-        self.dataloader_pin_memory = self.dataloader_pin_memory and not choice.use_cpu
+        # annotated, since `TrainingArguments` counts as untyped
+        self.use_cpu: bool = choice.use_cpu
+        self.bf16: bool = choice.bf16
+        self.fp16: bool = choice.fp16
+        self.dataloader_pin_memory: bool = self.dataloader_pin_memory and not choice.use_cpu
         schedule, optimizer = _name(self.lr_scheduler_type), _name(self.optim)
-        # names that `TrainingArguments` rejects
+        # `TrainingArguments` would reject these names
         self.lr_scheduler_type = "constant" if schedule in EPOCH_SCHEDULES else schedule
         self.optim = "adamw_torch" if optimizer == ADAM else optimizer
         try:
@@ -161,9 +164,11 @@ class SegmentationTrainingArguments(TrainingArguments):
             self.load_best_model_at_end = False
         if self.greater_is_better is None:
             metric = metric_of(str(self.metric_for_best_model).removeprefix("eval_"))
-            self.greater_is_better = metric is not None and metric.greater_is_better  # not the loss
+            self.greater_is_better: bool | None = (
+                metric is not None and metric.greater_is_better  # None for the loss
+            )
 
-    def _schedule_options(self) -> dict[str, Any]:
+    def _schedule_options(self) -> OptionValues:
         """`lr_scheduler_kwargs` with `lr_gamma`, `lr_step_size` and `lr_power` filled in."""
         schedule = _name(self.lr_scheduler_type)
         known = (*EPOCH_SCHEDULES, *(kind.value for kind in SchedulerType))
@@ -176,8 +181,7 @@ class SegmentationTrainingArguments(TrainingArguments):
                 continue
             if schedule not in schedules:
                 raise UserError(
-                    f"--{flag} needs --lr_scheduler_type {' or '.join(schedules)}, "
-                    f"not to {schedule}"
+                    f"--{flag} needs --lr_scheduler_type {' or '.join(schedules)}, not {schedule}"
                 )
             if value <= 0:
                 raise UserError(f"--{flag} must be more than 0, not {value}")
@@ -189,13 +193,13 @@ class SegmentationTrainingArguments(TrainingArguments):
         return min(super().get_warmup_steps(num_training_steps), max(num_training_steps - 1, 0))
 
 
-def _mapping(flag: str, value: Any) -> dict[str, Any]:
-    """A dictionary, given as one or as JSON text."""
+def _mapping(flag: str, value: dict | str | None) -> OptionValues:
+    """A dictionary from one, or from JSON text."""
     try:
         return dict(json.loads(value) if isinstance(value, str) else value or {})
     except ValueError as error:
         raise UserError(f'{flag} {value}: expected JSON such as {{"power": 0.9}}') from error
 
 
-def _name(value: Any) -> str:
+def _name(value: object) -> str:
     return str(getattr(value, "value", value))

@@ -1,13 +1,21 @@
 """Option values that need parsing. Each is parsed once."""
 
 import dataclasses
-from collections.abc import Sequence
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args, get_origin, get_type_hints
 
 import yaml
 
 from hfseg.data.splits import parse_fractions
 from hfseg.errors import UserError
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+OptionValues: TypeAlias = dict[str, Any]
+"""Option -> value, from a command line, a recipe or a Python call."""
+GivenOptions: TypeAlias = Mapping[str, Any]
+"""The same, not to be changed."""
 
 
 class ImageSize(tuple[int, int]):
@@ -35,10 +43,10 @@ class ImageSize(tuple[int, int]):
 
 
 class Fractions(tuple[float, ...]):
-    """Fractions of train, validation and perhaps test, from `"0.8,0.1,0.1"` or a sequence.
+    """Fractions of train, validation and optionally test, from `"0.8,0.1,0.1"` or a sequence.
 
     Raises:
-        UserError: not two or three fractions, or they don't add up to 1.
+        UserError: not two or three fractions that add up to 1.
     """
 
     def __new__(cls, value: str | Sequence[float]) -> "Fractions":
@@ -48,10 +56,10 @@ class Fractions(tuple[float, ...]):
         return (tuple(self),)
 
     def __str__(self) -> str:
-        return ",".join(f"{share:g}" for share in self)
+        return ",".join(f"{fraction:g}" for fraction in self)
 
 
-def key_values(flag: str, pairs: Sequence[str] | dict[str, Any]) -> dict[str, Any]:
+def key_values(flag: str, pairs: Sequence[str] | OptionValues) -> OptionValues:
     """`["output_stride=16"]` -> {"output_stride": 16}; values are YAML scalars."""
     if isinstance(pairs, dict):
         return dict(pairs)
@@ -65,12 +73,12 @@ def key_values(flag: str, pairs: Sequence[str] | dict[str, Any]) -> dict[str, An
 
 
 def plain(value: Any) -> Any:
-    """The value in the form of a recipe."""
+    """The value as it is written in a recipe."""
     value = getattr(value, "value", value)  # transformers' enums
     return str(value) if isinstance(value, ImageSize | Fractions) else value
 
 
-def check_values(options: Any) -> None:
+def check_values(options: "DataclassInstance") -> None:
     """Parse the fields of a dataclass that are `ImageSize` or `Fractions`; check its choices.
 
     Raises:
@@ -94,7 +102,7 @@ def check_values(options: Any) -> None:
                     raise UserError(f"--{name} {value}: {error}") from None
 
 
-def at_least(minimum: int, options: Any, *names: str) -> None:
+def at_least(minimum: int, options: "DataclassInstance", *names: str) -> None:
     """Raise a `UserError` for a field that is set and smaller than `minimum`."""
     for name in names:
         value = getattr(options, name)

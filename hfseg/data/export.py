@@ -1,9 +1,9 @@
 """Writes any dataset in the Hub's form: parquet files, class tables and a card."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import yaml
+from huggingface_hub import DatasetCard, DatasetCardData
 
 from hfseg.data.hub_labels import ID2LABEL_FILE, LABELS_FILE, id2label_json
 from hfseg.data.info import DatasetInfo
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 SHARD_BYTES = 500 << 20
 _ROWS_AT_ONCE = 64
+_CARD_TEMPLATE = Path(__file__).with_name("dataset_card_template.md")
 
 
 def write_dataset(
@@ -95,48 +96,32 @@ def data_card(
     info: DatasetInfo | None = None,
 ) -> str:
     """The card: metadata, origin and license, splits, and the table of classes."""
-    files = [{"split": split, "path": f"data/{split}-*"} for split in counts]
-    metadata: dict[str, Any] = {
-        "license": info.license if info else "other",
-        "task_categories": ["image-segmentation"],
-        "tags": ["semantic-segmentation", "hfseg"],
-        "pretty_name": info.title if info else title,
-        "configs": [{"config_name": "default", "data_files": files}],
-    }
+    metadata = DatasetCardData(
+        license=info.license if info else "other",
+        task_categories=["image-segmentation"],
+        pretty_name=info.title if info else title,
+        tags=["semantic-segmentation", "hfseg"],
+        configs=[
+            {
+                "config_name": "default",
+                "data_files": [{"split": split, "path": f"data/{split}-*"} for split in counts],
+            }
+        ],
+    )
     total = max(sum(pixels.values()), 1)
-    head = yaml.safe_dump(metadata, sort_keys=False, allow_unicode=True)
-    lines = ["---", head.rstrip(), "---", "", f"# {title}", ""]
-    if info:
-        lines += [
-            f"A copy of {info.title}" + (f" ({info.homepage})." if info.homepage else "."),
-            "",
-        ]
-        lines += [f"License: {info.license_note}.", ""]
-        lines += [f"Splits: {info.splits}.", ""]
-        if info.citation:
-            lines += [f"Please cite: {info.citation}.", ""]
-    else:
-        lines += ["License: unknown.", ""]
-    lines += [
-        f"Columns: `image` (RGB) and `label` (mode L: class ids, {labels.ignore_index} = ignored).",
-        "",
-        "| split | images |",
-        "|---|---:|",
-        *(f"| {split} | {count} |" for split, count in counts.items()),
-        "",
-        "| id | class | color | fraction of pixels |",
-        "|---:|---|---|---:|",
+    colors = ["#{:02x}{:02x}{:02x}".format(*color) for color in labels.palette]
+    rows = [
+        (index, name, colors[index], f"{100 * pixels[name] / total:.2f} %")
+        for index, name in enumerate(labels.names)
     ]
-    for index, name in enumerate(labels.names):
-        color = "#{:02x}{:02x}{:02x}".format(*labels.palette[index])
-        lines.append(f"| {index} | {name} | {color} | {100 * pixels[name] / total:.2f} % |")
-    ignored = 100 * pixels["ignored"] / total
-    lines += [f"| {labels.ignore_index} | ignored | | {ignored:.2f} % |", ""]
-    lines += [
-        "```python",
-        "import hfseg",
-        f'data, labels = hfseg.load_dataset("{title}")',
-        "```",
-        "",
-    ]
-    return "\n".join(lines)
+    rows.append((labels.ignore_index, "ignored", "", f"{100 * pixels['ignored'] / total:.2f} %"))
+    card = DatasetCard.from_template(
+        metadata,
+        template_path=str(_CARD_TEMPLATE),
+        title=title,
+        info=info,
+        counts=counts,
+        rows=rows,
+        ignore_index=labels.ignore_index,
+    )
+    return f"{card}\n"

@@ -7,11 +7,11 @@ from huggingface_hub import ModelCard
 from hfseg.errors import UserError
 
 TOLERANCE = 0.0005
-"""Cards give four digits, and half precision or another device changes the last ones."""
+"""Cards give four digits, and half precision or another device changes the last one."""
 _NAMES = ("mean_iou", "miou")
 
 
-def claimed_mean_iou(name_or_path: str, split: str, token: str | bool | None = None) -> float:
+def claimed_mean_iou(name_or_path: str, split: str, token: str | None = None) -> float:
     """The mean IoU (0-1) in the `model-index` of the card of a folder or Hub model.
 
     Raises:

@@ -1,8 +1,8 @@
 """Maps model classes to dataset classes."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import yaml
@@ -55,7 +55,7 @@ def _read(class_map: str | Path, model: LabelSet, data: LabelSet) -> dict[str, s
     path = Path(class_map)
     try:
         text = path.read_text(encoding="utf-8")
-        values: Any = json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)
+        values = json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)
     except FileNotFoundError:
         raise UserError(f"--class_map {path}: no such file") from None
     except (OSError, ValueError, yaml.YAMLError) as error:
@@ -82,7 +82,6 @@ def _read(class_map: str | Path, model: LabelSet, data: LabelSet) -> dict[str, s
     return requested
 
 
-def _listed(names: Any, most: int = 6) -> str:
-    names = list(names)
+def _listed(names: Sequence[str], most: int = 6) -> str:
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(repr(name) for name in names[:most]) + more

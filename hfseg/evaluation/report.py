@@ -5,7 +5,7 @@ import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -20,10 +20,12 @@ from hfseg.visualization.reliability import plot_reliability
 
 RESULTS = "results.json"
 CALIBRATION_ERROR = "expected_calibration_error"
+Results: TypeAlias = dict[str, Any]
+"""The content of results.json."""
 _PER_CLASS = {metric.class_name: metric.class_title for metric in METRICS if metric.class_name}
 
 
-def results_of(scores: SplitScores, about: dict[str, Any], units: Units = IMAGES) -> dict[str, Any]:
+def results_of(scores: SplitScores, about: Results, units: Units = IMAGES) -> Results:
     """The content of results.json: `about` (model, data, protocol ...) and every score.
 
     Undefined values, such as the IoU of an absent class, are None.
@@ -46,12 +48,12 @@ def results_of(scores: SplitScores, about: dict[str, Any], units: Units = IMAGES
 
 
 def write_results(
-    folder: Path, results: dict[str, Any], scores: SplitScores, names: Sequence[str]
+    folder: Path, results: Results, scores: SplitScores, names: Sequence[str]
 ) -> None:
     """results.json, results.md, and images.csv with the worst image first.
 
     Args:
-        names: what each image is called.
+        names: of the images.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "images.csv").open("w", newline="", encoding="utf-8") as file:
@@ -66,7 +68,7 @@ def write_results(
     (folder / RESULTS).write_text(text + "\n", encoding="utf-8")
 
 
-def markdown(results: dict[str, Any]) -> str:
+def markdown(results: Results) -> str:
     """The results as Markdown with two tables."""
     lines = [
         f"# {results['model']} on {results['dataset']}, {results['split']}",
@@ -98,12 +100,12 @@ def markdown(results: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def interval_line(results: dict[str, Any]) -> str:
-    """`95 % interval of the mean IoU: 0.7123 to 0.7401 (80 images taken as ...)`, or why not."""
+def interval_line(results: Results) -> str:
+    """`95 % interval of the mean IoU: 0.7123 to 0.7401 (80 images ...)`, or why there is none."""
     return f"95 % interval of the mean IoU: {interval_text(results, 'mean_iou')}"
 
 
-def calibration_line(results: dict[str, Any]) -> str:
+def calibration_line(results: Results) -> str:
     """`Expected calibration error: 0.0312 (temperature 1.420)`."""
     line = f"Expected calibration error: {_cell(results[CALIBRATION_ERROR])}"
     if (temperature := results.get("temperature", 1.0)) == 1:
@@ -115,7 +117,7 @@ def calibration_line(results: dict[str, Any]) -> str:
 
 
 def write_figures(
-    folder: Path, results: dict[str, Any], scores: SplitScores, rows: list[dict[str, Any]]
+    folder: Path, results: Results, scores: SplitScores, rows: list[dict[str, Any]]
 ) -> None:
     """Draw per_class_iou.png, confusion_matrix.png, reliability.png, and worst.png from `rows`."""
     labels = scores.labels
@@ -147,7 +149,7 @@ def worst_first(per_image: dict[int, float]) -> list[int]:
     return sorted(per_image, key=lambda i: (math.isnan(per_image[i]), per_image[i], i))
 
 
-def terminal_table(results: dict[str, Any], labels: LabelSet) -> str:
+def terminal_table(results: Results, labels: LabelSet) -> str:
     """IoU and Boundary IoU per class, and the means, for the terminal."""
     width = max(len(name) for name in (*labels.names, *TITLES.values()))
     lines = [f"{'class'.ljust(width)}{'IoU':>10}{'boundary':>10}", "-" * (width + 20)]

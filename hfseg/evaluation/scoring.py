@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import datasets
 import numpy as np
 import torch
 from accelerate.utils import gather_object
@@ -20,13 +21,13 @@ from hfseg.metrics.table import METRICS, Metric
 
 def score_split(
     segmenter: Segmenter,
-    data: Any,
+    data: datasets.Dataset,
     labels: LabelSet,
     table: np.ndarray,
     options: Options,
     label_size: Size | None = None,
     process: tuple[int, int] = (0, 1),
-    done: Callable[[], Any] = lambda: None,
+    done: Callable[[], object] = lambda: None,
     metrics: Sequence[Metric] = METRICS,
 ) -> SplitScores:
     """Predict every image with the `Segmenter`, and score at the label's own size.

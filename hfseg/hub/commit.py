@@ -8,12 +8,14 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from io import BytesIO
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from huggingface_hub import (
+    CommitInfo,
     CommitOperationAdd,
     CommitOperationDelete,
     HfApi,
+    RepoUrl,
     create_repo,
     get_token,
     whoami,
@@ -30,7 +32,7 @@ logger = logging.getLogger("hfseg")
 Result = TypeVar("Result")
 
 _WAITS = (1.0, 5.0)  # seconds between attempts
-_LONGEST_WAIT = 120.0  # seconds; the Hub may ask for more, and is not given it
+_LONGEST_WAIT = 120.0  # seconds, even if the Hub asks for more
 
 _TEXT = (".md", ".json", ".yaml", ".yml", ".py", ".txt", ".css")
 _SECRET_NAME = re.compile(r"TOKEN|SECRET|PASSWORD|API_?KEY", re.IGNORECASE)
@@ -45,7 +47,7 @@ def check_token(repo_id: str, token: str | None = None) -> None:
         UserError: the id is not valid, the Hub rejects the token, or the Hub can't be reached.
     """
 
-    def check() -> Any:
+    def check() -> dict:
         validate_repo_id(repo_id)
         return whoami(token=token)
 
@@ -65,7 +67,7 @@ def prepare_repository(
     Args:
         repo_id: `OWNER/NAME`, or `NAME` for one of your own.
         private: visibility of a new repository; None uses the account's default.
-        token: overrides the token that is logged in.
+        token: overrides the stored token.
         space_sdk: for a Space only.
 
     Returns:
@@ -75,7 +77,7 @@ def prepare_repository(
         UserError: the repository can't be created or written to.
     """
 
-    def create() -> Any:
+    def create() -> RepoUrl:
         return create_repo(
             repo_id,
             repo_type=repo_type,
@@ -113,7 +115,7 @@ def commit_files(
     _check_content(files)
     api = HfApi(token=token)
 
-    def commit() -> Any:
+    def commit() -> CommitInfo:
         existing = api.list_repo_files(repo_id, repo_type=repo_type, revision=revision)
         stale = [
             path
@@ -144,7 +146,7 @@ def call_hub(action: Callable[[], Result], repo_id: str, repo_type: str) -> Resu
     while True:
         try:
             return action()
-        except Exception as error:  # of the Hub's client and of the HTTP library under it
+        except Exception as error:  # from the Hub's client or its HTTP library
             if waits and (requested := seconds_to_wait(error)) is not None:
                 time.sleep(max(waits.pop(0), min(requested, _LONGEST_WAIT)))
                 continue
@@ -173,7 +175,7 @@ def _check_content(files: Mapping[str, Path | bytes]) -> None:
 
 
 def _text_of(path: str, content: Path | bytes) -> str:
-    """The readable part of a file: a complete text, or the metadata of an image or of weights."""
+    """The readable part of a file: all of a text, or the metadata of an image or of weights."""
     if path.endswith(_TEXT):
         content = content.read_bytes() if isinstance(content, Path) else content
         return content.decode("utf-8", errors="replace")

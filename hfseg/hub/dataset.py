@@ -27,7 +27,7 @@ def push_dataset(
     Args:
         info: license and origin of a built-in dataset.
         private: visibility of a new repository; None uses the account's default.
-        token: overrides the token that is logged in.
+        token: overrides the stored token.
 
     Raises:
         UserError: the repository can't be created or written to, or the card contains a secret.

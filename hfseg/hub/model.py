@@ -24,11 +24,10 @@ MODEL_FILES = (
 
 RUN_FILES = (*MODEL_FILES, "README.md", "recipe.yaml", "*_results.json", "report/*.png",
              "examples/*")  # fmt: skip
-"""What a run's repository holds. Optimiser state, checkpoints, `training_args.bin` and logs stay
-here."""
+"""The files that are pushed; not optimizer state, checkpoints, `training_args.bin` and logs."""
 
 _LEFT_BY_OTHERS = ("model*.safetensors*", "pytorch_model*.bin", "tf_model.h5", "training_args.bin")
-"""Weights that would be loaded instead of ours, and what `Trainer` would have pushed."""
+"""Weights that would be loaded instead of ours, and files that `Trainer` pushes."""
 
 _REQUIRED = ("config.json", "preprocessor_config.json", "README.md")
 

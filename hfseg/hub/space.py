@@ -123,7 +123,7 @@ def _check_model(model: str, token: str | None) -> None:
         )
     try:
         model_info(model, token=token)
-    except Exception as error:  # of the Hub's client and of the HTTP library under it
+    except Exception as error:  # from the Hub's client or its HTTP library
         reason = explain_hub_error(error, model)
         if reason is None:
             raise

@@ -1,14 +1,13 @@
-"""`--push_to_hub`: the flags of `TrainingArguments`, with a push of our own.
+"""`--push_to_hub` and the other Hub options of `TrainingArguments`, with our own push.
 
-`Trainer` would also push `training_args.bin`, and replace the card with one without numbers.
+`Trainer` would also push `training_args.bin`, and replace the card by one without numbers.
 """
 
 import logging
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from transformers import TrainerCallback, TrainingArguments
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from hfseg.errors import UserError
 from hfseg.hub.commit import check_token, prepare_repository
@@ -84,13 +83,19 @@ def destination(training: TrainingArguments) -> Destination | None:
 class PushCheckpoints(TrainerCallback):
     """Pushes during training, for every strategy but `end`.
 
-    A push that fails is logged and the run continues; the next push makes up for it.
+    A failed push is logged and the run continues; the next push includes the same files.
     """
 
     def __init__(self, destination: Destination) -> None:
         self.destination = destination
 
-    def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+    def on_save(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        **kwargs: object,
+    ) -> None:
         if not state.is_world_process_zero:
             return
         checkpoint = Path(args.output_dir) / f"checkpoint-{state.global_step}"

@@ -1,7 +1,7 @@
-"""Load a trained segmentation checkpoint, and say in one sentence why one can't be used."""
+"""Loads a trained segmentation checkpoint, or reports in one sentence why it can't be used."""
 
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 from transformers import (
     AutoConfig,
@@ -9,16 +9,18 @@ from transformers import (
     AutoModelForSemanticSegmentation,
     AutoModelForUniversalSegmentation,
     AutoProcessor,
+    PreTrainedModel,
 )
 
 from hfseg.errors import UserError
 from hfseg.hub_connection import work_offline_without_network
 from hfseg.hub_errors import explain_hub_error
+from hfseg.inference.network import ImageProcessor
 
-# this import also registers our own architectures with the Auto classes (hfseg/models/__init__)
+# hfseg.models also registers our own architectures with the Auto classes
 from hfseg.models.loading import first_line, quiet_transformers
 
-# What can only be meant as a folder. "a/b" could be either, and is asked of the Hub.
+# What can only be a folder. "a/b" may be either, so it is looked up on the Hub.
 _FOLDER_PREFIXES = ("/", "./", "../", "~", "runs/")
 
 
@@ -28,7 +30,7 @@ def load_trained(
     revision: str | None = None,
     token: str | bool | None = None,
     trust_remote_code: bool = False,
-) -> tuple[Any, Any]:
+) -> tuple[PreTrainedModel, ImageProcessor]:
     """The model and the image processor of a folder or a Hub id, for prediction.
 
     Returns:
@@ -43,29 +45,34 @@ def load_trained(
         name_or_path = str(folder)
         if not (folder / "config.json").is_file():
             raise UserError(
-                f"the folder {folder} holds no model (no config.json): give the output folder of "
-                "a finished run or a checkpoint-* folder in it"
+                f"the folder {folder} contains no model (no config.json): give the output folder "
+                "of a finished run or a checkpoint-* folder in it"
             )
     elif folder.exists() or _can_only_be_a_folder(name_or_path):
         raise UserError(
-            f"there is no model folder {name_or_path}: train one, or give another folder or a "
-            "model id of the Hub"
+            f"there is no model folder {name_or_path}: train one, or give another folder or the "
+            "id of a model on the Hub"
         )
-
     else:
         work_offline_without_network()
+    options = {
+        "revision": revision or "main",
+        "token": token,
+        "trust_remote_code": trust_remote_code,
+    }
+    model = _load_model(name_or_path, folder.is_dir(), options)
+    return model, _load_image_processor(name_or_path, folder.is_dir(), model, options)
 
-    options = {"revision": revision or "main", "token": token}
-    options["trust_remote_code"] = trust_remote_code
+
+def _load_model(name_or_path: str, is_folder: bool, options: dict[str, object]) -> PreTrainedModel:
     try:
         with quiet_transformers():
             model, loading = _auto_class(name_or_path, options).from_pretrained(
                 name_or_path, output_loading_info=True, **options
             )
-    except Exception as error:  # each library below has its own; all mean: not loadable
-        may_be_absent = isinstance(error, OSError) and not folder.is_dir()
+    except Exception as error:  # each library below raises its own; all mean: not loadable
+        may_be_absent = isinstance(error, OSError) and not is_folder
         raise UserError(_why_not(name_or_path, may_be_absent, error)) from error
-
     missing = _missing_weights(model, loading["missing_keys"])
     if missing:
         raise UserError(
@@ -73,25 +80,32 @@ def load_trained(
             f"{len(missing)} weights of {type(model).__name__} ({missing[0]}, ...); fine-tune it "
             "first, or give another model"
         )
+    return model
+
+
+def _load_image_processor(
+    name_or_path: str, is_folder: bool, model: PreTrainedModel, options: dict[str, object]
+) -> ImageProcessor:
+    # OneFormer takes its task as text, so its processor is not only an image processor
+    auto_class = AutoProcessor if model.config.model_type == "oneformer" else AutoImageProcessor
     try:
-        # OneFormer is told its task as text, so its processor is more than one of images
-        reader = AutoProcessor if model.config.model_type == "oneformer" else AutoImageProcessor
-        image_processor = reader.from_pretrained(name_or_path, **options)
+        return auto_class.from_pretrained(name_or_path, **options)
     except (OSError, ValueError) as error:
-        cause = None if folder.is_dir() else explain_hub_error(error, name_or_path)
+        cause = None if is_folder else explain_hub_error(error, name_or_path)
         if cause is not None:
             raise UserError(
                 f"the image processor of {name_or_path} can't be loaded: {cause}"
             ) from error
         raise UserError(
             f"{name_or_path} has no usable image processor (preprocessor_config.json): save the "
-            "one it was trained with into it"
+            "one it was trained with there"
         ) from error
-    return model, image_processor
 
 
-def _auto_class(name_or_path: str, options: dict[str, Any]) -> Any:
-    """By the config: universal (Mask2Former, OneFormer, EoMT ...) or semantic."""
+def _auto_class(
+    name_or_path: str, options: dict[str, object]
+) -> type[AutoModelForSemanticSegmentation | AutoModelForUniversalSegmentation]:
+    """For universal models (Mask2Former, OneFormer, EoMT ...) or semantic ones, by the config."""
     config = AutoConfig.from_pretrained(name_or_path, **options)
     universal = type(config) in AutoModelForUniversalSegmentation._model_mapping
     return AutoModelForUniversalSegmentation if universal else AutoModelForSemanticSegmentation
@@ -106,8 +120,8 @@ def _can_only_be_a_folder(name_or_path: str) -> bool:
     )
 
 
-def _missing_weights(model: Any, missing_keys: Any) -> list[str]:
-    """Parameters that kept their random start; an auxiliary head serves training alone."""
+def _missing_weights(model: PreTrainedModel, missing_keys: Iterable[str]) -> list[str]:
+    """Parameters with random values; an auxiliary head is only used in training."""
     parameters = {name for name, _ in model.named_parameters()}
     return sorted(
         key for key in missing_keys if key in parameters and not key.startswith("auxiliary_head")
@@ -118,8 +132,8 @@ def _why_not(name_or_path: str, may_be_absent: bool, error: Exception) -> str:
     text = str(error)
     if "trust_remote_code" in text:
         return (
-            f"{name_or_path} brings its own code: read it, and allow it with trust_remote_code "
-            "(--trust_remote_code) if you trust it"
+            f"{name_or_path} needs its own code to be run: read it, and if you trust it, allow it "
+            "with trust_remote_code (--trust_remote_code)"
         )
     if "Unrecognized configuration class" in text or "Unrecognized model" in text:
         return (
@@ -136,6 +150,6 @@ def _why_not(name_or_path: str, may_be_absent: bool, error: Exception) -> str:
             "private"
         )
     return (
-        f"the model {name_or_path} cannot be loaded ({first_line(error)}): fix that, or copy the "
+        f"the model {name_or_path} can't be loaded ({first_line(error)}): fix that, or copy the "
         "model again"
     )

@@ -1,11 +1,12 @@
 """A model of `transformers` as a function from images to class scores."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 import torch
 from PIL import Image, ImageOps
+from transformers import BaseImageProcessor, PreTrainedModel, ProcessorMixin
 
 from hfseg.data.pixel_values import whole_image_options
 from hfseg.errors import UserError
@@ -18,10 +19,13 @@ Size = tuple[int, int]
 Box = tuple[int, int, int, int]
 """(top, left, bottom, right) in pixels."""
 
+ImageProcessor: TypeAlias = BaseImageProcessor | ProcessorMixin
+"""OneFormer's processor also takes text."""
+
 
 @dataclass(frozen=True)
 class Pixels:
-    """What a model that returns `logits` is fed.
+    """The input of a model that returns `logits`.
 
     Attributes:
         values: (N, 3, h, w).
@@ -41,13 +45,13 @@ class Network(Protocol):
     """What `Segmenter` needs of a model."""
 
     def inputs(self, image: Image.Image, whole: bool) -> Any:
-        """What the model is fed for an image, or (`whole` False) for a tile of one."""
+        """The model's input for an image, or for a tile of one (`whole` False)."""
 
     def logits(self, inputs: Any) -> torch.Tensor | None:
-        """(N, C, h, w) float32 at the model's own resolution; None if it has no such thing."""
+        """(N, C, h, w) float32 at the model's own resolution; None if it returns none."""
 
     def scores(self, inputs: Any, size: Size, views: Views | None) -> torch.Tensor:
-        """(N, C, H, W) float32 at `size`; the largest is the answer."""
+        """(N, C, H, W) float32 at `size`; the class with the largest score is predicted."""
 
     def probabilities(self, scores: torch.Tensor, views: Views | None) -> torch.Tensor:
         """(C, H, W) scores -> probabilities that sum to 1 over the classes, at the model's
@@ -55,27 +59,27 @@ class Network(Protocol):
 
 
 class SemanticNetwork:
-    """A model that returns `logits`; its scores are these, or probabilities under `views`."""
+    """A model that returns `logits`: the scores are these, or with `views` probabilities."""
 
-    def __init__(self, model: Any, image_processor: Any) -> None:
+    def __init__(self, model: PreTrainedModel, image_processor: ImageProcessor) -> None:
         self.model = model
         self.image_processor = image_processor
 
     def inputs(self, image: Image.Image, whole: bool) -> Pixels:
-        """A tile keeps its size, whatever the processor does to whole images."""
+        """A tile keeps its size, even if the processor resizes images."""
         options = {} if whole else {"do_resize": False}
         values = whole_image_pixel_values(self.image_processor, image, **options)
         if not getattr(self.image_processor, "do_pad", None):
-            return Pixels(values, (0, 0, *values.shape[-2:]))
+            return Pixels(values, (0, 0, *_size(values)))
         return Pixels(values, _content(self.image_processor, image.size, options))
 
     def logits(self, inputs: Pixels) -> torch.Tensor:
-        return self._logits(inputs.values, inputs.content, inputs.values.shape[-2:])
+        return self._logits(inputs.values, inputs.content, _size(inputs.values))
 
     def scores(self, inputs: Pixels, size: Size, views: Views | None) -> torch.Tensor:
         if views is None:
             return resize_logits(self.logits(inputs), size)
-        frame = inputs.values.shape[-2:]
+        frame = _size(inputs.values)
         top, left, bottom, right = inputs.content
         mirrored = top, frame[1] - right, bottom, frame[1] - left
 
@@ -93,8 +97,8 @@ class SemanticNetwork:
         return scores.softmax(dim)
 
     def _logits(self, values: torch.Tensor, content: Box, frame: Size) -> torch.Tensor:
-        """Logits without those of padding. `content` is a box in `frame`, the size of unscaled
-        values; logits are left at the model's own resolution where nothing was padded."""
+        """Logits without the padding. `content` is a box in `frame`, the size of unscaled values;
+        without padding the logits keep the model's own resolution."""
         values = values.to(self.model.device, self.model.dtype)
         logits = self.model(pixel_values=values).logits.float()
         top, left, bottom, right = content
@@ -113,16 +117,16 @@ class ScoreNetwork(SemanticNetwork):
 class ProcessorNetwork:
     """MaskFormer and OneFormer: queries with a mask and a class each.
 
-    Their image processors make the inputs and turn the answer into class scores
-    (`post_process_semantic_segmentation`); one image at a time, tiles as if they were images.
+    Their image processors prepare the inputs and turn the output into class scores
+    (`post_process_semantic_segmentation`), one image at a time; tiles are treated as images.
     """
 
-    def __init__(self, model: Any, image_processor: Any) -> None:
+    def __init__(self, model: PreTrainedModel, image_processor: ImageProcessor) -> None:
         self.model = model
         self.image_processor = image_processor
 
     def inputs(self, image: Image.Image, whole: bool) -> Image.Image:
-        """The image itself: a mirror image is made of it before the processor pads or cuts."""
+        """The image itself, so that it can be mirrored before the processor pads or crops it."""
         return image
 
     def logits(self, inputs: Image.Image) -> None:
@@ -133,8 +137,8 @@ class ProcessorNetwork:
             return self._scores(inputs, size)
         if views.scales != (1.0,):
             raise UserError(
-                f"{type(self.model).__name__} works at the size its processor makes: use the "
-                "views flip alone, without scales"
+                f"{type(self.model).__name__} works at the size its processor resizes to: use "
+                "the view flip only, without scales"
             )
         scores = self._scores(inputs, size)
         if views.flip:
@@ -142,7 +146,7 @@ class ProcessorNetwork:
         return scores
 
     def _scores(self, image: Image.Image, size: Size) -> torch.Tensor:
-        options: dict[str, Any] = {}
+        options: dict[str, list[str]] = {}
         if self.model.config.model_type == "oneformer":
             options["task_inputs"] = ["semantic"]
         inputs = self.image_processor(images=image, return_tensors="pt", **options)
@@ -156,7 +160,7 @@ class ProcessorNetwork:
         outputs = self.model(**fed)
         for key in ("class_queries_logits", "masks_queries_logits"):
             outputs[key] = outputs[key].float()
-        frame = tuple(inputs["pixel_values"].shape[-2:])
+        frame = _size(inputs["pixel_values"])
         content = (0, 0, *frame)
         if getattr(self.image_processor, "do_pad", None):
             content = _content(self.image_processor, image.size, options)
@@ -172,27 +176,36 @@ class ProcessorNetwork:
         return at_temperature(class_probabilities(scores, 0), temperature_of(self.model))
 
 
-def network_of(model: Any, image_processor: Any) -> Network:
-    """The way to ask a model, by the head it has."""
+def network_of(model: PreTrainedModel, image_processor: ImageProcessor) -> Network:
+    """The `Network` that fits the head of a model."""
     if is_universal(model):
         return ScoreNetwork(model, image_processor)
     queries = type(model).__name__.endswith(("UniversalSegmentation", "InstanceSegmentation"))
-    return (ProcessorNetwork if queries else SemanticNetwork)(model, image_processor)
+    if queries:
+        return ProcessorNetwork(model, image_processor)
+    return SemanticNetwork(model, image_processor)
 
 
 def whole_image_pixel_values(
-    image_processor: Any, image: Image.Image, **options: Any
+    image_processor: ImageProcessor, image: Image.Image, **options: object
 ) -> torch.Tensor:
-    """(1, 3, h, w) float32: what the image processor makes of the whole image."""
+    """(1, 3, h, w) float32: the complete image after the image processor."""
     options = {**whole_image_options(image_processor), **options}
     return image_processor(images=image, return_tensors="pt", **options)["pixel_values"]
 
 
-def _content(image_processor: Any, size: tuple[int, int], options: dict[str, Any]) -> Box:
-    """Where an image of this (width, height) lies in what a processor that pads makes of it.
+def _size(values: torch.Tensor) -> Size:
+    height, width = values.shape[-2:]
+    return height, width
 
-    Processors pad on one side or on both, to a multiple or to a size. A white image shows it:
-    the padding is black.
+
+def _content(
+    image_processor: ImageProcessor, size: tuple[int, int], options: Mapping[str, object]
+) -> Box:
+    """The box of an image of this (width, height) within its padded pixel values.
+
+    Processors pad on one side or on both, to a multiple or to a size. A white image shows where,
+    since the padding is black.
     """
     white = Image.new("RGB", size, "white")
     values = whole_image_pixel_values(

@@ -1,8 +1,8 @@
-"""A model as ONNX, and proof that it answers alike in onnxruntime.
+"""Exports a model to ONNX, and checks that onnxruntime gives the same results.
 
-Height, width and batch are dynamic where the exported graph is right at other sizes than the
-traced one, which is measured, not assumed: UperNet with ConvNeXt, for one, exports without an
-error and is wrong elsewhere. Such a model gets a fixed size, and onnxruntime refuses any other.
+Height, width and batch are dynamic if the exported graph is correct at sizes other than the traced
+one. That is measured, not assumed: UperNet with ConvNeXt exports without an error, but is wrong at
+other sizes. Such a model gets a fixed size, and onnxruntime rejects any other.
 """
 
 import logging
@@ -12,11 +12,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image
+from transformers import BaseImageProcessor, PreTrainedModel
 
 from hfseg.data import toyscapes
 from hfseg.data.pixel_values import whole_image_options
@@ -25,7 +25,7 @@ from hfseg.inference.network import whole_image_pixel_values
 from hfseg.models.loading import first_line
 from hfseg.models.logits import resize_logits
 
-WANTED_AGREEMENT = 0.999
+MIN_AGREEMENT = 0.999
 Size = tuple[int, int]
 
 
@@ -35,7 +35,7 @@ class Parity:
 
     Attributes:
         size: (height, width) of the images.
-        agreement: share of pixels with the same class, of the worst image.
+        agreement: fraction of pixels with the same class, in the worst image.
         difference: largest absolute difference of two logits.
     """
 
@@ -46,14 +46,14 @@ class Parity:
 
 @dataclass(frozen=True)
 class Exported:
-    """What came of it; `dynamic` says whether batch and size are free."""
+    """The result of an export; `dynamic`: any batch and image size."""
 
     dynamic: bool
     parities: list[Parity]
 
 
 class _Logits(torch.nn.Module):
-    def __init__(self, model: Any) -> None:
+    def __init__(self, model: PreTrainedModel) -> None:
         super().__init__()
         self.model = model
 
@@ -62,8 +62,8 @@ class _Logits(torch.nn.Module):
 
 
 def export_onnx(
-    model: Any,
-    image_processor: Any,
+    model: PreTrainedModel,
+    image_processor: BaseImageProcessor,
     images: Sequence[Image.Image],
     path: Path,
     size: Size,
@@ -72,12 +72,12 @@ def export_onnx(
     """Write `path`: `pixel_values` (N, 3, H, W) float32 -> `logits` (N, C, h, w).
 
     Args:
-        images: real photos, to compare on; resized to each size that is tried.
-        size: (height, width) that is traced; with dynamic sizes two others are compared too.
+        images: photos for the comparison, resized to each size that is tried.
+        size: (height, width) used for tracing; dynamic sizes are also compared at two others.
         fixed_size: don't try dynamic sizes.
 
     Raises:
-        UserError: the model can't be exported, or answers otherwise than in torch.
+        UserError: the model can't be exported, or its results differ from torch.
     """
     model = model.eval().float().cpu()
     problems = []
@@ -88,17 +88,17 @@ def export_onnx(
             try:
                 _export(model, attempt, size, dynamic)
                 parities = [parity(model, image_processor, attempt, images, each) for each in sizes]
-            except Exception as error:  # each exporter pass and onnxruntime has its own
+            except Exception as error:  # each exporter pass and onnxruntime raises its own
                 problems.append(first_line(error))
                 continue
             worst = min(parities, key=lambda each: each.agreement)
-            if worst.agreement >= WANTED_AGREEMENT:
+            if worst.agreement >= MIN_AGREEMENT:
                 attempt.replace(path)
                 return Exported(dynamic, parities)
             height, width = worst.size
             problems.append(
                 f"{worst.agreement:.2%} of the pixels agree at {height} x {width}, less than "
-                f"{WANTED_AGREEMENT:.1%}"
+                f"{MIN_AGREEMENT:.1%}"
             )
     raise UserError(
         f"{type(model).__name__} ({_architecture(model)}) can't be exported to ONNX: {problems[-1]}"
@@ -106,7 +106,11 @@ def export_onnx(
 
 
 def parity(
-    model: Any, image_processor: Any, path: Path, images: Sequence[Image.Image], size: Size
+    model: PreTrainedModel,
+    image_processor: BaseImageProcessor,
+    path: Path,
+    images: Sequence[Image.Image],
+    size: Size,
 ) -> Parity:
     """Masks and logits of torch and onnxruntime on `images`, resized to `size`."""
     import onnxruntime
@@ -127,11 +131,10 @@ def parity(
     return Parity(size, agreement, difference)
 
 
-def usage(name: str, image_processor: Any, size: Size, dynamic: bool) -> str:
-    """Python lines for a model card: the mask of a photo as `Segmenter` makes it.
+def usage(name: str, image_processor: BaseImageProcessor, size: Size, dynamic: bool) -> str:
+    """Python code for a model card that computes the same mask as `Segmenter`.
 
-    They need onnxruntime, Pillow and NumPy, and for a processor with steps of its own also
-    transformers.
+    It needs onnxruntime, Pillow and NumPy; if the processor has special steps, also transformers.
 
     Args:
         name: folder or repository of the model.
@@ -166,14 +169,14 @@ mask = scores.argmax(0)  # class ids at the image's own size
 '''
 
 
-def _is_plain(processor: Any) -> bool:
-    """Whether it resizes to a fixed size or not at all, and then only scales and shifts values."""
+def _is_plain(processor: BaseImageProcessor) -> bool:
+    """Whether it only resizes to a fixed size (or not at all) and scales and shifts values."""
     special = ("do_flip_channel_order", "do_pad", "keep_aspect_ratio")
     fixed = not processor.do_resize or {"height", "width"} <= dict(processor.size).keys()
     return fixed and not any(getattr(processor, name, None) for name in special)
 
 
-def _plain_pixels(name: str, processor: Any, size: Size, dynamic: bool) -> str:
+def _plain_pixels(name: str, processor: BaseImageProcessor, size: Size, dynamic: bool) -> str:
     lines = []
     if processor.do_resize or not dynamic:
         height, width = size
@@ -195,17 +198,17 @@ def _plain_pixels(name: str, processor: Any, size: Size, dynamic: bool) -> str:
     return "\n".join(lines)
 
 
-def _processor_pixels(name: str, processor: Any, size: Size, dynamic: bool) -> str:
+def _processor_pixels(name: str, processor: BaseImageProcessor, size: Size, dynamic: bool) -> str:
     options = {"return_tensors": "np", **whole_image_options(processor)}
     if not dynamic:
         options |= {"do_resize": True, "size": {"height": size[0], "width": size[1]}}
-    words = ", ".join(f"{key}={value!r}" for key, value in options.items())
+    arguments = ", ".join(f"{key}={value!r}" for key, value in options.items())
     return f'''processor = AutoImageProcessor.from_pretrained("{name}")
-pixel_values = processor(image, {words})["pixel_values"]'''
+pixel_values = processor(image, {arguments})["pixel_values"]'''
 
 
-def _export(model: Any, path: Path, size: Size, dynamic: bool) -> None:
-    # a batch of two: a dimension of size one would be taken for a constant
+def _export(model: PreTrainedModel, path: Path, size: Size, dynamic: bool) -> None:
+    # a batch of two, since a dimension of size one would become a constant
     example = torch.randn(2 if dynamic else 1, 3, *size)
     free = torch.export.Dim.AUTO
     shapes = {"pixel_values": {0: free, 2: free, 3: free}} if dynamic else None
@@ -224,7 +227,7 @@ def _export(model: Any, path: Path, size: Size, dynamic: bool) -> None:
 
 
 def _other_sizes(size: Size) -> list[Size]:
-    """A smaller size of another shape and a larger one, multiples of 32."""
+    """A smaller size of another shape and a larger one, in multiples of 32."""
     height, width = size
     return [
         (max(32, height * 3 // 4 // 32 * 32), max(32, width // 32 * 32)),
@@ -232,7 +235,7 @@ def _other_sizes(size: Size) -> list[Size]:
     ]
 
 
-def _architecture(model: Any) -> str:
+def _architecture(model: PreTrainedModel) -> str:
     backbone = getattr(model.config, "backbone_config", None)
     return backbone.model_type if backbone is not None else model.config.model_type
 
@@ -250,7 +253,7 @@ def _quiet() -> Iterator[None]:
 
 
 def example_images(count: int) -> list[Image.Image]:
-    """Scenes of toyscapes, for a parity check without photos at hand."""
+    """Scenes of toyscapes, for a parity check without photos."""
     return [
         Image.fromarray(np.asarray(toyscapes.draw_scene("validation", index)[0]))
         for index in range(count)

@@ -1,14 +1,14 @@
-"""What is asked of `Segmenter`, and what it answers."""
+"""The options and the results of `Segmenter`."""
 
 import io
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image
 
 from hfseg.errors import UserError
+from hfseg.inference.network import Network
 from hfseg.inference.sliding_window import Size, parse_window
 from hfseg.inference.views import Views, parse_views
 from hfseg.labels import LabelSet
@@ -17,14 +17,14 @@ from hfseg.visualization.overlay import overlay
 
 @dataclass(frozen=True, eq=False)
 class Segmentation:
-    """The answer for one image.
+    """The segmentation of one image.
 
     Attributes:
         mask: (H, W) uint8 class ids, at the image's own size.
-        labels: what the ids mean, and their colors.
+        labels: names and colors of the ids.
         image: the upright RGB image the mask belongs to.
-        probabilities: (C, H, W) float32, sums to 1 over the classes; None unless asked for.
-        confidence: (H, W) float32, the probability of the class in `mask`; None unless asked for.
+        probabilities: (C, H, W) float32, sums to 1 over the classes; None unless requested.
+        confidence: (H, W) float32, the probability of the class in `mask`; None unless requested.
         source: the path or URL the image was read from, if it was.
     """
 
@@ -40,7 +40,7 @@ class Segmentation:
 
         Args:
             opacity: of the colors, 0 (the image alone) to 1 (the mask alone).
-            legend: whether the names and colors are drawn below the picture.
+            legend: whether to draw the names and colors below the image.
         """
         return overlay(self.image, self.mask, self.labels, opacity=opacity, legend=legend)
 
@@ -70,21 +70,21 @@ class Options:
         return_probabilities: bool = False,
         return_confidence: bool = False,
     ) -> "Options":
-        """Check what was asked for.
+        """Check and parse the options.
 
         Raises:
-            UserError: a window, stride or view that makes no sense.
+            UserError: an invalid window, stride or view.
         """
         window = None
         if sliding_window is not None:
             window, stride = parse_window(sliding_window, stride)
         elif stride is not None:
             raise UserError("a stride needs a sliding window: give sliding_window too")
-        return cls(window, stride, parse_views(tta), return_probabilities, return_confidence)  # type: ignore[arg-type]
+        return cls(window, stride, parse_views(tta), return_probabilities, return_confidence)
 
 
 class Answer:
-    """A mask that is filled block by block, and what else was asked for."""
+    """A mask that is filled block by block, with probabilities and confidence if requested."""
 
     def __init__(self, size: Size, num_labels: int, options: Options) -> None:
         self.options = options
@@ -94,7 +94,7 @@ class Answer:
         )
         self.confidence = np.empty(size, dtype=np.float32) if options.confidence else None
 
-    def put(self, rows: slice, columns: slice, scores: torch.Tensor, network: Any) -> None:
+    def put(self, rows: slice, columns: slice, scores: torch.Tensor, network: Network) -> None:
         best = scores.argmax(0)
         self.mask[rows, columns] = best.to(torch.uint8).cpu().numpy()
         if self.probabilities is None and self.confidence is None:

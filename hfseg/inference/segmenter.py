@@ -1,20 +1,21 @@
 """`Segmenter`: a trained model and its image processor, from images to masks."""
 
 import functools
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
-from typing import Any, overload
+from typing import TypedDict, Unpack, overload
 
 import numpy as np
 import torch
 from PIL import Image
+from transformers import PreTrainedModel
 
 from hfseg.data.image_io import ImageLike, image_files, read_ahead, to_rgb
 from hfseg.errors import UserError
 from hfseg.inference.load_checkpoint import load_trained
-from hfseg.inference.network import Pixels, network_of
+from hfseg.inference.network import ImageProcessor, Pixels, network_of
 from hfseg.inference.result import Answer, Options, Segmentation
 from hfseg.inference.sliding_window import Size, sliding_window
 from hfseg.inference.views import Views
@@ -30,14 +31,24 @@ _RESIZED_VALUES_AT_ONCE = 2**26
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
+class PredictionOptions(TypedDict, total=False):
+    """The keyword arguments of `Segmenter.__call__`."""
+
+    sliding_window: int | Size | None
+    stride: int | Size | None
+    tta: str | Views | None
+    batch_size: int
+    return_probabilities: bool
+    return_confidence: bool
+
+
 class Segmenter:
     """Segments images with a segmentation model of `transformers`.
 
-    The rule for pixels, the same one that evaluation follows: the model's own image processor
-    makes `pixel_values` from the whole image, the logits are resized bilinearly
-    (`align_corners=False`) to the image's own size, and every pixel takes the class of its
-    largest logit. Images of different sizes are never padded together, so that a list gets the
-    answers that its images get one at a time.
+    The same rule for pixels as in evaluation: the model's image processor makes `pixel_values` from
+    the complete image, the logits are resized bilinearly (`align_corners=False`) to the image's own
+    size, and every pixel gets the class of its largest logit. Images of different sizes are never
+    padded together, so the results for a list equal those for its images one at a time.
 
     Args:
         model: a model that returns `logits` of shape (N, C, h, w), or a universal one
@@ -51,7 +62,7 @@ class Segmenter:
         ...     print(result.source, result.mask.shape)
     """
 
-    def __init__(self, model: Any, image_processor: Any) -> None:
+    def __init__(self, model: PreTrainedModel, image_processor: ImageProcessor) -> None:
         act_as_semantic(model)
         self.model = model.eval()
         self.image_processor = image_processor
@@ -72,18 +83,18 @@ class Segmenter:
     ) -> "Segmenter":
         """Load a model folder or a model of the Hub, and move it to `device` (a GPU if any).
 
-        On a CPU a purely convolutional network is laid out channels last, which is faster there
-        and changes its logits by rounding alone:
+        On a CPU purely convolutional networks use the channels-last layout, which is faster there
+        and changes logits only by rounding:
         https://docs.pytorch.org/tutorials/intermediate/memory_format_tutorial.html
 
         Args:
-            dtype: `bf16` or `fp16` for weights and activations of half the size; worth it on
-                GPUs, and bf16 on CPUs that compute it (AVX512-BF16, AMX).
+            dtype: `bf16` or `fp16` halve the size of weights and activations; faster on GPUs, and
+                bf16 on CPUs that support it (AVX512-BF16, AMX).
             compile: `torch.compile` the model; worth it for many images of few sizes. Each size
                 takes about a minute once; past eight the rest run as they would without.
 
         Raises:
-            UserError: nothing there, it is not a segmentation checkpoint, or an unknown dtype.
+            UserError: nothing there, not a segmentation checkpoint, or an unknown dtype.
         """
         if isinstance(dtype, str):
             if dtype not in DTYPES:
@@ -108,14 +119,16 @@ class Segmenter:
         return cls(model, image_processor)
 
     @overload
-    def __call__(self, images: ImageLike, **options: Any) -> Segmentation: ...
-
-    @overload
-    def __call__(self, images: Sequence[ImageLike], **options: Any) -> list[Segmentation]: ...
+    def __call__(self, images: ImageLike, **options: Unpack[PredictionOptions]) -> Segmentation: ...
 
     @overload
     def __call__(
-        self, images: Generator[ImageLike, None, None], **options: Any
+        self, images: Sequence[ImageLike], **options: Unpack[PredictionOptions]
+    ) -> list[Segmentation]: ...
+
+    @overload
+    def __call__(
+        self, images: Iterator[ImageLike], **options: Unpack[PredictionOptions]
     ) -> Iterator[Segmentation]: ...
 
     def __call__(
@@ -129,7 +142,7 @@ class Segmenter:
         return_probabilities: bool = False,
         return_confidence: bool = False,
     ) -> Segmentation | list[Segmentation] | Iterator[Segmentation]:
-        """Segment one image, a list of images of any sizes, a folder, or what a generator gives.
+        """Segment one image, or a list, folder or generator of images of any sizes.
 
         Args:
             images: a PIL image, a (H, W, 3) uint8 array, a path, or an http(s) address (see
@@ -138,20 +151,20 @@ class Segmenter:
             sliding_window: predict in overlapping tiles of this many pixels (or (height, width)),
                 at the image's own scale, whatever size the processor makes of whole images. For
                 images of any size: memory grows with the tile and the image's width alone.
-            stride: at most so far are two tiles apart; three quarters of the tile if None.
+            stride: maximum step between tiles; None: three quarters of the tile.
             tta: views whose probabilities are averaged, such as `flip,0.75,1.0,1.25`.
-            batch_size: at most so many images of one size pass through the model together. On a
-                GPU that is faster; scores may then differ in their last digit.
-            return_probabilities: also keep the (C, H, W) float32 probabilities.
-            return_confidence: also keep the (H, W) float32 probability of the class chosen. Both
-                are at the temperature that `--calibrate` saved, which changes no mask.
+            batch_size: images of one size that pass through the model together. More are faster on
+                GPUs; scores may then differ in the last digit.
+            return_probabilities: also return the (C, H, W) float32 probabilities.
+            return_confidence: also return the (H, W) float32 probability of the predicted class.
+                Both are at the temperature that `--calibrate` saved, which changes no mask.
 
         Returns:
             A `Segmentation` for one image, a list of them for a list, and for a folder (in the
             order of its names) or a generator an iterator that reads as it goes.
 
         Raises:
-            UserError: something in `images` is not an image, or an option makes no sense.
+            UserError: something in `images` is not an image, or an option is invalid.
         """
         options = Options.make(sliding_window, stride, tta, return_probabilities, return_confidence)
         if batch_size < 1:
@@ -185,7 +198,7 @@ class Segmenter:
     ) -> list[Segmentation]:
         if len(batch) == 1 or options.window is not None:
             return [self.segment(image, options, source=source) for image, source in batch]
-        groups: dict[Any, list[tuple[int, Pixels]]] = {}
+        groups: dict[tuple[Size, torch.Size], list[tuple[int, Pixels]]] = {}
         answers: dict[int, Segmentation] = {}
         for index, (image, _) in enumerate(batch):
             inputs = self._network.inputs(image, whole=True)
@@ -215,7 +228,7 @@ class Segmenter:
         self,
         images: list[Image.Image],
         options: Options,
-        inputs: Any = None,
+        inputs: Pixels | Image.Image | None = None,
         size: Size | None = None,
     ) -> list[Segmentation]:
         """Images of one size, in one forward pass where there are several."""
@@ -280,7 +293,7 @@ class Segmenter:
         return answer.finished(self.labels, image)
 
 
-def _source(image: Any) -> str | None:
+def _source(image: ImageLike) -> str | None:
     return str(image) if isinstance(image, (str, Path)) else None
 
 

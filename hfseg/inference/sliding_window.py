@@ -1,7 +1,7 @@
 """Sliding window: an image of any size through a model, tile by tile, in bounded memory.
 
-Tiles are blended with weights that fall off towards their borders. Rows of tiles are finished
-from the top down; what is kept is the overlap with the next row of tiles and one tile.
+Tiles are blended with weights that decrease towards their borders. Rows of tiles are finished from
+the top down, so only one tile and the overlap with the next row are in memory.
 """
 
 from collections.abc import Callable, Iterator
@@ -20,13 +20,13 @@ Box = tuple[int, int, int, int]
 def sliding_window(
     scores_of: Callable[[Box], torch.Tensor], size: Size, window: Size, stride: Size
 ) -> Iterator[tuple[slice, slice, torch.Tensor]]:
-    """Blend the scores of overlapping tiles, and give them out block by block.
+    """Blend the scores of overlapping tiles, and yield them block by block.
 
     Args:
         scores_of: (top, left, bottom, right) of a tile -> its (C, h, w) scores.
         size: (H, W) of the whole image.
-        window: (h, w) of a tile; an image that is smaller is one tile.
-        stride: at most so far are two tiles apart; they are spread evenly.
+        window: (h, w) of a tile; a smaller image is one tile.
+        stride: maximum step between tiles, which are spread evenly.
 
     Yields:
         rows, columns, and the (C, rows, columns) weighted means of the scores there. The blocks
@@ -38,12 +38,12 @@ def sliding_window(
     weights = _ramp(height)[:, None] * _ramp(width)
     row_weight, column_weight = _total(tops, size[0], height), _total(lefts, size[1], width)
     overlap = max(top + height - below for top, below in pairwise([*tops, size[0]]))
-    carry = torch.empty(0)  # sums in the rows that the next row of tiles goes on with
+    carry = torch.empty(0)  # sums in the rows shared with the next row of tiles
     carried = 0
     for top, next_top in pairwise([*tops, size[0]]):
         kept = top + height - next_top
-        seen = 0  # columns that this row of tiles has reached
-        beside = torch.empty(0)  # sums in the columns that the next tile goes on with
+        seen = 0  # columns covered by this row of tiles
+        beside = torch.empty(0)  # sums in the columns shared with the next tile
         for left, next_left in pairwise([*lefts, size[1]]):
             tile = scores_of((top, left, top + height, left + width))
             weights = weights.to(tile.device)
@@ -66,27 +66,27 @@ def sliding_window(
 
 
 def tile_positions(length: int, window: int, stride: int) -> list[int]:
-    """Where tiles begin: the fewest that are at most `stride` apart, evenly spread."""
+    """The starts of the fewest tiles at most `stride` apart, evenly spread."""
     gaps = ceil((length - window) / stride)
     return [round(index * (length - window) / gaps) for index in range(gaps + 1)] if gaps else [0]
 
 
 def parse_window(window: int | Size, stride: int | Size | None) -> tuple[Size, Size]:
-    """One number is a square; the stride is three quarters of the window if None.
+    """(height, width) of window and stride. One number is a square; the default stride is 3/4.
 
     Raises:
         UserError: numbers below 1, or a stride that would leave gaps between tiles.
     """
     height, width = (window, window) if isinstance(window, int) else window
     if min(height, width) < 1:
-        raise UserError(f"the sliding window is {height} x {width}: both must be at least 1")
+        raise UserError(f"the sliding window is {height} x {width}: both sides must be at least 1")
     if stride is None:
         stride = max(1, height * 3 // 4), max(1, width * 3 // 4)
     down, across = (stride, stride) if isinstance(stride, int) else stride
     if min(down, across) < 1 or down > height or across > width:
         raise UserError(
             f"a stride of {down} x {across} does not fit the sliding window of {height} x {width}: "
-            "give at least 1 and at most the window, lest there be gaps"
+            "it must be at least 1 and at most the window, or there would be gaps"
         )
     return (height, width), (down, across)
 

@@ -1,4 +1,4 @@
-"""Test-time augmentation: several views of an image, and the mean of what they say."""
+"""Test-time augmentation: the mean prediction over several views of an image."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -11,11 +11,11 @@ from hfseg.errors import UserError
 
 @dataclass(frozen=True)
 class Views:
-    """Each scale, and with `flip` also its mirror image.
+    """The scales, with `flip` each also mirrored.
 
     Args:
         scales: factors on the height and width of `pixel_values`.
-        flip: left and right exchanged.
+        flip: also mirror images, left to right.
     """
 
     scales: tuple[float, ...] = (1.0,)
@@ -66,8 +66,8 @@ def parse_views(text: "str | Views | None") -> Views | None:
             scale = 0.0
         if not 0.1 <= scale <= 10 or scale in scales:
             raise UserError(
-                f"tta {text!r}: {part!r} must be flip or a scale from 0.1 to 10, each once, "
-                "as in flip,0.75,1.0,1.25"
+                f"tta {text!r}: {part!r} must be flip or a scale from 0.1 to 10, each at most "
+                "once, such as flip,0.75,1.0,1.25"
             )
         scales.append(scale)
     return Views(tuple(scales) or (1.0,), flip)

@@ -6,7 +6,6 @@ imported on first use.
 """
 
 from importlib import import_module
-from typing import Any
 
 _HOMES = {
     "SamMasks": "hfseg.sam.masks",
@@ -22,7 +21,7 @@ _HOMES = {
 __all__ = list(_HOMES)
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     if name not in _HOMES:
         raise AttributeError(f"module 'hfseg.sam' has no attribute {name!r}")
     return getattr(import_module(_HOMES[name]), name)

@@ -1,9 +1,9 @@
 """Loads a model of the SAM family."""
 
 from pathlib import Path
-from typing import Any
 
 import transformers
+from transformers import PreTrainedModel, ProcessorMixin
 
 from hfseg.errors import UserError
 from hfseg.hub_connection import work_offline_without_network
@@ -24,7 +24,7 @@ _EXAMPLE = "facebook/sam2.1-hiera-tiny"
 
 def load_sam(
     name_or_path: str, *, revision: str | None = None, token: str | bool | None = None
-) -> tuple[Any, Any]:
+) -> tuple[PreTrainedModel, ProcessorMixin]:
     """Load model and processor from a folder or a Hub id.
 
     Returns:
@@ -43,10 +43,10 @@ def load_sam(
         )
     if not is_folder:
         work_offline_without_network()
-    options: dict[str, Any] = {"revision": revision or "main", "token": token}
+    options = {"revision": revision or "main", "token": token}
     try:
         config, _ = transformers.PreTrainedConfig.get_config_dict(source, **options)
-    except Exception as error:  # each library has its own; all mean: not found
+    except Exception as error:  # each library raises its own; all mean: not found
         raise UserError(_absent(source, is_folder, error)) from error
     kind = config.get("model_type")
     if kind not in _FAMILY:
@@ -73,7 +73,7 @@ def load_sam(
     return model, processor
 
 
-def is_untrained(model: Any) -> bool:
+def is_untrained(model: PreTrainedModel) -> bool:
     """Whether the weights are untrained: the bias of every normalization layer is 0.
 
     These biases start at exactly 0 in every architecture of the family, and every training step

@@ -5,11 +5,12 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import TypeAlias
 
 import numpy as np
 import torch
 from PIL import Image
+from transformers import PreTrainedModel, ProcessorMixin
 
 from hfseg.errors import UserError
 from hfseg.inference.segmenter import DTYPES
@@ -29,6 +30,9 @@ from hfseg.sam.masks import (
 _FULL_SIZE_VALUES_AT_ONCE = 2**25
 _PROMPTS_AT_ONCE = 64
 
+_Rle: TypeAlias = dict[str, list[int]]
+"""A mask, run-length encoded by transformers."""
+
 
 @dataclass(frozen=True, eq=False)
 class _Embedded:
@@ -39,7 +43,7 @@ class _Embedded:
     width: int
     fed: tuple[int, int]
     """(height, width) of the image inside the network's input, without padding."""
-    embeddings: dict[str, Any]
+    embeddings: dict[str, torch.Tensor | list[torch.Tensor]]
 
 
 class SamPredictor:
@@ -59,7 +63,7 @@ class SamPredictor:
         >>> dog = predictor.prompt(image, points=[(320, 200), (10, 10)], point_labels=[1, 0])
     """
 
-    def __init__(self, model: Any, processor: Any) -> None:
+    def __init__(self, model: PreTrainedModel, processor: ProcessorMixin) -> None:
         self.model = model.eval()
         self.processor = processor
         self._last: _Embedded | None = None
@@ -133,31 +137,13 @@ class SamPredictor:
             raise UserError("points_per_side and points_per_batch must be at least 1")
         embedded = self.embed(image)
         height, width = embedded.height, embedded.width
-        full_box = torch.tensor([0.0, 0.0, width, height])
-        grid = _point_grid(points_per_side, height, width)
-        rles: list[Any] = []
+        rles: list[_Rle] = []
         scores, boxes = [torch.zeros(0)], [torch.zeros(0, 4)]
-        with torch.inference_mode():
-            for points in grid.split(points_per_batch):
-                logits, ious = self._decode(embedded, points[:, None], many=True)
-                logits, ious = logits.flatten(0, 1), ious.flatten(0, 1)
-                if pred_iou_thresh > 0:  # before resizing to full size
-                    good = ious > pred_iou_thresh
-                    logits, ious = logits[good], ious[good]
-                done = 0
-                for full in self._full_size(logits, embedded):
-                    found = self.processor.image_processor.filter_masks(
-                        full,
-                        ious[done : done + len(full), None],
-                        (height, width),
-                        full_box,
-                        pred_iou_thresh,
-                        stability_score_thresh,
-                    )
-                    done += len(full)
-                    rles += found[0]
-                    scores.append(found[1].float().cpu())
-                    boxes.append(found[2].float().cpu())
+        for points in _point_grid(points_per_side, height, width).split(points_per_batch):
+            for found in self._filtered(embedded, points, pred_iou_thresh, stability_score_thresh):
+                rles += found[0]
+                scores.append(found[1].float().cpu())
+                boxes.append(found[2].float().cpu())
         if not rles:
             return SamMasks.empty(height, width)
         masks, kept, *_ = self.processor.image_processor.post_process_for_mask_generation(
@@ -165,13 +151,43 @@ class SamPredictor:
         )
         return SamMasks(np.stack([np.asarray(mask) for mask in masks]), kept.numpy())
 
+    @torch.inference_mode()
+    def _filtered(
+        self,
+        embedded: _Embedded,
+        points: torch.Tensor,
+        pred_iou_thresh: float,
+        stability_score_thresh: float,
+    ) -> list[tuple[list[_Rle], torch.Tensor, torch.Tensor]]:
+        """The good masks at these points, in batches: encoded masks, predicted IoU and boxes."""
+        full_box = torch.tensor([0.0, 0.0, embedded.width, embedded.height])
+        logits, ious = self._decode(embedded, points[:, None], many=True)
+        logits, ious = logits.flatten(0, 1), ious.flatten(0, 1)
+        if pred_iou_thresh > 0:  # before resizing to full size
+            good = ious > pred_iou_thresh
+            logits, ious = logits[good], ious[good]
+        found, done = [], 0
+        for full in self._full_size(logits, embedded):
+            found.append(
+                self.processor.image_processor.filter_masks(
+                    full,
+                    ious[done : done + len(full), None],
+                    (embedded.height, embedded.width),
+                    full_box,
+                    pred_iou_thresh,
+                    stability_score_thresh,
+                )
+            )
+            done += len(full)
+        return found
+
     def prompt(
         self,
         image: Image.Image,
         *,
         points: Sequence[Point] | None = None,
         point_labels: Sequence[int] | None = None,
-        boxes: Sequence[Any] | None = None,
+        boxes: Sequence[float] | Sequence[Sequence[float]] | None = None,
     ) -> SamMasks:
         """The mask of one object, prompted by all the points and the box together.
 

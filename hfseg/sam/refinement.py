@@ -5,7 +5,6 @@ object and its background. Refinement never changes the set of classes in an ima
 """
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -13,6 +12,7 @@ from scipy.ndimage import distance_transform_edt
 
 from hfseg.labels import IGNORE_INDEX, LabelSet
 from hfseg.sam.masks import SamMasks
+from hfseg.sam.predictor import SamPredictor
 from hfseg.sam.regions import FOUND_IOU, MAX_PROMPTS, MIN_AREA, Region, check_kind, regions
 
 
@@ -34,7 +34,7 @@ def refine_by_votes(masks: SamMasks, mask: np.ndarray) -> np.ndarray:
 
 
 def refine_by_prompts(
-    predictor: Any,
+    predictor: SamPredictor,
     image: Image.Image,
     mask: np.ndarray,
     labels: LabelSet,

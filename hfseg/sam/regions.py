@@ -8,7 +8,7 @@ from scipy.ndimage import distance_transform_edt, find_objects, label
 
 from hfseg.errors import UserError
 from hfseg.labels import LabelSet
-from hfseg.sam.masks import Prompt
+from hfseg.sam.masks import Box, Point, Prompt
 
 KINDS = ("boxes", "points", "both")
 MIN_AREA = 1e-4
@@ -46,7 +46,8 @@ class Region:
 
     def prompt(self, kind: str) -> Prompt:
         """The prompt for the region; see `prompts_from_mask`."""
-        box, points = None, ()
+        box: Box | None = None
+        points: tuple[Point, ...] = ()
         if kind != "points":
             box = (self.columns.start, self.rows.start, self.columns.stop - 1, self.rows.stop - 1)
         if kind != "boxes":

@@ -86,7 +86,8 @@ class SegmentationLoss:
     def sums(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         """(2,): the terms summed over pixels, and those summed over images."""
         logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
-        logits = resize_logits(logits, labels.shape[-2:])
+        height, width = labels.shape[-2:]
+        logits = resize_logits(logits, (height, width))
         sums = [logits.new_zeros(()), logits.new_zeros(())]
         for factor, name in self.terms:
             value = getattr(self, f"_{name}")(logits, labels)

@@ -52,11 +52,11 @@ class PredictionPictures(TrainerCallback):
         args: TrainingArguments,
         state: TrainerState,
         control: TrainerControl,
+        model: torch.nn.Module,
         **kwargs: object,
     ) -> None:
         if not state.is_world_process_zero or not self.trackers:
             return
-        model = kwargs["model"]
         pictures = [self._picture(model, row) for row in self.samples]
         for tracker in self.trackers:
             if isinstance(tracker, TensorBoardCallback):

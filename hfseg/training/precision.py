@@ -40,10 +40,11 @@ def detect_hardware(use_cpu: bool = False) -> Hardware:
     Args:
         use_cpu: `--use_cpu`; the variable `ACCELERATE_USE_CPU` means the same.
     """
-    available = torch.accelerator.is_available()
-    if not available or use_cpu or parse_flag_from_env("ACCELERATE_USE_CPU"):
+    accelerator = None
+    if torch.accelerator.is_available():
+        accelerator = torch.accelerator.current_accelerator()
+    if accelerator is None or use_cpu or parse_flag_from_env("ACCELERATE_USE_CPU"):
         return Hardware("cpu", bf16=_cpu_has_bf16(), emulates_bf16=True)
-    accelerator = torch.accelerator.current_accelerator()
     if accelerator.type == "cuda":
         return Hardware("cuda", bf16=_cuda_has_bf16())
     if accelerator.type == "mps":  # macOS 14 and newer emulate it

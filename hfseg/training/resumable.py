@@ -23,6 +23,8 @@ from hfseg.training.clock import TrainingClock
 class ResumableTrainer(Trainer):
     """See the module. Takes the arguments of `Trainer`."""
 
+    _initial_global_step: int  # of `Trainer`, which counts as untyped
+
     def __init__(self, *args: object, **kwargs: object) -> None:
         self._staging = False
         super().__init__(*args, **kwargs)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 from transformers import (
     BaseImageProcessor,
@@ -84,6 +85,12 @@ class SegmentationTrainer(ResumableTrainer):
         backbone_warmup_steps: steps of the encoder's own warm-up, which starts after that of the
             head; 0: both warm up together.
     """
+
+    # of `Trainer`, which counts as untyped
+    args: TrainingArguments
+    data_collator: Collator
+    optimizer: torch.optim.Optimizer | None
+    lr_scheduler: LRScheduler | None
 
     def __init__(
         self,
@@ -209,12 +216,6 @@ class SegmentationTrainer(ResumableTrainer):
     def create_optimizer(self, model: torch.nn.Module | None = None) -> torch.optim.Optimizer:
         if self.optimizer is None:
             args = self.args
-            if args.optim == ADAM:
-                betas = (args.adam_beta1, args.adam_beta2)
-                options = {"lr": args.learning_rate, "betas": betas, "eps": args.adam_epsilon}
-                factory = torch.optim.Adam
-            else:
-                factory, options = self.get_optimizer_cls_and_kwargs(args, self.model)
             groups = parameter_groups(
                 self.model if model is None else model,
                 args.learning_rate,
@@ -223,7 +224,14 @@ class SegmentationTrainer(ResumableTrainer):
                 self.head_lr_multiplier,
                 self.layer_decay,
             )
-            self.optimizer = factory(groups, **options)
+            if args.optim == ADAM:
+                betas = (args.adam_beta1, args.adam_beta2)
+                self.optimizer = torch.optim.Adam(
+                    groups, lr=args.learning_rate, betas=betas, eps=args.adam_epsilon
+                )
+            else:
+                factory, options = self.get_optimizer_cls_and_kwargs(args, self.model)
+                self.optimizer = factory(groups, **options)
         return self.optimizer
 
     def set_initial_training_values(
@@ -235,7 +243,7 @@ class SegmentationTrainer(ResumableTrainer):
 
     def create_scheduler(
         self, num_training_steps: int, optimizer: torch.optim.Optimizer | None = None
-    ) -> torch.optim.lr_scheduler.LRScheduler:
+    ) -> LRScheduler:
         name = self.args.lr_scheduler_type
         warmup = self.args.get_warmup_steps(num_training_steps)
         options = self.args.lr_scheduler_kwargs or {}
@@ -248,14 +256,15 @@ class SegmentationTrainer(ResumableTrainer):
                 num_training_steps=num_training_steps - warmup,
                 scheduler_specific_kwargs=options,
             )
-            self.lr_scheduler = start_encoder_later(usual, late.lr_lambdas[0], delay=warmup)
-            return self.lr_scheduler
-        if self.lr_scheduler is not None or name not in EPOCH_SCHEDULES:
+            scheduler = start_encoder_later(usual, late.lr_lambdas[0], delay=warmup)
+        elif self.lr_scheduler is not None or name not in EPOCH_SCHEDULES:
             return super().create_scheduler(num_training_steps, optimizer)
-        factor = epoch_schedule(name, self._steps_per_epoch, warmup, **options)
-        self.lr_scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer or self.optimizer, factor)
-        self._created_lr_scheduler = True
-        return self.lr_scheduler
+        else:
+            factor = epoch_schedule(name, self._steps_per_epoch, warmup, **options)
+            scheduler = LambdaLR(optimizer or self.create_optimizer(), factor)
+            self._created_lr_scheduler = True
+        self.lr_scheduler = scheduler
+        return scheduler
 
     # ---- evaluation before training ----
 

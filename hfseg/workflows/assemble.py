@@ -1,4 +1,4 @@
-"""From flags to data, model, loss and trainer: what a run is made of."""
+"""Creates the data, model, loss and trainer of a run from its options."""
 
 import sys
 from typing import Any
@@ -41,13 +41,13 @@ _SIZES_LOOKED_AT = 64
 def load_data(
     arguments: Arguments, given: tuple[datasets.DatasetDict, LabelSet] | None = None
 ) -> tuple[datasets.DatasetDict, LabelSet]:
-    """The splits of the run and their labels, read here unless they are given.
+    """The splits of the run and their labels, read unless they are given.
 
     With `--extra_dataset_path` there is also the split `EXTRA`, which is only trained on.
 
     Raises:
-        UserError: no data, a sample that can't be used, a split that is missing, or labels that a
-            model made where it would be scored.
+        UserError: no data, an unusable sample, a missing split, or labels that a model made where
+            it would be scored.
     """
     wanted = arguments.data
     check_human_labeled(wanted.dataset_path)
@@ -83,7 +83,7 @@ def _first(rows: Any, count: int) -> Any:
 def make_model(
     arguments: Arguments, labels: LabelSet, given: tuple[PreTrainedModel, Any] | None = None
 ) -> tuple[PreTrainedModel, SegformerImageProcessor]:
-    """The model and its image processor, loaded here unless they are given."""
+    """The model and its image processor, loaded unless they are given."""
     wanted = arguments.model
     if given is not None:
         model, processor = adopt_model(given[0], labels), given[1]
@@ -97,7 +97,7 @@ def make_model(
             **wanted.config_options,
         )
     forget_temperature(model)
-    if arguments.training.sync_batch_norm:  # replaces modules, so it comes before any is frozen
+    if arguments.training.sync_batch_norm:  # replaces modules, so it precedes freezing
         model = torch.nn.SyncBatchNorm.convert_sync_batchnorm(model)
     if wanted.freeze_encoder:
         freeze_encoder(model)
@@ -170,7 +170,7 @@ def make_trainer(
     if set(TRACKERS) & set(training.report_to):
         callbacks = trainer.callback_handler.callbacks
         trainer.add_callback(PredictionPictures(callbacks, data["validation"], processor, labels))
-    trainer.add_callback(SaveOnSignal)  # the last one: it stops the run after all others
+    trainer.add_callback(SaveOnSignal)  # last, since it stops the run after the others
     return trainer
 
 
@@ -181,7 +181,7 @@ def _training_samples(
     processor: SegformerImageProcessor,
 ) -> Any:
     training, wanted = arguments.training, arguments.data
-    # a processor that resizes by the shorter side (EoMT's) does so in evaluation only
+    # a processor that resizes by the shorter side (EoMT's) does so only in evaluation
     resize = processor if processor.do_resize and "height" in dict(processor.size) else None
     rows = data["train"]
     if not wanted.streaming:
@@ -209,7 +209,7 @@ def evaluation_samples(arguments: Arguments, split: datasets.Dataset) -> Any:
 
 
 def _check_one_size(split: datasets.Dataset) -> None:
-    """Without a crop or a resize a batch can only hold images of one size."""
+    """Check that all images have one size, which batches need without a crop or a resize."""
     sizes: dict[tuple[int, int], int] = {}
     for index in range(min(len(split), _SIZES_LOOKED_AT)):
         sizes.setdefault(split[index]["image"].size, index)

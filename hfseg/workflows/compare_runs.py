@@ -1,18 +1,20 @@
-"""Runs against each other: recipes are run, finished runs are read, all are measured alike."""
+"""Compares runs: runs recipes, reads finished runs, and measures all in the same way."""
 
 import json
 import statistics
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
+import datasets
 import numpy as np
+from PIL import Image
 from transformers import AutoConfig
 
 from hfseg.config.data import DataArguments
 from hfseg.config.resolve import Arguments, resolve
+from hfseg.config.values import GivenOptions
 from hfseg.data.units import Units, units_of
 from hfseg.errors import UserError
 from hfseg.evaluation.class_map import prediction_table
@@ -29,25 +31,27 @@ from hfseg.workflows.finetune import finetune
 _TIMED, _ROUNDS = 8, 3
 
 
-def compare(names: Sequence[str], options: Mapping[str, Any], output: Path, images: int = 3) -> str:
-    """Write `comparison.md` and `comparison.png`; returns the text of the first.
+def compare(names: Sequence[str], options: GivenOptions, output: Path, images: int = 3) -> str:
+    """Write `comparison.md` and `comparison.png`, and return the text of the former.
 
-    Beside the scores of the runs it has the difference of each run's mean IoU to the first
-    run's, paired over the validation images, which all are segmented anew for that.
+    In addition to the scores it gives the difference in mean IoU between each run and the first,
+    paired over the validation images, which are segmented again for that.
 
     Args:
-        names: recipes, which are run into `output/NAME` (a finished run there is kept, a cut-off
+        names: recipes, which are run in `output/NAME` (a finished run there is kept, an interrupted
             one is resumed), and folders of finished runs.
         options: as for `hfseg.finetune`, the same for every recipe.
-        output: where runs, table and figure go.
-        images: how many images are shown.
+        output: folder of runs, table and figure.
+        images: number of images in the figure.
 
     Raises:
-        UserError: a run that failed, or runs with different classes.
+        UserError: a run failed, or runs have different classes.
     """
     if len(names) < 2:
         raise UserError("give at least two recipes or folders of runs; see --help")
-    planned = [_plan(name, options, output) for name in names]  # mistakes, before the first run
+    planned = [
+        _plan(name, options, output) for name in names
+    ]  # finds mistakes before the first run
     folders = [_finished(*plan) for plan in planned]
     labels = _common_labels(folders)
     data = resolve({"config": str(folders[0] / "recipe.yaml"), **options}).data
@@ -77,19 +81,21 @@ def compare(names: Sequence[str], options: Mapping[str, Any], output: Path, imag
     return table
 
 
-def _plan(name: str, options: Mapping[str, Any], output: Path) -> tuple[Path, Arguments | None]:
-    """The folder of a run, and the arguments of the run that is still to be made."""
+def _plan(name: str, options: GivenOptions, output: Path) -> tuple[Path, Arguments | None]:
+    """The folder of a run, and its arguments if it is still to be run."""
     if (Path(name) / "eval_results.json").is_file():
         return Path(name), None
     if Path(name).is_dir():
-        raise UserError(f"{name}: no eval_results.json in it; is the run finished?")
+        raise UserError(
+            f"{name} is not a finished run (no eval_results.json); give a finished run or a recipe"
+        )
     folder = output / Path(name).stem
     wanted = {"config": name, "resume_from_checkpoint": "true", **options}
     return folder, resolve({**wanted, "output_dir": str(folder)})
 
 
 def _finished(folder: Path, arguments: Arguments | None) -> Path:
-    """Makes the run, if there is one to make."""
+    """Run it, if it is not finished."""
     if arguments is not None and not (folder / "eval_results.json").is_file():
         print(f"==== {arguments.name}", flush=True)
         finetune(arguments)
@@ -111,15 +117,17 @@ def _spread(length: int, count: int) -> list[int]:
     return sorted({round(index) for index in np.linspace(0, length - 1, min(count, length))})
 
 
-def _prediction_times(segmenters: Sequence[Segmenter], images: Sequence[Any]) -> list[float]:
-    """Median milliseconds per image of each, measured in turn: a busy moment hits them all."""
+def _prediction_times(
+    segmenters: Sequence[Segmenter], images: Sequence[Image.Image]
+) -> list[float]:
+    """Median milliseconds per image, measured in turn, so that a busy moment affects all alike."""
     seconds: list[list[float]] = [[] for _ in segmenters]
     for round_ in range(_ROUNDS + 1):
         for image in images:
             for segmenter, times in zip(segmenters, seconds, strict=True):
                 started = time.perf_counter()
-                _ = segmenter(image).mask  # on the host: nothing is still being computed
-                if round_ > 0:  # the first one warms up
+                _ = segmenter(image).mask  # on the host, so the computation is finished
+                if round_ > 0:  # the first round is a warm-up
                     times.append(time.perf_counter() - started)
     return [1000 * statistics.median(times) for times in seconds]
 
@@ -137,7 +145,7 @@ def _result(folder: Path, segmenter: Segmenter, milliseconds: float) -> RunResul
 
 
 def _image_counts(
-    segmenter: Segmenter, samples: Any, labels: LabelSet, data: DataArguments
+    segmenter: Segmenter, samples: datasets.Dataset, labels: LabelSet, data: DataArguments
 ) -> dict[int, np.ndarray]:
     """Sample index -> region counts, for `mean_iou_difference`."""
     table = prediction_table(segmenter.labels, labels)
@@ -150,9 +158,9 @@ def _image_counts(
 def _differences(
     names: Sequence[str], counts: Sequence[dict[int, np.ndarray]], labels: LabelSet, units: Units
 ) -> str:
-    """A table of the differences to the first run, in percentage points."""
+    """A table of the differences from the first run, in percentage points."""
     lines = [
-        f"| mean IoU, difference to {names[0]} | points | 95 % interval | p |",
+        f"| mean IoU, difference from {names[0]} | points | 95 % interval | p |",
         "|---|---:|---:|---:|",
     ]
     notes = []

@@ -1,14 +1,17 @@
 """`hfseg compare-sam`: a semantic model compared with SAM on a labeled split."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
+import datasets
 import numpy as np
 import torch
 from PIL import Image
 
 from hfseg.config.data import DataArguments
 from hfseg.config.evaluation import SamArguments
+from hfseg.config.values import OptionValues
 from hfseg.data.image_io import read_ahead
 from hfseg.data.rows import sample_names
 from hfseg.data.samples import EvaluationSamples
@@ -21,6 +24,7 @@ from hfseg.metrics.split_scores import SplitScores
 from hfseg.progress import Progress
 from hfseg.sam.class_prompter import ClassPrompter, read_class_prompts
 from hfseg.sam.load_sam import is_untrained
+from hfseg.sam.masks import SamMasks
 from hfseg.sam.measuring import Meter
 from hfseg.sam.predictor import SamPredictor
 from hfseg.sam.refinement import oracle, refine_by_votes, with_sam_boundaries
@@ -39,6 +43,7 @@ from hfseg.workflows.sam_results import (
     SAM3_METHODS,
     SCORES,
     Comparison,
+    Method,
     Seen,
     draw_image,
     number_or_none,
@@ -48,7 +53,7 @@ from hfseg.workflows.sam_results import (
 
 
 def compare_sam(options: SamArguments, data: DataArguments) -> dict[str, Any]:
-    """Score the four methods, print the table and write the results.
+    """Score all methods, print the table and write the results.
 
     Returns:
         The content of results.json.
@@ -71,11 +76,7 @@ def compare_sam(options: SamArguments, data: DataArguments) -> dict[str, Any]:
     set_image_size(segmenter, data)
     table = prediction_table(segmenter.labels, labels, options.class_map)
     predictor = SamPredictor.from_pretrained(options.sam, dtype=options.dtype)
-    prompter = None
-    if options.sam3 is not None:
-        file = options.class_prompts
-        texts = read_class_prompts(file, labels) if file is not None else None
-        prompter = ClassPrompter.from_pretrained(options.sam3, labels, texts, DTYPES[options.dtype])
+    prompter = _load_prompter(options, labels)
     untrained = any(is_untrained(each.model) for each in (predictor, prompter) if each is not None)
 
     chosen = np.linspace(0, len(rows) - 1, min(options.num_figures, len(rows))).round()
@@ -83,9 +84,10 @@ def compare_sam(options: SamArguments, data: DataArguments) -> dict[str, Any]:
     figures: list[str] = []
 
     def show(seen: Seen) -> None:
-        path = folder / "figures" / f"image-{seen.index:05d}.png"
-        draw_image(seen, labels, path, UNTRAINED if untrained else "")
-        figures.append(f"figures/{path.name}")
+        if seen.index in shown:
+            path = folder / "figures" / f"image-{seen.index:05d}.png"
+            draw_image(seen, labels, path, UNTRAINED if untrained else "")
+            figures.append(f"figures/{path.name}")
 
     with Progress(len(rows), "comparing") as bar:
         found = compare(
@@ -97,41 +99,51 @@ def compare_sam(options: SamArguments, data: DataArguments) -> dict[str, Any]:
             prompts=options.prompts,
             everything=options.everything,
             prompter=prompter,
-            show=lambda seen: show(seen) if seen.index in shown else None,
+            show=show,
             done=bar.update,
         )
     results = results_of(options, data, found, untrained, figures)
     write_results(folder, results, found)
+    _print(found, untrained, prompter is not None)
+    print(f"mean_iou {found.rows[0].scores['mean_iou'] or 0:.4f}  {folder}", flush=True)
+    return results
+
+
+def _load_prompter(options: SamArguments, labels: LabelSet) -> ClassPrompter | None:
+    if options.sam3 is None:
+        return None
+    file = options.class_prompts
+    texts = read_class_prompts(file, labels) if file is not None else None
+    return ClassPrompter.from_pretrained(options.sam3, labels, texts, DTYPES[options.dtype])
+
+
+def _print(found: Comparison, untrained: bool, with_names: bool) -> None:
     if untrained:
         print(UNTRAINED)
     print(terminal_table(found.rows, SCORES))
     for sentence in boundary_changes(found.rows):
         print(sentence)
     print(CLASS_AWARENESS)
-    if prompter is not None:
+    if with_names:
         print(CLASS_NAMES)
-    print(f"mean_iou {found.rows[0].scores['mean_iou'] or 0:.4f}  {folder}", flush=True)
-    return results
 
 
 def compare(
-    segmenter: Any,
-    predictor: Any,
-    data: Any,
+    segmenter: Segmenter,
+    predictor: SamPredictor,
+    data: datasets.Dataset,
     labels: LabelSet,
     table: np.ndarray,
     *,
     prompts: str = "boxes",
-    everything: dict[str, Any] | None = None,
+    everything: OptionValues | None = None,
     prompter: ClassPrompter | None = None,
-    show: Callable[[Seen], Any] = lambda seen: None,
-    done: Callable[[], Any] = lambda: None,
+    show: Callable[[Seen], object] = lambda seen: None,
+    done: Callable[[], object] = lambda: None,
 ) -> Comparison:
     """Segment every image with every method, and score at the label's own size.
 
     Args:
-        segmenter: the model, a `Segmenter`.
-        predictor: a `SamPredictor`.
         data: columns `image` and `label`.
         labels: of the dataset.
         table: predicted id -> dataset id (`prediction_table`).
@@ -143,84 +155,123 @@ def compare(
     """
     samples = EvaluationSamples(data)
     device = torch.device(segmenter.model.device)
-    meter = Meter(device)
+    names = sample_names(data, "evaluated")
     methods = METHODS if prompter is None else (*METHODS, *SAM3_METHODS)
     scores = {method.name: SplitScores(labels) for method in methods}
     recall = {method.name: np.zeros(2, dtype=np.int64) for method in methods}
-    names = sample_names(data, "evaluated")
     found = Comparison(methods, [], scores, names)
-    plain = Options()
+    models = _Models(
+        segmenter, predictor, prompter, labels, table, prompts, everything or {}, Meter(device)
+    )
     for index, waiting in read_ahead(range(len(samples)), samples.__getitem__):
         sample = waiting()
         truth = sample["label"]
-        image = Image.fromarray(sample["image"])
+        answers = models.segment(Image.fromarray(sample["image"]), truth)
+        target = torch.from_numpy(truth.astype(np.int64)).to(device)
+        for name, prediction in answers.predictions.items():
+            ids = torch.from_numpy(prediction.astype(np.int64)).to(device)
+            scores[name].add(index, ids, target)
+            recall[name] += mask_recall(answers.proposals[name], truth, labels)
+        found.num_masks[index] = len(answers.masks)
+        show(Seen(index, names[index], answers.image, truth, answers.masks, answers.predictions))
+        done()
+    for method in methods:
+        found.rows.append(models.row(method, scores[method.name], recall[method.name]))
+    return found
+
+
+@dataclass(frozen=True, eq=False)
+class _Answers:
+    """One image, segmented by every method.
+
+    Attributes:
+        image: RGB, at the size of the label.
+        masks: all SAM masks.
+        predictions: method -> (H, W) dataset ids.
+        proposals: method -> (H, W) bool masks, whose recall is measured.
+    """
+
+    image: Image.Image
+    masks: SamMasks
+    predictions: dict[str, np.ndarray]
+    proposals: dict[str, Iterable[np.ndarray]]
+
+
+@dataclass(frozen=True, eq=False)
+class _Models:
+    """The models that are compared, and their options as in `compare`."""
+
+    segmenter: Segmenter
+    predictor: SamPredictor
+    prompter: ClassPrompter | None
+    labels: LabelSet
+    table: np.ndarray
+    prompts: str
+    everything: OptionValues
+    meter: Meter
+
+    def segment(self, image: Image.Image, truth: np.ndarray) -> _Answers:
+        labels, meter = self.labels, self.meter
         with meter.step("predict"):
-            predicted = segmenter.segment(image, plain, size=truth.shape).mask
+            predicted = self.segmenter.segment(image, Options(), size=truth.shape).mask
         if image.size != truth.shape[::-1]:
             # SAM's masks have the size of its input, and are combined with the labels
             image = image.resize(truth.shape[::-1], Image.Resampling.BILINEAR)
         with meter.step("embed"):
-            predictor.embed(image)
+            self.predictor.embed(image)
         with meter.step("everything"):
-            masks = predictor.segment_everything(image, **(everything or {}))
+            masks = self.predictor.segment_everything(image, **self.everything)
         with meter.step("oracle"):
             named = oracle(masks, truth, labels.ignore_index)
         with meter.step("prompt"):
-            targets = regions(predicted, len(segmenter.labels))[:MAX_PROMPTS]
-            answers = predictor.prompt_each(image, [region.prompt(prompts) for region in targets])
+            targets = regions(predicted, len(self.segmenter.labels))[:MAX_PROMPTS]
+            answers = self.predictor.prompt_each(
+                image, [region.prompt(self.prompts) for region in targets]
+            )
             prompted = with_sam_boundaries(targets, answers, predicted)
         with meter.step("vote"):
             voted = refine_by_votes(masks, predicted)
         predictions = {
-            "model": table[predicted],
+            "model": self.table[predicted],
             "oracle": np.where(named == labels.ignore_index, len(labels), named),
-            "prompted": table[prompted],
-            "voted": table[voted],
+            "prompted": self.table[prompted],
+            "voted": self.table[voted],
         }
-        proposals = {
+        proposals: dict[str, Iterable[np.ndarray]] = {
             "model": _region_masks(predictions["model"], labels),
             "oracle": masks.masks,
             "prompted": answers.masks,
             "voted": _region_masks(predictions["voted"], labels),
         }
-        if prompter is not None:
+        if self.prompter is not None:
             with meter.step("names"):
-                by_name = prompter.segment(image)
+                by_name = self.prompter.segment(image)
             predictions["sam3_instances"] = by_name.instances
             predictions["sam3_semantic"] = by_name.semantic
             proposals["sam3_instances"] = by_name.masks
             proposals["sam3_semantic"] = _region_masks(by_name.semantic, labels)
-        target = torch.from_numpy(truth.astype(np.int64)).to(device)
-        for name, prediction in predictions.items():
-            prediction = prediction.astype(np.int64)
-            scores[name].add(index, torch.from_numpy(prediction).to(device), target)
-            recall[name] += mask_recall(proposals[name], truth, labels)
-        found.num_masks[index] = len(masks)
-        show(Seen(index, names[index], image, truth, masks, predictions))
-        done()
-    parameters = {"model": _parameters(segmenter.model), "sam": _parameters(predictor.model)}
-    if prompter is not None:
-        parameters["sam3"] = _parameters(prompter.model)
-    for method in methods:
-        values = scores[method.name].compute()
+        return _Answers(image, masks, predictions, proposals)
+
+    def row(self, method: Method, scores: SplitScores, recall: np.ndarray) -> Row:
+        """The measurements of a method over all images."""
+        values = scores.compute()
         numbers = {key: number_or_none(values[key]) for key in SCORES if key in values}
-        hit, expected = recall[method.name].tolist()
-        found.rows.append(
-            Row(
-                method.title,
-                method.classes_from,
-                {**numbers, "mask_recall": hit / expected if expected else None},
-                sum(meter.seconds[step] for step in method.steps) / len(samples),
-                meter.peak_gib(method.steps),
-                sum(parameters[name] for name in method.networks) / 1e6,
-            )
+        hits, expected = recall.tolist()
+        seconds = sum(self.meter.seconds[step] for step in method.steps)
+        return Row(
+            method.title,
+            method.classes_from,
+            {**numbers, "mask_recall": hits / expected if expected else None},
+            seconds / len(scores),
+            self.meter.peak_gib(method.steps),
+            sum(self._parameters(name) for name in method.networks) / 1e6,
         )
-    return found
+
+    def _parameters(self, network: str) -> int:
+        runners = {"model": self.segmenter, "sam": self.predictor, "sam3": self.prompter}
+        runner = runners[network]
+        return 0 if runner is None else sum(p.numel() for p in runner.model.parameters())
 
 
-def _region_masks(prediction: np.ndarray, labels: LabelSet) -> Any:
+def _region_masks(prediction: np.ndarray, labels: LabelSet) -> Iterator[np.ndarray]:
     return (region.mask(prediction.shape) for region in regions(prediction, len(labels)))
-
-
-def _parameters(model: Any) -> int:
-    return sum(parameter.numel() for parameter in model.parameters())

@@ -1,4 +1,4 @@
-"""`hfseg evaluate`: model, data, options -> a folder of results."""
+"""`hfseg evaluate`: scores a model on a split, and writes a folder of results."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -49,7 +49,7 @@ class EvaluationResult(Mapping[str, Any]):
     """The scores of an evaluation, by the keys of results.json.
 
     Attributes:
-        results: what results.json holds.
+        results: the content of results.json.
         labels: names and colors of the classes.
         output_dir: the folder with tables and figures.
     """
@@ -84,20 +84,20 @@ def evaluate_model(
     dataset: "tuple[Any, LabelSet] | None" = None,
     segmenter: Segmenter | None = None,
 ) -> EvaluationResult:
-    """Score, print and write; every process of a launch takes part, the first one writes.
+    """Score, print and write. All processes of a launch score, and the first one writes.
 
     Args:
         dataset: splits and labels, in place of `data.dataset_name`.
         segmenter: in place of `wanted.model_name_or_path`.
 
     Returns:
-        What results.json holds.
+        The content of results.json.
 
     Raises:
-        UserError: a wrong model, split, label map or option; nothing is written then.
+        UserError: an invalid model, split, class map or option; nothing is written.
         SystemExit: with 1, if the card claims another score.
     """
-    # without `cpu=True` every process of a launch on CPUs would take itself for the only one
+    # without `cpu=True` every process of a launch on CPUs would consider itself the only one
     on_cpu = parse_flag_from_env("ACCELERATE_USE_CPU") or not torch.accelerator.is_available()
     state = PartialState(cpu=on_cpu)
     options = Options.make(wanted.sliding_window, wanted.stride, wanted.tta, return_confidence=True)
@@ -173,10 +173,10 @@ def _output_dir(wanted: EvaluationArguments, data: DataArguments) -> Path:
 def results_folder(
     job: str, parts: Sequence[Any], output_dir: str | None, overwrite_output_dir: bool
 ) -> Path:
-    """`--output_dir`, or `runs/JOB/` and the last names of `parts`; it isn't made yet.
+    """`--output_dir`, or `runs/JOB/` and the last names of `parts`; not created yet.
 
     Raises:
-        UserError: it is a file, or holds results that may not be replaced.
+        UserError: it is a file, or contains results that may not be replaced.
     """
     folder = Path("runs", job, "-".join(Path(str(part)).name for part in parts))
     if output_dir is not None:
@@ -185,7 +185,7 @@ def results_folder(
         raise UserError(f"--output_dir {folder} is a file; give a folder")
     if (folder / RESULTS).exists() and not overwrite_output_dir:
         raise UserError(
-            f"{folder} already holds results; replace them (--overwrite_output_dir) or give "
+            f"{folder} already contains results; replace them (--overwrite_output_dir) or give "
             "another --output_dir"
         )
     return folder
@@ -197,11 +197,11 @@ def load_split(
     """The rows of a split, at most `--max_eval_samples`, and their labels.
 
     Raises:
-        UserError: no data, no such split, nothing in it, or labels that a model made.
+        UserError: no data, no such split, an empty one, or labels that a model made.
     """
     check_human_labeled(wanted.dataset_path)
     if wanted.streaming:
-        raise UserError("--streaming is for training; leave it out")
+        raise UserError("--streaming is only for training; leave it out")
     if dataset is not None:
         data, labels = dataset
         if split not in data:
@@ -221,7 +221,7 @@ def load_split(
 
 
 def set_image_size(segmenter: Segmenter, data: DataArguments) -> ImageSize | None:
-    """`--image_size`, given to the processor, or what the processor resizes to."""
+    """Make the processor resize to `--image_size`, and return that."""
     processor = segmenter.image_processor
     size = data.image_size
     if size is not None:
@@ -255,7 +255,7 @@ def _protocol(
         sides = dict(processor.size)
         size = str(data.image_size or "x".join(str(each) for each in sides.values() if each))
     said = protocol(segmenter.model.config, size, data.eval_at_image_size)
-    if options.window is not None:
+    if options.window is not None and options.stride is not None:
         said += " Sliding window of {} x {}, stride {} x {}, blended.".format(
             *options.window, *options.stride
         )

@@ -1,7 +1,8 @@
-"""A trained model -> `model.onnx`, checked against torch."""
+"""Exports a trained model to `model.onnx`, and checks it against torch."""
 
 from pathlib import Path
-from typing import Any
+
+from transformers import BaseImageProcessor
 
 from hfseg.data.image_io import image_files, to_rgb
 from hfseg.errors import UserError
@@ -25,19 +26,19 @@ def export(
     """Write `model.onnx` and `onnx.md`, and print how well they agree with torch.
 
     Args:
-        output_dir: the model's own folder, if None.
-        image_size: (height, width) that is traced; the processor's size, or 512 x 512, if None.
+        output_dir: None for the model's folder.
+        image_size: (height, width) used for tracing; None: the processor's size, or 512 x 512.
         fixed_size: don't try dynamic sizes.
-        images: a folder of photos to compare on; scenes of toyscapes, if None.
+        images: a folder of photos for the comparison; None: scenes of toyscapes.
 
     Returns:
         The path of the ONNX file.
 
     Raises:
-        UserError: no such model, one that can't be exported, or a file that is already there.
+        UserError: the model does not exist or can't be exported, or the file exists.
     """
     if output_dir is None and not Path(model_name_or_path).is_dir():
-        raise UserError("give --output_dir: a model of the Hub has no folder here")
+        raise UserError("give --output_dir, as a model on the Hub has no local folder")
     folder = Path(output_dir or model_name_or_path)
     path = folder / "model.onnx"
     if path.exists() and not overwrite:
@@ -70,7 +71,7 @@ def export(
     return path
 
 
-def _size_of(processor: Any) -> tuple[int, int]:
+def _size_of(processor: BaseImageProcessor) -> tuple[int, int]:
     size = dict(getattr(processor, "size", None) or {})
     if getattr(processor, "do_resize", False) and {"height", "width"} <= size.keys():
         return int(size["height"]), int(size["width"])

@@ -1,4 +1,4 @@
-"""The main job: data -> model -> training -> evaluation -> a folder anyone can load."""
+"""`hfseg finetune`: data, model, training, evaluation, and a folder that anyone can load."""
 
 import logging
 import math
@@ -50,10 +50,9 @@ def finetune(
     dataset: tuple[datasets.DatasetDict, LabelSet] | None = None,
     model: tuple[PreTrainedModel, Any] | None = None,
 ) -> Run:
-    """Train, evaluate, and leave in `output_dir` what the README lists.
+    """Train, evaluate, and write the files listed in the README to `output_dir`.
 
-    Everything that can be wrong with data, model or flags is found before anything in the output
-    folder is touched.
+    Data, model and flags are checked before the output folder is changed.
 
     Args:
         dataset: data and labels, in place of `arguments.data.dataset_name`.
@@ -63,7 +62,7 @@ def finetune(
         The finished run.
 
     Raises:
-        UserError: wrong flags, data or weights, or an output folder that already holds a run.
+        UserError: invalid flags, data or weights, or an output folder that already contains a run.
         SystemExit: with 143 after SIGTERM, 130 after Ctrl-C, and a saved checkpoint.
     """
     training, output_dir = arguments.training, str(arguments.training.output_dir)
@@ -118,8 +117,8 @@ def finetune(
 
 
 def _announce_finished(run: Run, hub: Destination | None) -> None:
-    """A job that is started again after its end does nothing, but for a push that is asked for."""
-    print(f"{run.output_dir} is finished: nothing is left to train or to measure")
+    """Report a finished run that was started again; only a requested push is left to do."""
+    print(f"{run.output_dir} is finished: nothing left to train or to evaluate")
     if hub is not None:
         hub.prepare()
     _push_and_print(run, hub)
@@ -137,14 +136,14 @@ def _set_up_logging(main_process: bool) -> None:
     level = logging.INFO if main_process else logging.ERROR
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     logger.setLevel(level)
-    disable_progress_bar()  # one for every file that is written; the run's own bar stays
+    disable_progress_bar()  # one per written file; the run's own bar stays
 
 
 # ---- before the run ----
 
 
 def _check_output_dir(arguments: Arguments, resuming: bool) -> None:
-    """A finished run is never overwritten by accident."""
+    """Check that no run is overwritten by accident."""
     folder = Path(arguments.training.output_dir)
     if folder.exists() and not folder.is_dir():
         raise UserError(f"--output_dir {folder} is a file; give a folder")
@@ -152,7 +151,7 @@ def _check_output_dir(arguments: Arguments, resuming: bool) -> None:
         return
     if (folder / "model.safetensors").exists() or list_checkpoints(folder):
         raise UserError(
-            f"--output_dir {folder} already holds a run; go on with it (--resume_from_checkpoint "
+            f"--output_dir {folder} already contains a run; resume it (--resume_from_checkpoint "
             "true), replace it (--overwrite_output_dir), or give another folder"
         )
 
@@ -165,7 +164,7 @@ def _hub_destination(arguments: Arguments) -> Destination | None:
 
 
 def _clear(folder: Path) -> None:
-    """Remove what an earlier run left, and nothing else."""
+    """Remove the files of an earlier run, and nothing else."""
     for checkpoint in list_checkpoints(folder):
         shutil.rmtree(checkpoint)
     shutil.rmtree(folder / STAGING, ignore_errors=True)
@@ -175,7 +174,7 @@ def _clear(folder: Path) -> None:
 
 
 def _write_recipe(arguments: Arguments) -> None:
-    """At the start, so that a run which is cut off can go on with its own options."""
+    """Write the recipe first, so that an interrupted run can be resumed with its own options."""
     file = Path(arguments.training.output_dir) / RECIPE_FILE
     if not file.is_file():
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -197,7 +196,7 @@ def _print_start(arguments: Arguments, data: datasets.DatasetDict, model: PreTra
 
 
 def _train(trainer: SegmentationTrainer, resume_from: Path | None) -> dict[str, Any]:
-    """Train, and save the model and the history: what is left is to measure it."""
+    """Train, and save the model and the history; only evaluation is left then."""
     try:
         result = trainer.train(resume_from_checkpoint=str(resume_from) if resume_from else None)
     except Preempted as stopped:
@@ -206,19 +205,19 @@ def _train(trainer: SegmentationTrainer, resume_from: Path | None) -> dict[str, 
             folder = trainer.args.output_dir
             print(
                 f"stopped by {stopped.name}, saved as {folder}/checkpoint-"
-                f"{trainer.state.global_step}; go on with: hfseg finetune --output_dir {folder} "
+                f"{trainer.state.global_step}; resume with: hfseg finetune --output_dir {folder} "
                 "--resume_from_checkpoint true",
                 flush=True,
             )
         raise SystemExit(stopped.exit_code) from None
-    trainer.remove_callback(EarlyStoppingCallback)  # it would look for its metric in every split
+    trainer.remove_callback(EarlyStoppingCallback)  # it would need its metric in every split
     trainer.save_model()
     trainer.save_state()
     return {**result.metrics, "train_peak_memory_gib": _peak_memory_gib()}
 
 
 def _peak_memory_gib() -> float | None:
-    """Of the first GPU, or of this process where there is none; None where it isn't counted."""
+    """Of the first GPU, or of this process without one; None if it can't be measured."""
     if torch.cuda.is_available():
         return torch.cuda.max_memory_allocated() / 2**30
     try:
@@ -254,7 +253,7 @@ def _calibrate(
 def _measure(
     arguments: Arguments, trainer: SegmentationTrainer, data: datasets.DatasetDict
 ) -> dict[str, Evaluation]:
-    """The scores of the validation split, and of the test split where there is one."""
+    """The scores of the validation split, and of the test split if there is one."""
     evaluations = {}
     for split, prefix in (("validation", "eval"), ("test", "test")):
         if split in data:

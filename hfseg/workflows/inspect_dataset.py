@@ -2,8 +2,8 @@
 
 import time
 from pathlib import Path
-from typing import Any
 
+import datasets
 import numpy as np
 from PIL import Image
 
@@ -23,7 +23,7 @@ _EXAMPLES = 3
 def inspect_dataset(
     data: DataArguments, output_dir: str | None = None, preview: bool = False
 ) -> Inspection:
-    """Print a table and what was found; write report.html, report.json and contact_sheet.png.
+    """Print a table and the problems found; write report.html, report.json and contact_sheet.png.
 
     Args:
         output_dir: target folder; None: `runs/inspect-NAME`.
@@ -68,7 +68,7 @@ def inspect_dataset(
     return found
 
 
-def _preview(data: DataArguments, rows: Any, labels: LabelSet, path: Path) -> None:
+def _preview(data: DataArguments, rows: datasets.DatasetDict, labels: LabelSet, path: Path) -> None:
     """A few samples, each followed by its augmentations in three epochs."""
     transform = TrainingTransform(data.augmentation, data.crop_size, seed=42)
     size = data.image_size

@@ -4,9 +4,8 @@
     OUTPUT/overlays/NAME.jpg   the photo under its classes
     OUTPUT/legend.png, labels.json, predictions.json (the settings)
 
-Of a video there is one mask for each frame (see `predict_video`). A mask gets its name when it is
-whole and its overlay is written, so that whatever stops a run, the same command continues where it
-ended.
+A video gets one mask per frame (see `predict_video`). A mask is written atomically after its
+overlay, so that an interrupted command can be repeated and continues where it ended.
 """
 
 import errno
@@ -73,17 +72,17 @@ def predict_files(
     """Segment every image and video of `inputs` that has no result in `output_dir` yet.
 
     Args:
-        load: gives the segmenter; called when the folders are found to be in order.
+        load: loads the segmenter, after the folders have been checked.
         inputs: image and video files and folders, which keep their structure.
-        settings: what the masks depend on; a folder made with others is not added to.
-        overwrite: do all images again and replace what `output_dir` holds of them.
+        settings: what the masks depend on; folders with other settings are refused.
+        overwrite: segment all images again and replace their results.
 
     Returns:
-        For how many of these inputs the folder holds a result now.
+        The number of these inputs that have a result now.
 
     Raises:
         UserError: inputs are missing or share a name, the folder contains something else, the disk
-            is full, or (after all others are done) some images can't be read.
+            is full, or some images can't be read (reported after all others are done).
     """
     folder = Path(output_dir)
     jobs = name_outputs(inputs, folder)
@@ -237,7 +236,7 @@ def _encoded(image: Image.Image, form: str, **options: Any) -> bytes:
 
 
 def _write(path: Path, data: bytes) -> None:
-    """Write completely or not at all."""
+    """Write atomically."""
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f"{path.name}.part")
     try:

@@ -1,7 +1,7 @@
-"""A video -> a mask of every frame, and the video under its classes.
+"""Predicts videos: a mask for every frame, and the video with overlays.
 
 OUTPUT/masks/NAME/000000.png   class ids of the first frame
-OUTPUT/overlays/NAME.webm      written last: a video that has one is done
+OUTPUT/overlays/NAME.webm      written last, which marks the video as done
 """
 
 import os
@@ -20,7 +20,7 @@ from hfseg.visualization.overlay import overlay
 
 
 def overlay_path(folder: Path, name: str) -> Path:
-    """Where the result of a video is; what follows its mask folder in the order of writing."""
+    """The path of the overlay video, which is written after the masks."""
     return folder / "overlays" / f"{name}.webm"
 
 
@@ -37,12 +37,12 @@ def predict_video(
 
     Args:
         folder: of all results.
-        name: of this one, without suffix.
-        write_mask: writes one mask, whole or not at all.
+        name: of this video, without suffix.
+        write_mask: writes one mask atomically.
         on_frame: called after every frame.
 
     Returns:
-        How many frames there were.
+        The number of frames.
 
     Raises:
         UserError: not a video.
@@ -53,7 +53,7 @@ def predict_video(
     count = 0
     try:
         with Video(path) as video:
-            # VP8 has even sides
+            # VP8 needs even sides
             size = (video.info.width // 2 * 2, video.info.height // 2 * 2)
             with VideoWriter(part, size, video.info.rate) as writer:
                 for frame in video:

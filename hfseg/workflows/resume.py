@@ -1,4 +1,4 @@
-"""Going on with a run: from its last checkpoint, or with its results, or not at all."""
+"""Resumes a run: from its last checkpoint, or from its trained model."""
 
 import json
 import logging
@@ -28,41 +28,48 @@ _RESULTS = (
 )  # fmt: skip
 
 
-def checkpoint_to_resume(wish: Any, output_dir: str) -> Path | None:
-    """The checkpoint that `--resume_from_checkpoint` means; None to start from the beginning.
+def checkpoint_to_resume(value: object, output_dir: str) -> Path | None:
+    """The checkpoint of `--resume_from_checkpoint`; None to start from the beginning.
 
     Args:
-        wish: true, or a checkpoint folder.
+        value: true, or a checkpoint folder.
 
     Raises:
-        UserError: a folder that is not a whole checkpoint.
+        UserError: the folder is not a complete checkpoint.
     """
-    if str(wish).lower() == "true":
+    if str(value).lower() == "true":
         found = last_complete_checkpoint(output_dir)
         if found is None:
-            logger.warning("no whole checkpoint in %s yet: starting from the beginning", output_dir)
+            logger.warning(
+                "no complete checkpoint in %s yet: starting from the beginning", output_dir
+            )
         return found
-    checkpoint = Path(wish)
+    checkpoint = Path(str(value))
     if not checkpoint.is_dir():
-        raise UserError(f"--resume_from_checkpoint {wish}: no such folder")
+        raise UserError(
+            f"--resume_from_checkpoint {value}: no such folder; give a checkpoint, or true"
+        )
     reason = what_is_missing(checkpoint)
     if reason is not None:
-        raise UserError(f"--resume_from_checkpoint {wish}: can't be resumed from, {reason}")
+        raise UserError(
+            f"--resume_from_checkpoint {value}: can't resume from it, {reason}; give another "
+            "checkpoint, or true"
+        )
     return checkpoint
 
 
 def is_trained(folder: str | Path) -> bool:
-    """Whether the training in this folder came to its end."""
+    """Whether the training in this folder is finished."""
     return all((Path(folder) / name).is_file() for name in ("model.safetensors", STATE_FILE))
 
 
 def finished_run(folder: str | Path) -> Run | None:
-    """The run in this folder if nothing of it is left to do, else None with a notice."""
+    """The run in this folder if it is complete, else None with a log message."""
     folder = Path(folder)
     missing = [name for name in _RESULTS if not (folder / name).is_file()]
     if missing:
         logger.warning(
-            "%s is trained, but %s is missing: it is measured again", folder, ", ".join(missing)
+            "%s is trained, but %s is missing: it is evaluated again", folder, ", ".join(missing)
         )
         return None
 
@@ -72,7 +79,7 @@ def finished_run(folder: str | Path) -> Run | None:
 
 
 def restore_finished(trainer: SegmentationTrainer, folder: str | Path) -> dict[str, Any]:
-    """Weights, history and training results of a run that is trained, into its trainer."""
+    """Restore weights and history of a trained run, and return its training results."""
     folder = Path(folder)
     restore_weights(trainer.model, folder)
     trainer.state = TrainerState.load_from_json(str(folder / STATE_FILE))
@@ -85,7 +92,7 @@ def restore_finished(trainer: SegmentationTrainer, folder: str | Path) -> dict[s
 
 
 def _scores(file: Path) -> dict[str, Any]:
-    """As `without_prefix`, from a file; the null of an absent class is NaN again."""
+    """As `without_prefix`, from a file; null of an absent class becomes NaN."""
     if not file.is_file():
         return {}
     scores = without_prefix(json.loads(file.read_text(encoding="utf-8")))

@@ -1,4 +1,4 @@
-"""What a training run gives back in Python."""
+"""The result of a training run in Python."""
 
 import base64
 import html
@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from hfseg.hub.commit import prepare_repository
 from hfseg.hub.model import push_run
@@ -14,23 +14,26 @@ from hfseg.inference import Segmenter
 from hfseg.labels import LabelSet
 from hfseg.metrics.table import TRAINING_METRICS
 
+Scores: TypeAlias = dict[str, Any]
+"""Metric -> value, or a note on it."""
+
 
 @dataclass(eq=False)
 class Run:
     """A finished run.
 
     Attributes:
-        output_dir: its folder, which `from_pretrained` loads.
+        output_dir: its folder, loadable with `from_pretrained`.
         labels: names and colors of the classes.
         scores: of the validation split: `mean_iou`, `mean_accuracy`, `overall_accuracy`, `loss`,
             `iou_<class>`, ...
-        test_scores: of the test split; empty where there is none.
+        test_scores: of the test split; empty without one.
     """
 
     output_dir: Path
     labels: LabelSet
-    scores: dict[str, Any]
-    test_scores: dict[str, Any] = field(default_factory=dict)
+    scores: Scores
+    test_scores: Scores = field(default_factory=dict)
 
     @cached_property
     def segmenter(self) -> Segmenter:
@@ -43,7 +46,7 @@ class Run:
         """Push the folder in one commit, and return the commit's page.
 
         Raises:
-            UserError: no access to the repository, or a file that holds a secret.
+            UserError: no access to the repository, or a file contains a secret.
         """
         return push_run(
             self.output_dir, prepare_repository(repo_id, private=private), revision=revision
@@ -53,7 +56,7 @@ class Run:
         return f"Run({str(self.output_dir)!r}, mean_iou={self.scores.get('mean_iou', 0):.4f})"
 
     def _repr_html_(self) -> str:
-        """The scores per class, and the pictures of the report, in a notebook."""
+        """The scores per class and predictions, in a notebook."""
         columns = {"validation": self.scores}
         if self.test_scores:
             columns["test"] = self.test_scores
@@ -62,7 +65,7 @@ class Run:
         )
 
 
-def without_prefix(scores: Mapping[str, Any]) -> dict[str, Any]:
+def without_prefix(scores: Mapping[str, Any]) -> Scores:
     """`eval_mean_iou` -> `mean_iou`."""
     return {key.removeprefix("eval_").removeprefix("test_"): v for key, v in scores.items()}
 
@@ -84,12 +87,12 @@ def score_table(labels: LabelSet, columns: Mapping[str, Mapping[str, Any]]) -> s
 
 
 def picture(path: Path) -> str:
-    """An `img` element that holds the file, or nothing where there is none."""
+    """An `img` element with the embedded file, or nothing without a file."""
     if not path.is_file():
         return ""
     data = base64.b64encode(path.read_bytes()).decode()
     return f'<img style="max-width:100%" src="data:image/png;base64,{data}">'
 
 
-def _number(value: Any) -> str:
+def _number(value: float | None) -> str:
     return "absent" if value is None or value != value else f"{value:.4f}"

@@ -52,7 +52,7 @@ class Evaluation:
 
     Attributes:
         scores: with the prefix `eval_` or `test_`; `..._mean_iou_interval_95` is [low, high]
-            or None, and `..._mean_iou_interval_note` states the units taken as independent.
+            or None, and `..._mean_iou_interval_note` states the independent units.
         confusion: (K, K) int64, rows ground truth.
         per_image: sample index -> mIoU.
         absent: classes that occur in neither labels nor predictions.
@@ -176,7 +176,7 @@ def _write_reliability(path: Path, validation: Evaluation) -> None:
 
 
 def _write_examples(folder: Path, data: datasets.DatasetDict, validation: Evaluation) -> None:
-    """A few typical validation images with their ground truth, which the demo offers."""
+    """A few typical validation images with ground truth, as examples for the demo."""
     folder.mkdir(exist_ok=True)
     for index in _typical(_ranked(validation.per_image)):
         sample = data["validation"][index]
@@ -185,7 +185,7 @@ def _write_examples(folder: Path, data: datasets.DatasetDict, validation: Evalua
 
 
 def _shown_samples(per_image: dict[int, float]) -> list[tuple[str, int]]:
-    """The worst images and the ones around the median."""
+    """The worst images and those around the median."""
     ranked = _ranked(per_image)
     worst = ranked[:_PICTURES]
     typical = [index for index in _typical(ranked) if index not in worst]
@@ -193,7 +193,7 @@ def _shown_samples(per_image: dict[int, float]) -> list[tuple[str, int]]:
 
 
 def _ranked(per_image: dict[int, float]) -> list[int]:
-    """Indices by mIoU, the worst first; those without one are left out, unless none has one."""
+    """Indices by mIoU, the worst first; those without a score are left out unless all are."""
     ranked = sorted(per_image, key=lambda index: (per_image[index], index))
     return [index for index in ranked if not math.isnan(per_image[index])] or ranked
 

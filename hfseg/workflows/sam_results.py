@@ -40,7 +40,7 @@ SCORES = {
 
 @dataclass(frozen=True)
 class Method:
-    """One of the four methods, with the steps and networks it needs."""
+    """A method, with the steps and networks it needs."""
 
     name: str
     title: str
@@ -86,7 +86,7 @@ class Comparison:
     """The measurements.
 
     Attributes:
-        methods: the four, and with SAM 3 two more.
+        methods: four, with SAM 3 two more.
         rows: one per method.
         scores: method -> its counts.
         names: sample index -> name of the image.
@@ -181,8 +181,8 @@ def write_results(folder: Path, results: dict[str, Any], found: Comparison) -> N
         writer = csv.writer(file)
         writer.writerow(["image", "masks", *(f"mean_iou_{name}" for name in per_image)])
         for index, count in sorted(found.num_masks.items()):
-            values = [f"{scores[index]:.6f}" for scores in per_image.values()]
-            writer.writerow([found.names[index], count, *values])
+            scored = [f"{scores[index]:.6f}" for scores in per_image.values()]
+            writer.writerow([found.names[index], count, *scored])
     (folder / "results.md").write_text(_markdown(results, found), encoding="utf-8")
     text = json.dumps(results, indent=1, ensure_ascii=False)
     (folder / RESULTS).write_text(text + "\n", encoding="utf-8")

@@ -16,7 +16,7 @@ def share_dataset(
     `id2label.json` and a card; `hfseg.load_dataset(REPO_ID_OR_DIR)` reads it back.
 
     Args:
-        repo_id, output_dir: the target, one of both.
+        repo_id, output_dir: the target, exactly one of them.
         private: visibility of a new repository. Many licenses don't allow redistribution.
 
     Returns:

@@ -1,21 +1,22 @@
-"""Hyper-parameter search: optuna through `Trainer.hyperparameter_search`, in a stored study."""
+"""Hyperparameter search with optuna and `Trainer.hyperparameter_search`, in a stored study."""
 
 import logging
 import math
 import shlex
 import warnings
-from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
-from transformers import EarlyStoppingCallback
+from matplotlib.axes import Axes
+from transformers import EarlyStoppingCallback, PreTrainedModel
 
 from hfseg.config.data import DataArguments
 from hfseg.config.recipe import RECIPES, SEARCH, read_recipe, recipe_names
 from hfseg.config.resolve import Arguments, base_recipe, resolve
 from hfseg.config.run_recipe import recipe_text
+from hfseg.config.values import GivenOptions, OptionValues
 from hfseg.data.transforms import TrainingTransform
 from hfseg.errors import UserError
 from hfseg.models.auxiliary import expose_auxiliary_logits
@@ -32,24 +33,24 @@ logger = logging.getLogger("hfseg")
 STUDY_FILE, BEST_FILE, HISTORY_FILE, IMPORTANCE_FILE = (
     "study.db", "best-recipe.yaml", "history.png", "importance.png",
 )  # fmt: skip
-# A trial reuses the data that is loaded; of the data flags only these don't change it.
+# Trials share the loaded data; only these data flags don't change it.
 _DATA_FLAGS = ("augmentation", "crop_size")
 _NOT_SEARCHED = {item.name for item in fields(DataArguments)} - set(_DATA_FLAGS)
 
 
-def tune(options: Mapping[str, Any], trials: int) -> "optuna.Study":
-    """Search the space that the recipe names under `search`, until `trials` trials have ended.
+def tune(options: GivenOptions, trials: int) -> "optuna.Study":
+    """Search the space under `search` in the recipe, until `trials` trials have ended.
 
-    The study lies in `OUTPUT_DIR/study.db`: started again, after a kill too, the search goes on
-    with it. A trial's value is its best evaluation by `--metric_for_best_model`, as a run keeps its
-    best checkpoint; hopeless ones are pruned. Several processes may search one study at a time.
+    The study is stored in `OUTPUT_DIR/study.db`; started again, even after a kill, the search
+    continues it. The value of a trial is its best evaluation by `--metric_for_best_model`; bad
+    trials are pruned. Several processes may work on one study at a time.
 
     Args:
-        options: as for `hfseg.finetune`; `output_dir` is `runs/NAME-search` if left out.
-        trials: how many trials the study has in the end.
+        options: as for `hfseg.finetune`; the default of `output_dir` is `runs/NAME-search`.
+        trials: number of trials in the study at the end.
 
     Raises:
-        UserError: no `search` in the recipe, a space that can't be searched, or several processes.
+        UserError: no `search` in the recipe, an invalid space, or several processes.
     """
     if trials < 1:
         raise UserError(f"--trials must be at least 1, not {trials}")
@@ -61,13 +62,13 @@ def tune(options: Mapping[str, Any], trials: int) -> "optuna.Study":
     if arguments.training.world_size > 1:
         raise UserError(
             "a search runs in one process; to use several, start it several times with the "
-            "same --output_dir: they share the study"
+            "same --output_dir, so that they share the study"
         )
     study = open_study(arguments)
     ended = [trial for trial in study.trials if trial.state.name in ("COMPLETE", "PRUNED")]
     if len(ended) < trials:
         if ended:
-            print(f"going on with {len(ended)} of {trials} trials", flush=True)
+            print(f"continuing after {len(ended)} of {trials} trials", flush=True)
         _Search(options, space).run(study, trials - len(ended))
     _report(study, options, arguments)
     return study
@@ -79,8 +80,8 @@ def output_folder(arguments: Arguments) -> Path:
     return folder
 
 
-def read_space(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Flag -> list of choices, or `{low, high, log, step}`, from the recipe that is used."""
+def read_space(options: GivenOptions) -> OptionValues:
+    """Flag -> list of choices, or `{low, high, log, step}`, from the recipe."""
     name = base_recipe(options)
     space = read_recipe(name).get(SEARCH)
     if not isinstance(space, dict) or not space:
@@ -92,7 +93,9 @@ def read_space(options: Mapping[str, Any]) -> dict[str, Any]:
         )
     for key, choices in space.items():
         if key in _NOT_SEARCHED:
-            raise UserError(f"{name}: {key} can't be searched: every trial uses the same data")
+            raise UserError(
+                f"{name}: {key} can't be searched, as all trials use the same data; remove it"
+            )
         is_range = isinstance(choices, dict) and {"low", "high"} <= choices.keys()
         if not is_range and not (isinstance(choices, list) and choices):
             raise UserError(f"{name}: search.{key} must be a list, or have `low` and `high`")
@@ -100,7 +103,7 @@ def read_space(options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def open_study(arguments: Arguments) -> "optuna.Study":
-    """The study in the output folder; trials that a killed process left running are put back."""
+    """The study in the output folder; trials interrupted by a kill are queued again."""
     import optuna
 
     training = arguments.training
@@ -108,16 +111,16 @@ def open_study(arguments: Arguments) -> "optuna.Study":
     for trial in study.get_trials(states=(optuna.trial.TrialState.RUNNING,)):
         study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
         study.enqueue_trial(trial.params)
-        print(f"trial {trial.number} was cut off: to be run again in {training.output_dir}")
+        print(f"trial {trial.number} was interrupted: it will be repeated in {training.output_dir}")
     return study
 
 
-def _study_options(arguments: Arguments, seen: int = 0) -> dict[str, Any]:
-    """Of `optuna.create_study`.
+def _study_options(arguments: Arguments, seen: int = 0) -> OptionValues:
+    """The arguments of `optuna.create_study`.
 
     Args:
-        seen: number of trials that are there; without it a sampler with the same seed would
-            suggest the same ones once more.
+        seen: number of existing trials; without it a sampler with the same seed would repeat
+            their suggestions.
     """
     import optuna
 
@@ -132,15 +135,15 @@ def _study_options(arguments: Arguments, seen: int = 0) -> dict[str, Any]:
     }
 
 
-def flags_of(parameters: dict[str, Any]) -> list[str]:
+def flags_of(parameters: GivenOptions) -> list[str]:
     """`{"loss": "ce"}` -> ["--loss", "ce"]."""
     return [word for key, value in parameters.items() for word in (f"--{key}", str(value))]
 
 
 class _Search:
-    """One trainer, which every trial gives another model and other arguments."""
+    """One trainer, which gets a new model and new arguments in every trial."""
 
-    def __init__(self, options: Mapping[str, Any], space: dict[str, Any]) -> None:
+    def __init__(self, options: GivenOptions, space: OptionValues) -> None:
         self.options = {**options, "save_strategy": "no", "load_best_model_at_end": False}
         self.space = space
         self.arguments = arguments = resolve(self.options)
@@ -151,7 +154,7 @@ class _Search:
         self.trainer: SegmentationTrainer = make_trainer(
             arguments, model, self.processor, self.data, self.labels, loss
         )
-        self.trainer.remove_callback(SaveOnSignal)  # a trial is not resumed but run again
+        self.trainer.remove_callback(SaveOnSignal)  # a trial is repeated, not resumed
         self.trainer.model_init = self.model_of_trial
         metric = str(training.metric_for_best_model)
         self.metric = metric if metric.startswith("eval_") else f"eval_{metric}"
@@ -169,7 +172,7 @@ class _Search:
             **_study_options(self.arguments, seen=len(study.trials)),
         )
 
-    def suggest(self, trial: Any) -> dict[str, Any]:
+    def suggest(self, trial: "optuna.Trial") -> OptionValues:
         chosen = {}
         for key, choices in self.space.items():
             if isinstance(choices, list):
@@ -181,8 +184,8 @@ class _Search:
             chosen[key] = suggest(key, choices["low"], choices["high"], **options)
         return chosen
 
-    def begin_trial(self, trial: Any) -> dict[str, Any]:
-        """Give the trainer what this trial's flags say; `Trainer` has nothing left to set."""
+    def begin_trial(self, trial: "optuna.Trial") -> OptionValues:
+        """Apply the flags of this trial to the trainer; nothing is left for `Trainer` to set."""
         self.best = None
         chosen = self.suggest(trial)
         self.arguments = arguments = resolve({**self.options, **chosen})
@@ -191,7 +194,7 @@ class _Search:
         for key in (*chosen, "lr_scheduler_kwargs"):
             if hasattr(trainer.args, key):
                 setattr(trainer.args, key, getattr(training, key))
-        trainer.remove_callback(EarlyStoppingCallback)  # the last trial's, which has counted
+        trainer.remove_callback(EarlyStoppingCallback)  # of the last trial, with its count
         if training.early_stopping_patience:
             trainer.add_callback(EarlyStoppingCallback(training.early_stopping_patience))
         trainer.loss = make_loss(arguments, self.data["train"], self.labels)
@@ -204,7 +207,7 @@ class _Search:
         )
         return {}
 
-    def model_of_trial(self) -> Any:
+    def model_of_trial(self) -> PreTrainedModel:
         model, _ = make_model(self.arguments, self.labels)
         self.trainer.drop_last_batch = fit_training_to_model(
             self.trainer.args, model, len(self.data["train"])
@@ -219,8 +222,8 @@ class _Search:
         return self.best
 
 
-def _report(study: "optuna.Study", options: Mapping[str, Any], arguments: Arguments) -> None:
-    """The table of trials, the two plots and the best recipe."""
+def _report(study: "optuna.Study", options: GivenOptions, arguments: Arguments) -> None:
+    """Print the table of trials; write two plots and the best recipe."""
     folder = output_folder(arguments)
     for trial in study.trials:
         value = "" if trial.value is None else f"{trial.value:.4f}"
@@ -228,7 +231,7 @@ def _report(study: "optuna.Study", options: Mapping[str, Any], arguments: Argume
             f"{trial.number:4} {trial.state.name:9} {value:8} {shlex.join(flags_of(trial.params))}"
         )
     if not any(trial.state.name == "COMPLETE" for trial in study.trials):
-        raise UserError("no trial was completed: see above why, and widen or lower the space")
+        raise UserError("no trial was completed: fix the errors above, or change the search space")
     best = resolve({**options, **study.best_params})
     head = (
         f"# Trial {study.best_trial.number} of a search over {len(study.trials)}: "
@@ -248,13 +251,17 @@ def _plot(study: "optuna.Study", folder: Path) -> None:
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # optuna calls its matplotlib plots experimental
-        plot_optimization_history(study).figure.savefig(
-            folder / HISTORY_FILE, dpi=150, bbox_inches="tight"
-        )
+        _save(plot_optimization_history(study), folder / HISTORY_FILE)
         try:
             evaluator = optuna.importance.PedAnovaImportanceEvaluator()
             axes = plot_param_importances(study, evaluator=evaluator)
         except (ValueError, RuntimeError) as error:
             logger.warning("no importances from %d trials: %s", len(study.trials), error)
             return
-        axes.figure.savefig(folder / IMPORTANCE_FILE, dpi=150, bbox_inches="tight")
+        _save(axes, folder / IMPORTANCE_FILE)
+
+
+def _save(axes: Axes, path: Path) -> None:
+    figure = axes.get_figure(root=True)
+    assert figure is not None
+    figure.savefig(path, dpi=150, bbox_inches="tight")
