@@ -11,6 +11,7 @@ command goes on where it was stopped.
 """
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -45,7 +46,13 @@ from hfseg.workflows.label_errors_report import LabelErrors, write_label_errors
 
 
 class Pool:
-    """The images of all splits in one sequence."""
+    """The images of all splits in one sequence.
+
+    Attributes:
+        rows: columns `image` and `label`.
+        splits, names: of each image; the names are unique.
+        files: where each lies, relative to what all have in common; or the names.
+    """
 
     def __init__(self, data: datasets.DatasetDict) -> None:
         self.rows = datasets.concatenate_datasets(list(data.values()))
@@ -55,8 +62,11 @@ class Pool:
             self.names = [
                 f"{split}/{name}" for split, name in zip(self.splits, self.names, strict=True)
             ]
-        files = file_names(self.rows)
-        self.files = files if files and len(set(files)) == len(files) else self.names
+        files = file_names(self.rows) or []
+        self.files = self.names
+        if len(set(files)) == len(self.names):
+            root = os.path.commonpath(files)
+            self.files = [Path(os.path.relpath(file, root)).as_posix() for file in files]
 
 
 def find_label_errors(
