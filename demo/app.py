@@ -1,8 +1,8 @@
-"""A page that segments your own images with trained models, beside the Segment Anything family.
+"""A page that segments your own images with trained models and the Segment Anything family.
 
     python demo/app.py                                    # the model of `make quickstart`
     python demo/app.py --models runs/pets me/pets-unet    # model folders or Hub ids, side by side
-    python demo/app.py --sam facebook/sam2.1-hiera-tiny   # and a SAM, loaded when first asked
+    python demo/app.py --sam facebook/sam2.1-hiera-tiny   # and a SAM, loaded on first use
     python demo/app.py --share                            # a temporary public link by gradio
 
 The page needs no network: fonts and scripts are served by gradio itself. It is also a web API,

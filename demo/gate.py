@@ -18,7 +18,7 @@ from .arguments import Endpoint, Refused, is_upload
 from .limits import MAX_BODY, MAX_UPLOAD, UPLOAD_SECONDS
 from .uploads import Uploads
 
-OUR_FAULT = "Something went wrong here; whoever runs this page finds the reason in its log."
+OUR_FAULT = "Something went wrong here; the log of this page has the details."
 NO_ADDRESS = "This page has no such address."
 
 _READ = re.compile(
@@ -130,7 +130,7 @@ class Gate:
                 names = ", ".join(f"/{name}" for name in self.endpoints)
                 raise Refused(404, f"There is no endpoint /{name}; there are {names}.")
             if route[0] == "run" and self.endpoints[name].queued:
-                raise Refused(404, f"/{name} waits in the queue: ask for it at call/{name}.")
+                raise Refused(404, f"/{name} is queued: call it at call/{name}.")
             self.endpoints[name].check(_data(request))
         elif route[0] == "queue":
             _data(request)
@@ -176,7 +176,7 @@ def _stated_length(scope: Scope, limit: int) -> int:
 
 
 def _too_large(limit: int) -> Refused:
-    return Refused(413, f"This is more than the {limit >> 20} MiB that are allowed.")
+    return Refused(413, f"This is larger than the allowed {limit >> 20} MiB.")
 
 
 def _bounded(receive: Receive, limit: int) -> Receive:

@@ -1,13 +1,13 @@
 """The endpoints of the page itself: models, SAM's objects, and cards. `page/` calls them."""
 
 from collections.abc import Iterator
-from typing import Any
 
 import gradio as gr
 import numpy as np
 from PIL import Image
 
 from hfseg.errors import UserError
+from hfseg.labels import LabelSet
 from hfseg.sam import refine_by_prompts, refine_by_votes
 from hfseg.visualization.overlay import index_png
 
@@ -38,7 +38,7 @@ class PageApi:
         sliding: bool = False,
         for_sam: bool = False,
     ) -> dict:
-        """A model's classes of a photo, and how sure it is, as pictures of values."""
+        """The predicted classes of a photo and their confidence, as images of values."""
         path = image["path"]
         photo, note = open_photo(path, MAX_SAM_SIDE if for_sam else MAX_SIDE)
         labels = self.models.labels(model)
@@ -90,7 +90,7 @@ class PageApi:
     def everything(
         self, image: gr.FileData, model: str = "", points_per_side: int = 16
     ) -> Iterator[dict]:
-        """The model, SAM, and the two ways to join them."""
+        """The model, SAM, and two methods that combine them."""
         run, path = self.models.device.run, image["path"]
         photo, note = open_photo(path, MAX_SAM_SIDE)
         yield {"doing": "SAM is loaded", "part": 0.05}
@@ -99,9 +99,9 @@ class PageApi:
         found, took = self.models.segment(model, path, photo)
         yield {"doing": "SAM looks for everything", "part": 0.25}
         masks, took_all = run(timed, lambda: everything(predictor, photo, points_per_side))
-        yield {"doing": "Every mask takes a vote", "part": 0.7}
+        yield {"doing": "Each mask gets a class by vote", "part": 0.7}
         voted, took_votes = run(timed, lambda: refine_by_votes(masks, found.mask))
-        yield {"doing": "SAM is asked for the model's regions", "part": 0.8}
+        yield {"doing": "SAM refines the model's regions", "part": 0.8}
         prompted, took_prompts = run(
             timed, lambda: refine_by_prompts(predictor, photo, found.mask, found.labels)
         )
@@ -109,11 +109,13 @@ class PageApi:
         labels = self.models.labels(model)
         count = f"{len(masks)} mask{'' if len(masks) == 1 else 's'}"
 
-        def figure(title: str, ids: np.ndarray, said: str, took: float, of: Any = labels) -> dict:
+        def figure(
+            title: str, ids: np.ndarray, caption: str, took: float, of: LabelSet = labels
+        ) -> dict:
             return {
                 "title": title,
                 "ids": save_png(ids, "ids"),
-                "caption": said,
+                "caption": caption,
                 "seconds": took,
                 "names": list(of.names),
                 "palette": [list(color) for color in of.palette],
@@ -126,7 +128,7 @@ class PageApi:
                 figure("SAM, everything: no classes", numbers, count, took_all, names),
                 figure("SAM's masks, the model's votes", voted, changed(voted, found.mask),
                        took_votes),
-                figure("The model's regions, SAM's outlines", prompted,
+                figure("The model's regions, SAM's boundaries", prompted,
                        changed(prompted, found.mask), took_prompts),
             ],
         }  # fmt: skip
@@ -135,7 +137,7 @@ class PageApi:
         """The model card as HTML (see card.py)."""
         return {"html": self.models.card(model)}
 
-    def _photo(self, photo: Image.Image, path: str, note: str) -> dict[str, Any]:
+    def _photo(self, photo: Image.Image, path: str, note: str) -> dict[str, object]:
         saved = save_photo(photo, stem(path))
         return {"photo": saved, "width": photo.width, "height": photo.height, "note": note}
 

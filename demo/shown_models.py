@@ -10,7 +10,7 @@ from PIL import Image
 
 from hfseg.errors import UserError
 from hfseg.inference import Segmentation, Segmenter
-from hfseg.inference.segmenter import PredictionOptions
+from hfseg.inference.result import PredictionOptions
 from hfseg.labels import LabelSet
 from hfseg.sam import SamPredictor
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
 
 import datasets
+from PIL import Image
 from torch.utils.data import Dataset
 from transformers import BaseImageProcessor, PreTrainedModel
 
@@ -125,6 +126,8 @@ def predict(
     if output_dir is not None:
         if isinstance(model, Segmenter):
             raise UserError("output_dir needs the model's folder or Hub id, not a Segmenter")
+        if isinstance(images, Image.Image):
+            raise UserError("output_dir needs the paths of images, not an image in memory")
         inputs = [images] if isinstance(images, str | Path) else images
         return predict_into(arguments, [str(each) for each in inputs], str(output_dir), overwrite)
     if isinstance(model, Segmenter):

@@ -1,4 +1,4 @@
-"""`hfseg benchmark`, for those who start it from a clone; see `--help`."""
+"""`hfseg benchmark`, from a clone; see `--help`."""
 
 from hfseg.cli import run
 

@@ -1,4 +1,4 @@
-"""`hfseg compare`, for those who start it from a clone; see `--help`."""
+"""`hfseg compare`, from a clone; see `--help`."""
 
 from hfseg.cli import run
 

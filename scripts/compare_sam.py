@@ -1,4 +1,4 @@
-"""`hfseg compare-sam`, for those who start it from a clone; see `--help`."""
+"""`hfseg compare-sam`, from a clone; see `--help`."""
 
 from hfseg.cli import run
 

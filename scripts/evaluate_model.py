@@ -1,4 +1,4 @@
-"""`hfseg evaluate`, for those who start it from a clone; see `--help`."""
+"""`hfseg evaluate`, from a clone; see `--help`."""
 
 from hfseg.cli import run
 

@@ -1,4 +1,4 @@
-"""`hfseg export`, for those who start it from a clone; see `--help`."""
+"""`hfseg export`, from a clone; see `--help`."""
 
 from hfseg.cli import run
 

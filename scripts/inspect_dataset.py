@@ -1,4 +1,4 @@
-"""`hfseg inspect`, for those who start it from a clone; see `--help`."""
+"""`hfseg inspect`, from a clone; see `--help`."""
 
 from hfseg.cli import run
 

@@ -1,4 +1,4 @@
-"""`hfseg predict`, for those who start it from a clone; see `--help`."""
+"""`hfseg predict`, from a clone; see `--help`."""
 
 from hfseg.cli import run
 

@@ -1,4 +1,4 @@
-"""`hfseg push dataset`, for those who start it from a clone; see `--help`."""
+"""`hfseg push dataset`, from a clone; see `--help`."""
 
 import sys
 

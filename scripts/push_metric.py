@@ -1,4 +1,4 @@
-"""`hfseg push metric`, for those who start it from a clone; see `--help`."""
+"""`hfseg push metric`, from a clone; see `--help`."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""`hfseg push model`, for those who start it from a clone; see `--help`."""
+"""`hfseg push model`, from a clone; see `--help`."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""`hfseg push space`, for those who start it from a clone; see `--help`."""
+"""`hfseg push space`, from a clone; see `--help`."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""`hfseg tune`, for those who start it from a clone; see `--help`."""
+"""`hfseg tune`, from a clone; see `--help`."""
 
 from hfseg.cli import run
 

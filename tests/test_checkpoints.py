@@ -29,7 +29,7 @@ def test_a_missing_folder_is_reported_without_asking_the_hub(tmp_path, monkeypat
 
 def test_a_name_that_the_hub_cannot_give_is_reported():
     refuse(
-        "someone/no-such-model", "no folder someone/no-such-model, and from the Hugging Face Hub"
+        "someone/no-such-model", "someone/no-such-model is not a local folder, and the Hub reports"
     )
 
 

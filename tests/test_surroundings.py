@@ -82,7 +82,7 @@ def test_several_processes_without_loopback_are_one_sentence(tmp_path: Path) -> 
         "--num_processes", 2, "--output_dir", tmp_path / "run", needs=NAMESPACES,
     )  # fmt: skip
     assert done.returncode == 2
-    assert "Several processes need the loopback network (127.0.0.1)" in done.stderr
+    assert "several processes need the loopback network (127.0.0.1)" in done.stderr
     assert "Traceback" not in done.stderr
 
 

@@ -95,8 +95,8 @@ def _check_loopback() -> None:
             socket.create_connection(server.getsockname(), timeout=5).close()
     except OSError as error:
         raise UserError(
-            f"Several processes need the loopback network (127.0.0.1), which fails here: {error}. "
-            "Bring the interface `lo` up, or use --num_processes 1."
+            f"several processes need the loopback network (127.0.0.1), which fails here ({error}); "
+            "bring up the interface `lo`, or use --num_processes 1"
         ) from error
 
 

@@ -67,7 +67,7 @@ def _dataset(argv: list[str]) -> None:
     parser.add_argument("--output_dir", metavar="DIR", help="write to this folder instead")
     data, own = parser.parse_groups(argv)
     if (own.repo_id is None) == (own.output_dir is None):
-        raise UserError("no target, or two: give either --repo_id OWNER/NAME or --output_dir DIR")
+        raise UserError("give exactly one target: --repo_id OWNER/NAME or --output_dir DIR")
 
     from hfseg.workflows.share_dataset import share_dataset
 

@@ -87,11 +87,11 @@ class SamArguments:
     )
     sam3: str | None = field(
         default=None,
-        metadata={"help": "also SAM 3, asked for each class by its name: a folder or Hub id"},
+        metadata={"help": "also SAM 3, prompted with each class name: a folder or Hub id"},
     )
     class_prompts: str | None = field(
         default=None,
-        metadata={"help": "JSON or YAML file of `class: what SAM 3 is asked for instead`"},
+        metadata={"help": "JSON or YAML file of `class: prompt`, to replace class names"},
     )
     split: str = field(default="validation", metadata={"help": "split that is scored"})
     prompts: Literal["boxes", "points", "both"] = field(

@@ -46,7 +46,7 @@ class Video:
 
         if not Path(path).is_file():
             raise UserError(f"there is no video file {path}")
-        cv2.utils.logging.setLogLevel(0)
+        _silence_opencv()
         self._capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
         first = self._next() if self._capture.isOpened() else None
         if first is None:
@@ -94,7 +94,7 @@ class VideoWriter:
     def __init__(self, path: str | Path, size: tuple[int, int], rate: float) -> None:
         import cv2
 
-        cv2.utils.logging.setLogLevel(0)
+        _silence_opencv()
         self._size = size
         self._writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"VP80"), rate, size)
         if not self._writer.isOpened():
@@ -209,3 +209,12 @@ def _serve(path: str, max_side: str, max_frames: str) -> None:
                 out.flush()
     except UserError:
         out.write(json.dumps({"error": "This file cannot be read as a video."}).encode() + b"\n")
+
+
+def _silence_opencv() -> None:
+    """OpenCV prints warnings of its own about files that are then reported as an error."""
+    import cv2
+
+    # OpenCV 5 moved it
+    silence = cv2.setLogLevel if hasattr(cv2, "setLogLevel") else cv2.utils.logging.setLogLevel
+    silence(0)

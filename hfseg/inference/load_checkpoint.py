@@ -55,7 +55,7 @@ def load_trained(
         )
     else:
         work_offline_without_network()
-    options = {
+    options: dict[str, object] = {
         "revision": revision or "main",
         "token": token,
         "trust_remote_code": trust_remote_code,
@@ -143,11 +143,10 @@ def _why_not(name_or_path: str, may_be_absent: bool, error: Exception) -> str:
     if may_be_absent:
         cause = explain_hub_error(error, name_or_path)
         if cause is not None:
-            return f"there is no folder {name_or_path}, and from the Hugging Face Hub: {cause}"
+            return f"{name_or_path} is not a local folder, and the Hub reports: {cause}"
         return (
-            f"there is no folder {name_or_path}, and no such model could be loaded from the "
-            "Hugging Face Hub: check the name, the network, and your access (a token) if it is "
-            "private"
+            f"{name_or_path} is not a local folder, and can't be loaded from the Hub: check the "
+            "name, the network, and your access (a token) if it is private"
         )
     return (
         f"the model {name_or_path} can't be loaded ({first_line(error)}): fix that, or copy the "

@@ -137,8 +137,8 @@ class ProcessorNetwork:
             return self._scores(inputs, size)
         if views.scales != (1.0,):
             raise UserError(
-                f"{type(self.model).__name__} works at the size its processor resizes to: use "
-                "the view flip only, without scales"
+                f"{type(self.model).__name__} needs the size that its processor resizes "
+                "to: use the view flip only, without scales"
             )
         scores = self._scores(inputs, size)
         if views.flip:

@@ -2,6 +2,7 @@
 
 import io
 from dataclasses import dataclass
+from typing import TypedDict
 
 import numpy as np
 import torch
@@ -49,6 +50,17 @@ class Segmentation:
         buffer = io.BytesIO()
         self.overlay().save(buffer, "PNG")
         return buffer.getvalue()
+
+
+class PredictionOptions(TypedDict, total=False):
+    """The keyword arguments of `Segmenter.__call__`."""
+
+    sliding_window: int | Size | None
+    stride: int | Size | None
+    tta: str | Views | None
+    batch_size: int
+    return_probabilities: bool
+    return_confidence: bool
 
 
 @dataclass(frozen=True)

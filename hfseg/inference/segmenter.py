@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
-from typing import TypedDict, Unpack, overload
+from typing import Unpack, overload
 
 import numpy as np
 import torch
@@ -16,7 +16,7 @@ from hfseg.data.image_io import ImageLike, image_files, read_ahead, to_rgb
 from hfseg.errors import UserError
 from hfseg.inference.load_checkpoint import load_trained
 from hfseg.inference.network import ImageProcessor, Pixels, network_of
-from hfseg.inference.result import Answer, Options, Segmentation
+from hfseg.inference.result import Answer, Options, PredictionOptions, Segmentation
 from hfseg.inference.sliding_window import Size, sliding_window
 from hfseg.inference.views import Views
 from hfseg.labels import LabelSet
@@ -29,17 +29,6 @@ from hfseg.models.universal import act_as_semantic
 # Upper bound on the resized logits held at once. 150 classes of a 12-megapixel photo would be 7 GB.
 _RESIZED_VALUES_AT_ONCE = 2**26
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-
-
-class PredictionOptions(TypedDict, total=False):
-    """The keyword arguments of `Segmenter.__call__`."""
-
-    sliding_window: int | Size | None
-    stride: int | Size | None
-    tta: str | Views | None
-    batch_size: int
-    return_probabilities: bool
-    return_confidence: bool
 
 
 class Segmenter:
@@ -119,7 +108,9 @@ class Segmenter:
         return cls(model, image_processor)
 
     @overload
-    def __call__(self, images: ImageLike, **options: Unpack[PredictionOptions]) -> Segmentation: ...
+    def __call__(  # type: ignore[overload-overlap]  # a str is a sequence, too
+        self, images: ImageLike, **options: Unpack[PredictionOptions]
+    ) -> Segmentation: ...
 
     @overload
     def __call__(
@@ -131,6 +122,11 @@ class Segmenter:
         self, images: Iterator[ImageLike], **options: Unpack[PredictionOptions]
     ) -> Iterator[Segmentation]: ...
 
+    @overload
+    def __call__(
+        self, images: Iterable[ImageLike], **options: Unpack[PredictionOptions]
+    ) -> Iterable[Segmentation]: ...
+
     def __call__(
         self,
         images: ImageLike | Iterable[ImageLike],
@@ -141,7 +137,7 @@ class Segmenter:
         batch_size: int = 1,
         return_probabilities: bool = False,
         return_confidence: bool = False,
-    ) -> Segmentation | list[Segmentation] | Iterator[Segmentation]:
+    ) -> Segmentation | Iterable[Segmentation]:
         """Segment one image, or a list, folder or generator of images of any sizes.
 
         Args:
@@ -149,8 +145,8 @@ class Segmenter:
                 `hfseg.data.image_io.to_rgb` for what is read and how), or a list, folder or
                 generator of them.
             sliding_window: predict in overlapping tiles of this many pixels (or (height, width)),
-                at the image's own scale, whatever size the processor makes of whole images. For
-                images of any size: memory grows with the tile and the image's width alone.
+                at the image's own scale, even if the processor resizes images. Memory grows only
+                with the tile and the image's width.
             stride: maximum step between tiles; None: three quarters of the tile.
             tta: views whose probabilities are averaged, such as `flip,0.75,1.0,1.25`.
             batch_size: images of one size that pass through the model together. More are faster on

@@ -24,7 +24,7 @@ def sliding_window(
 
     Args:
         scores_of: (top, left, bottom, right) of a tile -> its (C, h, w) scores.
-        size: (H, W) of the whole image.
+        size: (H, W) of the complete image.
         window: (h, w) of a tile; a smaller image is one tile.
         stride: maximum step between tiles, which are spread evenly.
 

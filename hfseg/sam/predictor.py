@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from itertools import islice
 from pathlib import Path
-from typing import TypeAlias
+from typing import TypeAlias, cast
 
 import numpy as np
 import torch
@@ -20,6 +20,7 @@ from hfseg.sam.masks import (
     POINTS_PER_SIDE,
     PRED_IOU_THRESH,
     STABILITY_SCORE_THRESH,
+    Box,
     Point,
     Prompt,
     SamMasks,
@@ -208,16 +209,17 @@ class SamPredictor:
         Raises:
             UserError: coordinates outside the image, or neither points nor a box.
         """
-        box = boxes
+        box: Sequence[object] | None = boxes
         if boxes is not None and len(boxes) and np.ndim(boxes[0]) > 0:
             if len(boxes) > 1:
                 raise UserError(
                     f"{len(boxes)} boxes are {len(boxes)} objects: use prompt_each, as prompt "
                     "takes one object"
                 )
-            box = boxes[0]
+            box = cast(Sequence[object], boxes[0])
         points = () if points is None else tuple(points)
-        request = Prompt(points, tuple(point_labels or ()), None if box is None else tuple(box))
+        outline = None if box is None else cast(Box, tuple(box))
+        request = Prompt(points, tuple(point_labels or ()), outline)
         return self.prompt_each(image, [request])
 
     def prompt_each(self, image: Image.Image, prompts: Sequence[Prompt]) -> SamMasks:

@@ -120,7 +120,9 @@ def _from_file(name: str, labels: LabelSet) -> tuple[float, ...]:
             f"{path}: expected a list of numbers, or lines of `class name: number`"
         ) from error
     if len(weights) != len(labels):
-        raise UserError(f"{path}: {len(weights)} weights, but the data has {len(labels)} classes")
+        raise UserError(
+            f"{path}: {len(weights)} weights, but the dataset has {len(labels)} classes"
+        )
     if min(weights) < 0 or not np.isfinite(weights).all() or max(weights) == 0:
         raise UserError(f"{path}: weights must be finite, not negative, and not all 0")
     return tuple(weights)

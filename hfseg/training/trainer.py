@@ -130,8 +130,8 @@ class SegmentationTrainer(ResumableTrainer):
         expose_auxiliary_logits(self.model)
         self.auxiliary_loss_weight = auxiliary_loss_weight(self.model)
         self._evaluation_collator = Collator(image_processor, resize=True)
-        # We normalize the loss ourselves, over the whole accumulated and distributed batch:
-        # Trainer must neither pass its count of items on nor divide by the accumulation steps.
+        # We normalize the loss ourselves, over the complete accumulated and distributed batch:
+        # Trainer must neither pass its item count nor divide by the accumulation steps.
         self.model_accepts_loss_kwargs = False
         self.loss_is_scaled_for_ga = True
         if self.train_dataset is not None and not isinstance(self.train_dataset, IterableDataset):

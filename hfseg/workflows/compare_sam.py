@@ -268,7 +268,11 @@ class _Models:
         )
 
     def _parameters(self, network: str) -> int:
-        runners = {"model": self.segmenter, "sam": self.predictor, "sam3": self.prompter}
+        runners: dict[str, Segmenter | SamPredictor | ClassPrompter | None] = {
+            "model": self.segmenter,
+            "sam": self.predictor,
+            "sam3": self.prompter,
+        }
         runner = runners[network]
         return 0 if runner is None else sum(p.numel() for p in runner.model.parameters())
 

@@ -70,16 +70,16 @@ def finetune(
     _set_up_logging(main_process)
     check_device(training, training.sync_batch_norm)
     hub = _hub_destination(arguments)
-    wish = training.resume_from_checkpoint
-    resuming = wants_to_resume({"resume_from_checkpoint": wish})
+    requested = training.resume_from_checkpoint
+    resuming = wants_to_resume({"resume_from_checkpoint": requested})
     trained = resuming and is_trained(output_dir)
     if trained and (done := finished_run(output_dir)) is not None:
         if main_process:
             _announce_finished(done, hub)
         return done
-    checkpoint = checkpoint_to_resume(wish, output_dir) if resuming and not trained else None
-    going_on = trained or checkpoint is not None
-    _check_output_dir(arguments, going_on)
+    checkpoint = checkpoint_to_resume(requested, output_dir) if resuming and not trained else None
+    resumed = trained or checkpoint is not None
+    _check_output_dir(arguments, resumed)
 
     with training.main_process_first(local=False, desc="reading the data"):
         data, labels = load_data(arguments, dataset)
@@ -93,7 +93,7 @@ def finetune(
         if hub is not None:
             hub.prepare()
         _print_start(arguments, data, network)
-        if not going_on:
+        if not resumed:
             _clear(Path(output_dir))
         _write_recipe(arguments)
 

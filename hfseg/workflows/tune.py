@@ -173,7 +173,7 @@ class _Search:
         )
 
     def suggest(self, trial: "optuna.Trial") -> OptionValues:
-        chosen = {}
+        chosen: OptionValues = {}
         for key, choices in self.space.items():
             if isinstance(choices, list):
                 chosen[key] = trial.suggest_categorical(key, choices)
