@@ -59,7 +59,7 @@ def test_a_training_measures_and_shows_every_metric_of_the_confusion_matrix(
 ) -> None:
     assert set(trained) == set(metric_names(LABELS))
     logs = {f"eval_{name}": value for name, value in trained.items()}
-    validation = Evaluation(logs, np.eye(2, dtype=int), {}, [])
+    validation = Evaluation(logs, np.eye(2, dtype=int), {}, [], np.zeros((3, 15)))
     printed = class_table(LABELS, {"validation": validation})
     page = score_table(LABELS, {"validation": trained})
     for metric in table.TRAINING_METRICS:

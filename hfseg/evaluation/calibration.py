@@ -15,6 +15,7 @@ from hfseg.inference.segmenter import Segmenter
 from hfseg.labels import LabelSet
 from hfseg.metrics.calibration import (
     BINS,
+    CALIBRATION_ERROR,
     confidence_counts,
     expected_calibration_error,
     fit_temperature,
@@ -42,7 +43,7 @@ class Calibration:
         """The temperature, and the calibration error without it."""
         return {
             f"{prefix}temperature": self.temperature,
-            f"{prefix}expected_calibration_error_before": expected_calibration_error(self.before),
+            f"{prefix}{CALIBRATION_ERROR}_before": expected_calibration_error(self.before),
         }
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from hfseg.data.units import IMAGES, Units
 from hfseg.labels import LabelSet
-from hfseg.metrics.calibration import reliability
+from hfseg.metrics.calibration import CALIBRATION_ERROR, reliability
 from hfseg.metrics.intervals import interval_text
 from hfseg.metrics.split_scores import SplitScores
 from hfseg.metrics.table import METRICS, TITLES
@@ -19,7 +19,6 @@ from hfseg.visualization.figures import plot_confusion, plot_per_class_iou, plot
 from hfseg.visualization.reliability import plot_reliability
 
 RESULTS = "results.json"
-CALIBRATION_ERROR = "expected_calibration_error"
 Results: TypeAlias = dict[str, Any]
 """The content of results.json."""
 _PER_CLASS = {metric.class_name: metric.class_title for metric in METRICS if metric.class_name}

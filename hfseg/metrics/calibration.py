@@ -9,6 +9,8 @@ import torch
 
 from hfseg.errors import UserError
 
+CALIBRATION_ERROR = "expected_calibration_error"
+"""Its key in results."""
 BINS = 15
 """As in Guo et al.; bin m holds confidences in ((m - 1) / 15, m / 15]."""
 THRESHOLDS = 1000

@@ -7,7 +7,7 @@ import numpy as np
 from hfseg.data.units import IMAGES, Units
 from hfseg.errors import UserError
 from hfseg.labels import LabelSet
-from hfseg.metrics.calibration import BINS, expected_calibration_error
+from hfseg.metrics.calibration import BINS, CALIBRATION_ERROR, expected_calibration_error
 from hfseg.metrics.confusion import scores
 from hfseg.metrics.intervals import Interval, mean_iou_interval
 from hfseg.metrics.table import TRAINING_METRICS, iou, mean_over_classes, region_counts
@@ -69,7 +69,7 @@ class StreamingScores:
         summary = {metric.name: result[metric.name] for metric in TRAINING_METRICS}
         sums, parts = self.loss_parts
         summary["loss"] = float((sums / np.where(parts > 0, parts, 1)).sum())
-        summary["expected_calibration_error"] = expected_calibration_error(self.calibration)
+        summary[CALIBRATION_ERROR] = expected_calibration_error(self.calibration)
         for metric in TRAINING_METRICS:
             if metric.class_name:
                 values = result[f"per_category_{metric.class_name}"].tolist()
@@ -90,7 +90,7 @@ class StreamingScores:
 
 def metric_names(labels: LabelSet) -> list[str]:
     """What `StreamingScores` measures, the summary first."""
-    summary = [*(metric.name for metric in TRAINING_METRICS), "loss"]
+    summary = [*(metric.name for metric in TRAINING_METRICS), "loss", CALIBRATION_ERROR]
     return summary + [
         f"{metric.class_name}_{label}"
         for metric in TRAINING_METRICS
