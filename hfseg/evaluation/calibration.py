@@ -77,7 +77,7 @@ def calibrate(
     classes = len(segmenter.labels)
     most = max(1, _VALUES // (classes * max(len(samples), 1)))
     own_ids = _own_ids(table[:classes], len(labels))
-    before = np.zeros((3, BINS))
+    before = np.zeros((3, BINS), dtype=np.int64)
     chosen, truths = [], []
     reading = read_ahead(range(len(samples)), samples.__getitem__)
     for _, read in track(reading, "calibrating", len(samples)):

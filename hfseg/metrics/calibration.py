@@ -15,6 +15,8 @@ BINS = 15
 """As in Guo et al.; bin m holds confidences in ((m - 1) / 15, m / 15]."""
 THRESHOLDS = 1000
 """Confidences that are tried as a threshold."""
+_UNITS = 2**24
+"""In 1: float32 holds every multiple of 2^-24 up to 1."""
 _HOTTEST = 20.0
 """Temperatures are searched from one twentieth to this."""
 
@@ -24,7 +26,8 @@ def confidence_counts(
 ) -> torch.Tensor:
     """What every measure here is made of; sums of it are the counts of several images.
 
-    Nothing is read back from the device.
+    Integers, so that a sum doesn't depend on its order: not on the device, nor on how images are
+    divided over processes. Nothing is read back from the device.
 
     Args:
         confidence: (H, W) probability of the predicted class.
@@ -32,14 +35,14 @@ def confidence_counts(
         counted: (H, W) bool, False for ignored pixels.
 
     Returns:
-        (3, BINS) float64 (float32 on MPS, which has no other): pixels, pixels that are right, and
-        the sum of the confidences, by bin.
+        (3, BINS) int64: pixels, pixels that are right, and the sum of the confidences in units of
+        2^-24, by bin.
     """
-    exact = torch.float32 if confidence.device.type == "mps" else torch.float64
+    confidence = confidence.float().nan_to_num(0)
     bins = ((confidence * BINS).ceil().long() - 1).clamp(0, BINS - 1).flatten()
-    rows = (counted, counted & right, torch.where(counted, confidence, 0))
-    zeros = torch.zeros(BINS, dtype=exact, device=confidence.device)
-    return torch.stack([zeros.scatter_add(0, bins, row.flatten().to(exact)) for row in rows])
+    rows = (counted, counted & right, (confidence * _UNITS).round() * counted)
+    zeros = torch.zeros(BINS, dtype=torch.int64, device=confidence.device)
+    return torch.stack([zeros.scatter_add(0, bins, row.flatten().long()) for row in rows])
 
 
 def expected_calibration_error(counts: np.ndarray) -> float:
@@ -51,7 +54,7 @@ def expected_calibration_error(counts: np.ndarray) -> float:
     Args:
         counts: (3, BINS) of `confidence_counts`.
     """
-    pixels, right, confidence = np.asarray(counts, dtype=np.float64)
+    pixels, right, confidence = _bins(counts)
     if not pixels.sum():
         return float("nan")
     return float(np.abs(right - confidence).sum() / pixels.sum())
@@ -63,14 +66,18 @@ def reliability(counts: np.ndarray) -> dict[str, np.ndarray]:
     Args:
         counts: (3, BINS) of `confidence_counts`.
     """
-    pixels, right, confidence = np.asarray(counts, dtype=np.float64)
-    filled = pixels > 0
-    pixels, right, confidence = pixels[filled], right[filled], confidence[filled]
+    filled = _bins(counts)[:, counts[0] > 0]
+    pixels, right, confidence = filled
     return {
         "confidence": confidence / pixels,
         "accuracy": right / pixels,
         "fraction": pixels / pixels.sum(),
     }
+
+
+def _bins(counts: np.ndarray) -> np.ndarray:
+    """(3, BINS) float64: pixels, right ones, and the sum of the confidences."""
+    return np.asarray(counts, dtype=np.float64) / np.array([[1], [1], [_UNITS]])
 
 
 def fit_temperature(log_probabilities: torch.Tensor, labels: torch.Tensor) -> float:

@@ -47,7 +47,7 @@ class SplitScores:
         self.confusion = np.zeros((len(labels), len(labels) + 1), dtype=np.int64)
         self.mask_counts: dict[Count, np.ndarray] = {}
         self.per_image: dict[int, np.ndarray] = {}
-        self.calibration = np.zeros((3, BINS))
+        self.calibration = np.zeros((3, BINS), dtype=np.int64)
 
     def __len__(self) -> int:
         return len(self.per_image)

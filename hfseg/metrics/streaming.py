@@ -35,7 +35,7 @@ class StreamingScores:
     def reset(self) -> None:
         self.confusion = np.zeros((len(self.labels), len(self.labels)), dtype=np.int64)
         self.loss_parts = np.zeros((2, 2))
-        self.calibration = np.zeros((3, BINS))
+        self.calibration = np.zeros((3, BINS), dtype=np.int64)
         self.per_image: dict[int, float] = {}
         self.image_counts: dict[int, np.ndarray] = {}
 
