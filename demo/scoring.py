@@ -57,7 +57,7 @@ class ScoringApi:
             "palette": [list(color) for color in labels.palette],
             "prediction": save_png(small(found), "prediction"),
             "truth": save_png(small(real), "truth"),
-            "described": f"Pixel accuracy {scores['overall_accuracy']:.3f}.",
+            "described": f"Overall accuracy {scores['overall_accuracy']:.3f}.",
             "classes": sorted(classes, key=lambda each: -each["iou"]),
             "wrong": 1 - float(scores["overall_accuracy"]),
             "scores": [

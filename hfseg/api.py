@@ -82,7 +82,8 @@ def evaluate(
 
     Args:
         model: a folder or Hub id, or a `Segmenter`.
-        dataset, labels: as in `finetune`.
+        dataset: as in `finetune`.
+        labels: as in `finetune`.
         options: any flag of `hfseg evaluate` by its name: `split="test"`, `tta="flip"`, ...
 
     Returns:

@@ -24,6 +24,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # the tests of several files run 
 import numpy as np
 import pytest
 from hub_server import HubServer
+from hypothesis import HealthCheck, settings
 from PIL import Image
 from untested import untested_lines
 
@@ -31,6 +32,10 @@ if TYPE_CHECKING:
     from demo_server import DemoPage
 
 REPOSITORY = Path(__file__).parent.parent
+
+# a law holds on a busy machine too
+settings.register_profile("any speed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any speed")
 
 
 @pytest.fixture

@@ -29,8 +29,13 @@ def data_for(name: str, folder: Path) -> tuple[Path | None, str]:
     real = REAL / _REAL_FOLDERS.get(name, "none")
     if real.is_dir():
         return real, "real"
+    return generated(name, folder), "generated"
+
+
+def generated(name: str, folder: Path) -> Path:
+    """A small dataset in the official layout, which is written to the folder."""
     _MAKERS[name](folder)
-    return folder, "generated"
+    return folder
 
 
 def _image(path: Path, index: int) -> None:

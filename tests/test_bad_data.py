@@ -1,6 +1,8 @@
 """Bad data is told in one sentence with file and value; odd but good data is read right."""
 
 import io
+import struct
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -53,12 +55,25 @@ def no_image(data: Path) -> tuple[str, str]:
     return "003.png", "can't be read as an image"
 
 
+def too_many_pixels(data: Path) -> tuple[str, str]:
+    def chunk(kind: bytes, content: bytes) -> bytes:
+        checksum = zlib.crc32(kind + content).to_bytes(4, "big")
+        return len(content).to_bytes(4, "big") + kind + content + checksum
+
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", 20_000, 10_000, 8, 0, 0, 0, 0))
+    png = b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", b"")
+    (data / "images" / "003.png").write_bytes(png)
+    return "003.png", "too many pixels"
+
+
 def missing_mask(data: Path) -> tuple[str, str]:
     (data / "masks" / "003.png").unlink()
     return "003.png", "no mask"
 
 
-DAMAGES = [jpeg_mask, unknown_id, other_size, truncated_image, no_image, missing_mask]
+DAMAGES = [
+    jpeg_mask, unknown_id, other_size, truncated_image, no_image, too_many_pixels, missing_mask,
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("damage", DAMAGES)

@@ -86,6 +86,7 @@ def test_help_all_also_shows_every_flag_of_transformers(capsys) -> None:
         (["--augmentation", "lots"], ["--augmentation", "lots", "standard"]),
         (["--model_config", "stride"], ["--model_config", "KEY=VALUE"]),
         (["--mixed_precision", "int4"], ["--mixed_precision", "bf16"]),
+        (["--per_device_train_batch_size", "0"], ["per_device_train_batch_size", "at least 1"]),
         (["--resume_from_checkpoint", "gone"], ["gone", "no such folder"]),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else None,

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from PIL import Image
 
 from hfseg.labels import LabelSet
 from hfseg.visualization.run_comparison import RunResult, comparison_table, plot_comparison
+from hfseg.workflows.compare_runs import _prediction_times
 
 RECIPE = """\
 dataset_name: folder
@@ -55,6 +57,19 @@ def test_figure_has_a_legend_of_the_classes_that_occur(tmp_path: Path) -> None:
     legends = [part.legends[0] for part in figure.subfigs if part.legends]
     names = [[text.get_text() for text in legend.get_texts()] for legend in legends]
     assert names[-1] == ["sky", "road", "ignored"]
+
+
+def test_a_machine_that_slows_down_slows_every_run_alike(monkeypatch: pytest.MonkeyPatch) -> None:
+    now, load = 0.0, 1.0
+
+    def predict(image: object) -> SimpleNamespace:
+        nonlocal now, load
+        now, load = now + load, load * 1.01
+        return SimpleNamespace(mask=None)
+
+    monkeypatch.setattr("hfseg.workflows.compare_runs.time.perf_counter", lambda: now)
+    first, second = _prediction_times([predict, predict], range(8))
+    assert second == pytest.approx(first, rel=0.02)
 
 
 @pytest.mark.slow

@@ -82,7 +82,9 @@ def test_evaluate_writes_results_table_ranking_and_figures(tmp_path, model, segm
     stored = json.loads((out / "results.json").read_text())
     assert stored["mean_iou"] == results["mean_iou"] and stored["sliding_window"] == [32, 32]
     assert "Sliding window of 32 x 32" in (out / "results.md").read_text()
-    ranking = [float(row["mean_iou"]) for row in csv.DictReader((out / "images.csv").open())]
+    rows = list(csv.DictReader((out / "images.csv").open()))
+    assert {row["image"] for row in rows} <= {f"{index:03d}.png" for index in range(13)}
+    ranking = [float(row["mean_iou"]) for row in rows]
     assert len(ranking) == stored["num_images"] and ranking == sorted(ranking)
     for name in ("per_class_iou", "confusion_matrix", "worst"):
         assert Image.open(out / f"{name}.png").width > 300

@@ -21,6 +21,8 @@ from launch import finetune_command, on_cpu
 from PIL import Image
 from tolerance import UNDECIDED, assert_same_mask
 
+from hfseg.config.resolve import parse
+from hfseg.hub.training import destination
 from hfseg.metrics.table import TRAINING_METRICS
 
 FLAGS = (
@@ -122,7 +124,7 @@ def pushed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pushed]:
             hub, "--dataset_name", "folder", "--dataset_path", str(data), *PRETRAINED,
             "--model_name_or_path", "segformer-tiny", "--encoder_weights",
             str(root / "weights" / "own-mit"), "--output_dir", str(root / "run"),
-            "--push_to_hub", "--hub_model_id", "me/roofs", "--hub_private_repo", "true",
+            "--push_to_hub", "--hub_model_id", "me/roofs",
             "--hub_token", TOKEN, processes=2, USER="jane-doe", LOGNAME="jane-doe", **SECRETS,
             **on_cpu(bf16=True),
         )  # fmt: skip
@@ -289,6 +291,17 @@ def test_strangers_get_the_masks_of_every_architecture(hub: Hub, tmp_path: Path,
     assert measured["mean_iou"] == pytest.approx(trained["eval_mean_iou"], abs=UNDECIDED)
     interval = trained["eval_mean_iou_interval_95"]
     assert measured["mean_iou_interval_95"] == pytest.approx(interval, abs=UNDECIDED)
+
+
+@pytest.mark.parametrize(("value", "private"), [(None, True), ("true", True), ("false", False)])
+def test_a_new_repository_is_private_unless_asked_otherwise(
+    monkeypatch: pytest.MonkeyPatch, value: str | None, private: bool
+) -> None:
+    monkeypatch.setattr("hfseg.hub.training.check_token", lambda *_: None)
+    flags = [] if value is None else ["--hub_private_repo", value]
+    arguments = parse(["--push_to_hub", "--hub_model_id", "me/x", *flags])
+    requested = destination(arguments.training)
+    assert requested is not None and requested.private is private
 
 
 def test_a_wrong_token_stops_the_run_before_it_starts(hub: Hub, tmp_path: Path) -> None:

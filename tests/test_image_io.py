@@ -123,3 +123,15 @@ def test_deep_grey_has_the_same_brightness_in_training_and_in_inference(
     predicted = np.asarray(to_rgb(tmp_path / "images" / f"a{suffix}"))
     np.testing.assert_array_equal(trained, predicted)
     np.testing.assert_array_equal(predicted[..., 0], np.rint(values * (255 / largest)))
+
+
+@pytest.mark.parametrize("name", ["large.png", "large.jpg", "large.tif", "packed.tif"])
+def test_an_image_beyond_the_limit_of_pillow_is_read_if_its_size_is_accepted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    image = Image.new("RGB", (60, 50), "white")
+    image.save(tmp_path / name, compression="tiff_lzw" if name == "packed.tif" else None)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
+    assert to_rgb(tmp_path / name, any_size=True).getpixel((59, 49)) == (255, 255, 255)
+    with pytest.raises(UserError, match=r"large|packed.* too many pixels .*--sliding_window"):
+        to_rgb(tmp_path / name)  # the limit still holds

@@ -59,7 +59,7 @@ def test_inspect_leaves_a_page_with_every_problem(tmp_path: Path, capsys) -> Non
     printed = capsys.readouterr().out
     report = json.loads((folder / "report.json").read_text())
     assert len(report["problems"]) == 1 and "003.png" in report["problems"][0]
-    assert "003.png" in printed and "1 problems" in printed and "ms per image" in printed
+    assert "003.png" in printed and "1 problem\n" in printed and "ms per image" in printed
     assert "003.png" in (folder / "report.html").read_text()
     for sheet in ("contact_sheet.png", "preview.png"):
         assert Image.open(folder / sheet).width > 600

@@ -164,3 +164,11 @@ def test_gray_images_are_accepted():
 def test_invalid_input_is_reported(call, message):
     with pytest.raises(UserError, match=message):
         call()
+
+
+def test_a_photo_blended_in_bands_of_rows_looks_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    photo, mask = rng.integers(0, 256, (20, 30, 3), np.uint8), rng.integers(0, 5, (20, 30))
+    expected = np.asarray(overlay(photo, mask, LABELS))
+    monkeypatch.setattr("hfseg.visualization.overlay._ROWS_AT_ONCE", 7)
+    np.testing.assert_array_equal(np.asarray(overlay(photo, mask, LABELS)), expected)

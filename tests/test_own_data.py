@@ -170,3 +170,12 @@ def test_samples_are_called_by_their_files(tmp_path: Path) -> None:
     assert set(names) <= {f"{name}.jpg" for name in NESTED} and len(names) == 9
     data, _ = load_dataset(in_memory(), labels=LABELS)
     assert sample_names(data["train"], "train")[3] == "train sample 3"
+
+
+def test_what_is_no_dataset_is_refused_with_what_is_accepted(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"must be a name, a folder, .* not int"):
+        load_dataset(7)
+    with pytest.raises(UserError, match="is a folder: give --dataset_name folder --dataset_path"):
+        load_dataset(tmp_path)
+    in_memory().save_to_disk(str(tmp_path / "saved"))
+    assert len(load_dataset(tmp_path / "saved")[0]["train"]) == 8

@@ -32,10 +32,11 @@ def photos(tmp_path) -> Path:
     return folder
 
 
-def predict(segmenter, *inputs, to, overwrite=False, **settings) -> int:
-    return predict_files(
-        lambda: segmenter, [str(each) for each in inputs], to, settings, Options(), overwrite
-    )
+def predict(
+    segmenter, *inputs, to, overwrite=False, options: Options | None = None, **settings
+) -> int:
+    names, options = [str(each) for each in inputs], options or Options()
+    return predict_files(lambda: segmenter, names, to, settings, options, overwrite)
 
 
 def files(folder: Path) -> list[str]:
@@ -173,3 +174,46 @@ def test_a_large_photo_is_pointed_to_the_sliding_window(tmp_path, segmenter, cap
     predict(segmenter, tmp_path / "large.png", to=tmp_path / "out")
     printed = capsys.readouterr().err
     assert "64 x 48 pixels" in printed and "--sliding_window 1024" in printed
+
+
+def test_a_photo_that_is_scaled_down_far_is_pointed_to_the_sliding_window(
+    tmp_path, segmenter, capsys, monkeypatch
+):
+    monkeypatch.setattr(segmenter.image_processor, "do_resize", True)
+    monkeypatch.setattr(segmenter.image_processor, "size", {"height": 32, "width": 48})
+    Image.new("RGB", (192, 128)).save(tmp_path / "a.png")
+    predict(segmenter, tmp_path / "a.png", to=tmp_path / "out")
+    assert capsys.readouterr().err == ""
+    Image.new("RGB", (193, 128)).save(tmp_path / "b.png")
+    predict(segmenter, tmp_path / "b.png", to=tmp_path / "out")
+    printed = capsys.readouterr().err
+    assert "scaled down to 32 x 48" in printed and "--sliding_window 1024" in printed
+
+
+def test_an_image_beyond_the_limits_of_its_formats_is_segmented_in_tiles(
+    tmp_path, segmenter, monkeypatch
+):
+    expected = photo(50, 120)
+    Image.fromarray(expected).save(tmp_path / "large.png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 2500)
+    monkeypatch.setattr("hfseg.workflows.predict_files._JPEG_SIDE", 60)
+    with pytest.raises(UserError, match=r"large\.png has too many pixels .*--sliding_window"):
+        predict(segmenter, tmp_path / "large.png", to=tmp_path / "out")
+    tiles = Options.make(sliding_window=32)
+    assert predict(segmenter, tmp_path / "large.png", to=tmp_path / "out", options=tiles) == 1
+    monkeypatch.undo()
+    found = segmenter(expected, sliding_window=32, return_probabilities=True)
+    mask = Image.open(tmp_path / "out" / "masks" / "large.png")
+    assert_same_mask(mask, found.mask, np.log(found.probabilities))
+    assert Image.open(tmp_path / "out" / "overlays" / "large.jpg").size == (60, 25)
+
+
+def test_the_tiles_of_a_large_image_are_counted_while_it_is_segmented(
+    tmp_path, segmenter, capsys, monkeypatch
+):
+    monkeypatch.setattr("hfseg.progress.DELAY", 0.0)
+    monkeypatch.setattr("hfseg.progress.LINE_EVERY", 0.0)
+    Image.new("RGB", (96, 64)).save(tmp_path / "large.png")
+    tiles = Options.make(sliding_window=32, stride=32)
+    predict(segmenter, tmp_path / "large.png", to=tmp_path / "out", options=tiles)
+    assert "segmenting large.png: 6 tiles" in capsys.readouterr().err

@@ -65,9 +65,12 @@ def test_training_prints_one_aligned_line_per_log_step(capsys) -> None:
 def test_an_evaluation_says_how_it_changed(capsys) -> None:
     printer = ConcisePrinter()
     state = SimpleNamespace(global_step=10, max_steps=20, is_local_process_zero=True)
+    printer.on_train_begin(None, state, None)
     for score in (0.5, 0.625):
         logs = {"eval_mean_iou": score, "eval_overall_accuracy": 0.75, "eval_loss": 1.0}
         printer.on_log(None, state, None, logs=logs)
+    printer.on_train_end(None, state, None)
+    printer.on_log(None, state, None, logs=logs)  # followed by the table
     first, second = capsys.readouterr().out.splitlines()
     assert first.startswith("evaluation at step 10: mean IoU 0.5000, overall accuracy 0.7500")
     assert "0.6250 (+0.1250 from the best so far)" in second

@@ -239,6 +239,11 @@ def test_options_without_sense_are_reported(segmenter, options, words):
         segmenter(photo(32, 32), **options)
 
 
+def test_a_tensor_is_refused_with_what_to_give_instead(segmenter):
+    with pytest.raises(UserError, match=r"not a tensor: .* give tensor\.numpy\(\)"):
+        segmenter(torch.zeros(32, 32, 3, dtype=torch.uint8))
+
+
 def test_half_precision_answers_nearly_the_same(folder, segmenter):
     half = Segmenter.from_pretrained(folder, device="cpu", dtype="bf16")
     image = photo(48, 64)

@@ -63,6 +63,13 @@ def test_names_that_transformers_rejects_are_accepted() -> None:
     assert args.lr_scheduler_kwargs == {"gamma": 0.3}
 
 
+def test_checkpoints_follow_the_evaluations_that_were_asked_for() -> None:
+    args = training("--eval_strategy", "steps")
+    assert (args.eval_steps, args.save_strategy, args.save_steps) == (10, "steps", 10)
+    args = training("--eval_strategy", "steps", "--eval_steps", "7")
+    assert (args.eval_steps, args.save_steps) == (7, 7)
+
+
 def test_recipe_of_a_run_keeps_optimizer_and_schedule() -> None:
     flags = ("--optim", "adam", "--lr_scheduler_type", "step", "--lr_step_size", "5")
     recipe = parse([*FLAGS, *flags, "--loss", "ce+dice"]).recipe

@@ -104,6 +104,10 @@ def test_every_choice_of_a_recipe_can_be_parsed(name: str) -> None:
             assert recipe[key] == value
 
 
+def test_own_data_is_searched_without_naming_a_recipe() -> None:
+    assert "learning_rate" in read_space({"dataset_name": "folder"})
+
+
 def test_a_recipe_without_a_space_is_reported() -> None:
     with pytest.raises(UserError, match="quickstart has no search space; choose --config"):
         read_space({})

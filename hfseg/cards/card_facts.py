@@ -15,6 +15,7 @@ from transformers import PreTrainedConfig
 
 import hfseg
 from hfseg.cards.licenses import license_of_data, license_of_model, license_of_weights
+from hfseg.cards.redaction import redacted_values
 from hfseg.config.resolve import Arguments
 from hfseg.data import dataset_info
 from hfseg.labels import LabelSet
@@ -26,6 +27,12 @@ from hfseg.training.trainer import SegmentationTrainer
 
 _PACKAGES = ("torch", "transformers", "datasets", "accelerate", "albumentations", "evaluate")
 _SMP_PACKAGES = ("segmentation-models-pytorch", "timm")
+
+_IN_RUN_JSON = (
+    "dataset_name", "split_sizes", "model_name_or_path", "architecture", "num_parameters",
+    "base_model", "encoder_weights", "from_scratch", "chosen_by", "protocol", "num_steps", "epochs",
+    "training_seconds", "hardware", "seed", "command", "recipe", "versions",
+)  # fmt: skip
 
 
 @dataclass
@@ -115,6 +122,10 @@ class CardInputs:
         kind = "Universal" if self.is_universal else "Semantic"
         return f"AutoModelFor{kind}Segmentation"
 
+    def as_results(self) -> dict[str, Any]:
+        """The content of `run.json`: what the scores were measured with, fit for publishing."""
+        return redacted_values({name: getattr(self, name) for name in _IN_RUN_JSON})
+
 
 def card_facts(
     arguments: Arguments,
@@ -179,7 +190,7 @@ def card_facts(
         command=shlex.join(arguments.command),
         recipe=recipe,
         seed=arguments.training.seed,
-        hardware=hardware(trainer),
+        hardware=hardware(trainer.args.device, trainer.accelerator.num_processes),
         training_seconds=train_scores["train_runtime"],
         num_steps=trainer.state.global_step,
         epochs=float(trainer.state.epoch or 0),
@@ -235,10 +246,9 @@ def protocol(config: PreTrainedConfig, image_size: object, eval_at_image_size: b
     )
 
 
-def hardware(trainer: SegmentationTrainer) -> str:
-    """The hardware of the run, in words."""
-    processes = trainer.accelerator.num_processes
-    if trainer.args.device.type == "cuda":
+def hardware(device: torch.device, processes: int) -> str:
+    """The hardware of a run or an evaluation, in words."""
+    if device.type == "cuda":
         return f"{processes} x {torch.cuda.get_device_name()}"
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     shared = f", {processes} processes" if processes > 1 else ""

@@ -65,7 +65,7 @@ def write_model_card(output_dir: str | Path, run: CardInputs) -> Path:
             redacted_values(run.recipe), sort_keys=False, allow_unicode=True
         ).strip(),
         command=run.command.strip(),
-        duration=_duration(run.training_seconds),
+        duration=duration(run.training_seconds),
         limits=_limits(run),
         citations=citations(
             run.model_type,
@@ -73,7 +73,7 @@ def write_model_card(output_dir: str | Path, run: CardInputs) -> Path:
             Path(run.model_name_or_path).name,
             run.base_model or "",
         ),
-        cell=_cell,
+        cell=table_cell,
     )
     card.text = redacted(card.text)
     path = output_dir / "README.md"
@@ -268,7 +268,7 @@ def _count(number: int, noun: str) -> str:
     return f"{number:,} {noun if number == 1 else plural}"
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
     if seconds < 60:
         return f"{seconds:.0f} s"
     minutes, seconds = divmod(round(seconds), 60)
@@ -291,6 +291,6 @@ def _slug(name: str) -> str:
     return re.sub(r"[^a-z0-9.]+", "-", redacted(name).lower()).strip("-.")
 
 
-def _cell(text: Any) -> str:
+def table_cell(text: Any) -> str:
     """Text that can't break a markdown table."""
     return " ".join(str(text).split()).replace("|", "\\|").replace("<", "&lt;")

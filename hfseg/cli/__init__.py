@@ -5,11 +5,11 @@ A module has `main(argv)`, which parses, calls the package and prints.
 
 import os
 import sys
-import time
 from collections.abc import Sequence
 from importlib import import_module
 
 import hfseg
+from hfseg.cli.first_error import is_first_to_fail
 from hfseg.errors import UserError
 
 COMMANDS = {
@@ -21,6 +21,7 @@ COMMANDS = {
     "autolabel": "label images with a trained model, to train on",
     "tune": "search hyperparameters with optuna",
     "compare": "compare recipes and finished runs in one table and figure",
+    "results": "run a list of runs, and keep their cards and table",
     "compare-sam": "compare a model with the Segment Anything family",
     "export": "export a model to ONNX and check it against torch",
     "benchmark": "measure speed and memory on this machine",
@@ -46,7 +47,8 @@ def run(command: str, argv: Sequence[str] | None = None) -> None:
     """Run one command.
 
     A `UserError` becomes one line on stderr and exit code 2; Ctrl-C becomes exit code 130.
-    Any other exception is a bug in hfseg and keeps its traceback.
+    Any other exception is a bug in hfseg and keeps its traceback. Of several processes, which
+    mostly fail alike, the first says what happened.
     """
     os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
@@ -56,13 +58,17 @@ def run(command: str, argv: Sequence[str] | None = None) -> None:
         module = import_module(f"hfseg.cli.{command.replace('-', '_')}")
         module.main(list(sys.argv[1:] if argv is None else argv))
     except UserError as error:
-        if int(os.environ.get("RANK", "0")) > 0:
-            time.sleep(10)  # the first process reports the error and then stops this one
-        print(f"error: {error}", file=sys.stderr)
+        if is_first_to_fail():
+            print(f"error: {error}", file=sys.stderr, flush=True)
         sys.exit(2)
     except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
+        if is_first_to_fail():
+            print("interrupted", file=sys.stderr, flush=True)
         sys.exit(130)
+    except Exception:
+        if is_first_to_fail():
+            raise
+        sys.exit(1)
 
 
 def _overview() -> str:

@@ -1,5 +1,6 @@
 """Search hyperparameters with optuna, in the search space under `search` in the recipe.
 
+    hfseg tune --dataset_name folder --dataset_path my-data --trials 20
     hfseg tune --config camseq-unet-resnet50 --dataset_path CamSeq01 --trials 20
 
 The flags are those of `hfseg finetune`. Run again, it continues the study in --output_dir
@@ -14,9 +15,7 @@ from hfseg.config.resolve import training_parser
 
 def main(argv: list[str]) -> None:
     parser = training_parser("hfseg tune", __doc__)
-    parser.add_argument(
-        "--trials", type=int, default=20, metavar="N", help="trials of the study (default: 20)"
-    )
+    parser.add_argument("--trials", type=int, default=20, metavar="N", help="trials of the study")
     options = parser.parse(argv)
     trials = options.pop("trials", 20)
 

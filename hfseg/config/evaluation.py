@@ -14,26 +14,55 @@ from hfseg.sam.masks import (
 
 
 @dataclass(kw_only=True)
-class PredictionArguments:
+class LoadingArguments:
+    """Which trained model is loaded, and how."""
+
+    model_name_or_path: str = field(metadata={"help": "a model folder or Hub id"})
+    dtype: Literal["fp32", "bf16", "fp16"] = field(
+        default="fp32", metadata={"help": "of weights and activations"}
+    )
+    trust_remote_code: bool = field(
+        default=False, metadata={"help": "run code that comes with a Hub checkpoint"}
+    )
+
+
+@dataclass(kw_only=True)
+class ScoringArguments(LoadingArguments):
+    """Which split is scored, and where the results go."""
+
+    split: str = field(default="validation", metadata={"help": "split that is scored"})
+    class_map: str | None = field(
+        default=None,
+        metadata={
+            "help": "JSON or YAML file of `model's class: dataset's class` (default: equal names)"
+        },
+    )
+    output_dir: str | None = field(
+        default=None,
+        metadata={
+            "help": "folder of the results (default: in runs/, named after model, data and split)"
+        },
+    )
+    overwrite_output_dir: bool = field(
+        default=False, metadata={"help": "replace the results in --output_dir"}
+    )
+
+
+@dataclass(kw_only=True)
+class PredictionArguments(LoadingArguments):
     """Which model predicts, and how."""
 
     _argument_group_name = "prediction"
 
-    model_name_or_path: str = field(metadata={"help": "a model folder or Hub id"})
     sliding_window: int | None = field(
-        default=None, metadata={"help": "predict in tiles of this many pixels"}
+        default=None,
+        metadata={"help": "predict in tiles of this many pixels; for images of any size"},
     )
     stride: int | None = field(
         default=None, metadata={"help": "pixels between two tiles (3/4 of the window)"}
     )
     tta: str | None = field(
         default=None, metadata={"help": "test-time augmentation, such as flip,0.75,1.0,1.25"}
-    )
-    dtype: Literal["fp32", "bf16", "fp16"] = field(
-        default="fp32", metadata={"help": "of weights and activations"}
-    )
-    trust_remote_code: bool = field(
-        default=False, metadata={"help": "run code that comes with a Hub checkpoint"}
     )
 
     def __post_init__(self) -> None:
@@ -44,18 +73,11 @@ class PredictionArguments:
 
 
 @dataclass(kw_only=True)
-class EvaluationArguments(PredictionArguments):
-    """Which model is scored on which split, and where the results go."""
+class EvaluationArguments(PredictionArguments, ScoringArguments):
+    """Which model is scored on which split."""
 
     _argument_group_name = "evaluation"
 
-    split: str = field(default="validation", metadata={"help": "split that is scored"})
-    class_map: str | None = field(
-        default=None,
-        metadata={
-            "help": "JSON or YAML file of `model's class: dataset's class` (default: equal names)"
-        },
-    )
     check_card: bool = field(
         default=False,
         metadata={"help": "compare with the mean_iou of its model card; exit 1 if they differ"},
@@ -64,21 +86,14 @@ class EvaluationArguments(PredictionArguments):
         default=False,
         metadata={"help": "first fit the temperature on this split, and save it into the model"},
     )
-    output_dir: str | None = field(
-        default=None, metadata={"help": "folder of the results (runs/evaluate/MODEL-DATASET-SPLIT)"}
-    )
-    overwrite_output_dir: bool = field(
-        default=False, metadata={"help": "replace the results in --output_dir"}
-    )
 
 
 @dataclass(kw_only=True)
-class SamArguments:
+class SamArguments(ScoringArguments):
     """A model and a SAM, and how SAM is used."""
 
     _argument_group_name = "comparison"
 
-    model_name_or_path: str = field(metadata={"help": "a model folder or Hub id"})
     sam: str = field(
         metadata={
             "help": "SAM, SAM 2, SAM-HQ or EdgeTAM: a folder or Hub id, such as "
@@ -93,7 +108,6 @@ class SamArguments:
         default=None,
         metadata={"help": "JSON or YAML file of `class: prompt`, to replace class names"},
     )
-    split: str = field(default="validation", metadata={"help": "split that is scored"})
     prompts: Literal["boxes", "points", "both"] = field(
         default="boxes", metadata={"help": "how SAM is prompted with a predicted region"}
     )
@@ -111,25 +125,6 @@ class SamArguments:
         metadata={"help": "drop masks with a stability up to this"},
     )
     num_figures: int = field(default=6, metadata={"help": "images drawn, evenly spaced"})
-    dtype: Literal["fp32", "bf16", "fp16"] = field(
-        default="fp32", metadata={"help": "of both models"}
-    )
-    class_map: str | None = field(
-        default=None,
-        metadata={
-            "help": "JSON or YAML file of `model's class: dataset's class` (default: equal names)"
-        },
-    )
-    trust_remote_code: bool = field(
-        default=False, metadata={"help": "run code that comes with a Hub checkpoint"}
-    )
-    output_dir: str | None = field(
-        default=None,
-        metadata={"help": "folder of the results (runs/compare_sam/MODEL-SAM-DATASET-SPLIT)"},
-    )
-    overwrite_output_dir: bool = field(
-        default=False, metadata={"help": "replace the results in --output_dir"}
-    )
 
     @property
     def everything(self) -> OptionValues:

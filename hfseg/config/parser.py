@@ -21,6 +21,20 @@ _COMMON = (
 )  # fmt: skip
 """Options of `TrainingArguments` that the short `--help` shows in addition to ours."""
 
+_OUR_WORDS = {
+    "output_dir": "folder of the run (runs/ and the name of the recipe, or of data and model)",
+    "max_steps": "optimizer steps; overrides --num_train_epochs",
+    "optim_args": "options of the optimizer, such as momentum=0.9",
+    "eval_steps": "steps between evaluations, with --eval_strategy steps",
+    "save_steps": "steps between checkpoints, with --save_strategy steps",
+    "resume_from_checkpoint": "true: go on from the last checkpoint in --output_dir, or start; or "
+    "the folder of a checkpoint",
+    "push_to_hub": "push the finished run to the Hub",
+    "hub_model_id": "repository that is pushed to, such as me/my-model",
+    "hub_private_repo": "false: make a new repository public (default: private)",
+}
+"""Their help, where that of transformers is misleading or vague."""
+
 
 class _HelpFormatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
     """Unwrapped descriptions, and the default of every flag that has one."""
@@ -139,8 +153,12 @@ class OptionParser(HfArgumentParser):
                 action.metavar = _metavar(action)
             if action.dest in folded:
                 action.help = argparse.SUPPRESS
+            elif action.dest in _OUR_WORDS:
+                action.help = _OUR_WORDS[action.dest]
             elif action.help and action.dest in inherited:
                 action.help = action.help.split(". ")[0].replace("%", "%%")
+            elif action.option_strings and action.option_strings[0] == f"--no_{action.dest}":
+                action.help = f"turn --{action.dest} off"
         self.print_help()
 
 

@@ -20,6 +20,9 @@ from hfseg.errors import UserError
 MAX_SCANS = 200
 """Of a progressive JPEG; cameras and editors write about ten."""
 
+TOO_MANY_PIXELS = "has too many pixels to be opened safely"
+"""What is said of an image beyond Pillow's limit."""
+
 _NO_IMAGE = "This file cannot be read as an image: try a PNG or JPEG."
 _MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")
 _START_OF_SCAN, _END_OF_IMAGE = 0xDA, 0xD9

@@ -64,7 +64,7 @@ def mask_source(value: Any, where: str) -> Any:
         try:
             picture = Image.open(io.BytesIO(source) if isinstance(source, bytes) else source)
             picture.load()
-        except (OSError, SyntaxError, ValueError) as error:
+        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
             raise UserError(f"{name}: the mask can't be read as an image ({error})") from error
         return picture
     try:

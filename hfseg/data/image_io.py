@@ -1,7 +1,9 @@
 """Whatever a user calls an image -> an upright 8-bit RGB image, alike in training and inference."""
 
+import contextlib
 import io
 import os
+import threading
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Collection, Iterable, Iterator
@@ -12,7 +14,7 @@ from typing import Any, TypeVar
 import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 
-from hfseg.data.decode_limits import check_scans
+from hfseg.data.decode_limits import TOO_MANY_PIXELS, check_scans
 from hfseg.errors import UserError
 
 ImageLike = Image.Image | np.ndarray | str | Path
@@ -27,11 +29,12 @@ _TIFF_BITS_PER_SAMPLE = 258
 _URL_PREFIXES = ("http://", "https://")
 _URL_SECONDS = 30
 _URL_BYTES = 1 << 28
+_PIXEL_LIMIT = threading.Lock()
 _T = TypeVar("_T")
 _R = TypeVar("_R")
 
 
-def to_rgb(image: ImageLike) -> Image.Image:
+def to_rgb(image: ImageLike, any_size: bool = False) -> Image.Image:
     """Read one image as people see it.
 
     Args:
@@ -39,18 +42,21 @@ def to_rgb(image: ImageLike) -> Image.Image:
             a string that begins with http:// or https://. The EXIF orientation is applied. Grey,
             palette, CMYK and alpha become RGB (alpha is dropped, as `transformers` and `datasets`
             do); grey of more than 8 bits is scaled by the depth of its format (`grey_range`).
+        any_size: also open files of more pixels than Pillow's limit, 179 million. Only for files
+            that you trust: a small file may unpack to more than the memory holds.
 
     Returns:
         A PIL image of mode RGB, at the image's own (upright) size.
 
     Raises:
-        UserError: a file or address that is missing or is not an image, an array of another shape
-            or dtype, or a mode without a defined conversion (floating point).
+        UserError: a file or address that is missing, is not an image or has too many pixels, an
+            array of another shape or dtype, or a mode without a defined conversion (floating
+            point).
     """
     if isinstance(image, str) and image.startswith(_URL_PREFIXES):
-        return _opened(io.BytesIO(_download(image)), image)
+        return _opened(io.BytesIO(_download(image)), image, any_size)
     if isinstance(image, (str, Path)):
-        return _opened(Path(image), str(image))
+        return _opened(Path(image), str(image), any_size)
     if isinstance(image, np.ndarray):
         return _from_array(image)
     if isinstance(image, Image.Image):
@@ -138,9 +144,10 @@ def _download(url: str) -> bytes:
     return data
 
 
-def _opened(file: Path | io.BytesIO, name: str) -> Image.Image:
+def _opened(file: Path | io.BytesIO, name: str, any_size: bool) -> Image.Image:
+    limit = _no_pixel_limit() if any_size else contextlib.nullcontext()
     try:
-        with Image.open(file) as image:
+        with limit, Image.open(file) as image:
             check_scans(image, name)
             return _convert(image, name)
     except FileNotFoundError:
@@ -148,9 +155,23 @@ def _opened(file: Path | io.BytesIO, name: str) -> Image.Image:
     except UnidentifiedImageError:
         raise UserError(f"{name} is not an image that Pillow can read") from None
     except Image.DecompressionBombError:
-        raise UserError(f"{name} has too many pixels to be opened safely: scale it down") from None
+        raise UserError(
+            f"{name} {TOO_MANY_PIXELS}: predict it with --sliding_window, which takes any size, or "
+            "scale it down"
+        ) from None
     except (OSError, SyntaxError) as error:  # Pillow raises SyntaxError for some broken PNGs
         raise UserError(f"{name} cannot be read as an image: {error}") from None
+
+
+@contextlib.contextmanager
+def _no_pixel_limit() -> Iterator[None]:
+    """Pillow has one limit for the whole process, and reads it again when a TIFF is loaded."""
+    with _PIXEL_LIMIT:
+        limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+        try:
+            yield
+        finally:
+            Image.MAX_IMAGE_PIXELS = limit
 
 
 def _from_array(array: np.ndarray) -> Image.Image:

@@ -32,7 +32,8 @@ def from_torch(data: Any) -> "datasets.DatasetDict":
         A `DatasetDict` with `image` (RGB) and `label` (mode L); one dataset is `splits.WHOLE`.
 
     Raises:
-        UserError: an item that is not an image and a mask of its size.
+        UserError: not a dataset with a length, or an item that is not an image and a mask of its
+            size.
     """
     import datasets
 
@@ -48,6 +49,11 @@ def from_torch(data: Any) -> "datasets.DatasetDict":
 
 
 def _rows(split: str, items: Any) -> Iterator[dict[str, Any]]:
+    if not (hasattr(items, "__len__") and hasattr(items, "__getitem__")):
+        raise UserError(
+            "a dataset must be a name, a folder, a `datasets.Dataset` or `DatasetDict`, or a list "
+            f"or torch dataset of (image, mask) pairs, not {type(items).__name__}"
+        )
     for index in range(len(items)):
         name = f"{split} sample {index}"
         image, mask = read_pair(items[index], name)

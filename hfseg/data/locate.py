@@ -56,6 +56,7 @@ def open_dataset(
         label_map,
     )
     known = (labels, MaskDecoder.for_labels(labels)) if labels is not None else None
+    name = str(name) if isinstance(name, Path) else name
     if not isinstance(name, str):
         return hub.opened_in_memory(name, requested, known)
     check_cache()
@@ -94,7 +95,14 @@ def _hub_source(name: str, source: str | None) -> HubSource | None:
     """Where on the Hub (or in which folder of its form) the data is; None for other folders."""
     info = dataset_info(name)
     if name not in DATASETS:
-        if source is None and (hub.in_hub_format(Path(name)) or _could_be_id(name)):
+        if source is None and hub.in_hub_format(Path(name)):
+            return HubSource(name, "", "")
+        if Path(name).is_dir():
+            raise UserError(
+                f"--dataset_name {name} is a folder: give --dataset_name folder --dataset_path "
+                f"{source or name}"
+            )
+        if source is None and _could_be_id(name):
             return HubSource(name, "", "")
         close = difflib.get_close_matches(name, DATASETS, n=1)
         hint = f"did you mean {close[0]!r}?" if close else f"known are {', '.join(DATASETS)}."

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from hfseg.data.decode_limits import TOO_MANY_PIXELS
 from hfseg.data.image_io import turned
 from hfseg.data.orientation import has_orientation
 from hfseg.errors import UserError
@@ -256,7 +257,7 @@ def is_lossy(path: str | Path) -> bool:
     try:
         with Image.open(path) as image:
             return image.format in _LOSSY_FORMATS
-    except (OSError, SyntaxError, ValueError):
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
         return False
 
 
@@ -271,6 +272,10 @@ def open_image(source: str | Path | bytes) -> Image.Image:
         image.load()
     except FileNotFoundError as error:
         raise UserError(f"{source}: no such file") from error
+    except Image.DecompressionBombError as error:
+        raise UserError(
+            f"{source} {TOO_MANY_PIXELS}: cut it into tiles, or scale it down"
+        ) from error
     except (OSError, SyntaxError, ValueError) as error:
         raise UserError(
             f"{source}: can't be read as an image ({error}); replace the file"

@@ -41,7 +41,7 @@ def has_orientation(source: Any) -> bool:
         try:
             with Image.open(source) as image:
                 return exif_orientation(image) != 1
-        except (OSError, SyntaxError, ValueError):
+        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
             return False
     return isinstance(source, Image.Image) and exif_orientation(source) != 1
 

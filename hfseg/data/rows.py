@@ -15,10 +15,12 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import numpy as np
 from PIL import Image
 
+from hfseg.data.decode_limits import TOO_MANY_PIXELS
 from hfseg.data.image_io import deep_grey_peak, has_eight_bits, upright
 from hfseg.data.masks import encode_png
 from hfseg.data.orientation import align, exif_orientation
 from hfseg.data.specks import count_specks
+from hfseg.data.splits import WHOLE
 from hfseg.errors import UserError
 from hfseg.labels import IGNORE_INDEX
 from hfseg.progress import track
@@ -149,6 +151,8 @@ def read_image(source: str | bytes, name: str) -> ReadImage:
             look = look_of(image)
     except FileNotFoundError as error:
         raise UserError(f"{name}: no such file") from error
+    except Image.DecompressionBombError as error:
+        raise UserError(f"{name} {TOO_MANY_PIXELS}: cut it into tiles, or scale it down") from error
     except (OSError, SyntaxError, ValueError) as error:
         raise UserError(f"{name}: can't be read as an image ({error}); replace the file") from error
     size = (height, width) if orientation > 4 else (width, height)
@@ -235,7 +239,8 @@ def _generate(
     what: str,
 ) -> Iterator[dict[str, Any]]:
     total = len(arguments["pairs"]) if "pairs" in arguments else None
-    for row in track(rows(**arguments), f"reading {what}", total):
+    doing = "reading" if what == WHOLE else f"reading {what}"
+    for row in track(rows(**arguments), doing, total):
         try:
             yield row()
         except UserError as error:

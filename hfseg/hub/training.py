@@ -22,13 +22,13 @@ class Destination:
 
     Attributes:
         repo_id: as given; `prepare` adds the owner.
-        private: visibility of a new repository; None uses the account's default.
+        private: visibility of a new repository.
         strategy: `--hub_strategy`: end, every_save, checkpoint or all_checkpoints.
         token, revision: as in `TrainingArguments`.
     """
 
     repo_id: str
-    private: bool | None
+    private: bool
     strategy: str
     token: str | None
     revision: str | None
@@ -70,7 +70,7 @@ def destination(training: TrainingArguments) -> Destination | None:
         return None
     requested = Destination(
         training.hub_model_id or Path(training.output_dir).resolve().name,
-        training.hub_private_repo,
+        training.hub_private_repo is not False,
         str(getattr(training.hub_strategy, "value", training.hub_strategy)),
         training.hub_token,
         training.hub_revision,

@@ -1,8 +1,8 @@
 """`Segmenter`: a trained model and its image processor, from images to masks."""
 
-import functools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial, reduce
 from itertools import islice
 from pathlib import Path
 from typing import Unpack, overload
@@ -145,8 +145,10 @@ class Segmenter:
                 `hfseg.data.image_io.to_rgb` for what is read and how), or a list, folder or
                 generator of them.
             sliding_window: predict in overlapping tiles of this many pixels (or (height, width)),
-                at the image's own scale, even if the processor resizes images. Memory grows only
-                with the tile and the image's width.
+                at the image's own scale, even if the processor resizes images. Images may have any
+                size, beyond Pillow's limit of 179 million pixels too (give only files that you
+                trust). Beside the image and its mask, memory grows only with the tile and the
+                image's width.
             stride: maximum step between tiles; None: three quarters of the tile.
             tta: views whose probabilities are averaged, such as `flip,0.75,1.0,1.25`.
             batch_size: images of one size that pass through the model together. More are faster on
@@ -177,13 +179,13 @@ class Segmenter:
         if isinstance(images, (str, Path, np.ndarray, Image.Image)) or not isinstance(
             images, Iterable
         ):
-            return self.segment(to_rgb(images), options, source=_source(images))
+            return self.segment(_reader(options)(images), options, source=_source(images))
         return self._stream(images, options, batch_size)
 
     def _stream(
         self, images: Iterable[ImageLike], options: Options, batch_size: int
     ) -> Iterator[Segmentation]:
-        waiting = read_ahead(images, to_rgb)
+        waiting = read_ahead(images, _reader(options))
         while batch := [
             (result(), _source(image)) for image, result in islice(waiting, batch_size)
         ]:
@@ -215,9 +217,15 @@ class Segmenter:
         options: Options,
         size: Size | None = None,
         source: str | None = None,
+        on_tile: Callable[[], object] | None = None,
     ) -> Segmentation:
-        """One upright RGB image; the mask at `size` if that is not the image's own."""
-        return _with_source(self._segment([image], options, size=size)[0], source)
+        """One upright RGB image; the mask at `size` if that is not the image's own.
+
+        Args:
+            on_tile: called after every tile of a sliding window.
+        """
+        answer = self._segment([image], options, size=size, on_tile=on_tile)[0]
+        return _with_source(answer, source)
 
     @torch.inference_mode()
     def _segment(
@@ -226,6 +234,7 @@ class Segmenter:
         options: Options,
         inputs: Pixels | Image.Image | None = None,
         size: Size | None = None,
+        on_tile: Callable[[], object] | None = None,
     ) -> list[Segmentation]:
         """Images of one size, in one forward pass where there are several."""
         own = (images[0].height, images[0].width)
@@ -234,7 +243,7 @@ class Segmenter:
                 raise UserError(
                     f"a sliding window gives a mask of the image's own size {own}, not {size}"
                 )
-            return [self._segment_in_tiles(image, options) for image in images]
+            return [self._segment_in_tiles(image, options, on_tile) for image in images]
         size = size or own
         if inputs is None:
             inputs = self._network.inputs(images[0], whole=True)
@@ -271,7 +280,9 @@ class Segmenter:
         confidence = (log_scores(self.model, best) / temperature - total).exp()
         return masks, list(confidence.cpu().numpy())
 
-    def _segment_in_tiles(self, image: Image.Image, options: Options) -> Segmentation:
+    def _segment_in_tiles(
+        self, image: Image.Image, options: Options, on_tile: Callable[[], object] | None
+    ) -> Segmentation:
         assert options.window is not None and options.stride is not None
         size = (image.height, image.width)
         answer = Answer(size, len(self.labels), options)
@@ -286,7 +297,13 @@ class Segmenter:
             scores_of, size, options.window, options.stride
         ):
             answer.put(rows, columns, scores, self._network)
+            if on_tile is not None:
+                on_tile()
         return answer.finished(self.labels, image)
+
+
+def _reader(options: Options) -> Callable[[ImageLike], Image.Image]:
+    return partial(to_rgb, any_size=options.window is not None)
 
 
 def _source(image: ImageLike) -> str | None:
@@ -328,7 +345,7 @@ def resized_logsumexp(
 ) -> torch.Tensor:
     """`scaled(resize_logits(logits, size)).logsumexp(1)`, (N, H, W), in bounded memory."""
     parts = (scaled(part).logsumexp(1) for _, part in _resized_parts(logits, size))
-    return functools.reduce(torch.logaddexp, parts)
+    return reduce(torch.logaddexp, parts)
 
 
 def _resized_parts(

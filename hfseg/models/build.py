@@ -174,9 +174,8 @@ def _stored_config(source: str, hub: dict[str, Any]) -> "PreTrainedConfig":
         with quiet_transformers():
             return AutoConfig.from_pretrained(source, **hub)
     except (OSError, ValueError) as error:
-        raise unreachable(
-            source, error, "give a local folder, another id, or --from_scratch"
-        ) from error
+        remedy = "or use --encoder_weights FILE or --from_scratch"
+        raise unreachable(source, error, remedy) from error
 
 
 def _as_architecture(

@@ -2,7 +2,7 @@
 
 import time
 
-from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers import TrainerCallback, TrainerState
 from transformers.trainer_callback import ExportableState
 
 
@@ -25,21 +25,11 @@ class TrainingClock(TrainerCallback, ExportableState):
         return {"args": {"seconds": self.elapsed}, "attributes": {}}
 
     def on_train_begin(
-        self,
-        args: TrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,
-        **kwargs: object,
+        self, args: object, state: TrainerState, *_: object, **kwargs: object
     ) -> None:
         if state.global_step == 0:
             self.seconds = 0.0
         self._started = time.monotonic()
 
-    def on_train_end(
-        self,
-        args: TrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,
-        **kwargs: object,
-    ) -> None:
+    def on_train_end(self, *_: object, **kwargs: object) -> None:
         self.seconds, self._started = self.elapsed, None

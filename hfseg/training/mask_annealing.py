@@ -3,9 +3,7 @@
 from transformers import (
     PreTrainedModel,
     TrainerCallback,
-    TrainerControl,
     TrainerState,
-    TrainingArguments,
 )
 
 POWER = 0.9
@@ -37,22 +35,12 @@ class MaskAnnealing(TrainerCallback):
         self.model.attn_mask_probs.zero_()
 
     def on_step_begin(
-        self,
-        args: TrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,
-        **kwargs: object,
+        self, args: object, state: TrainerState, *_: object, **kwargs: object
     ) -> None:
         probabilities = self.model.attn_mask_probs
         progress = state.global_step / state.max_steps
         for block in range(len(probabilities)):
             probabilities[block] = mask_probability(block, len(probabilities), progress)
 
-    def on_step_end(
-        self,
-        args: TrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,
-        **kwargs: object,
-    ) -> None:
+    def on_step_end(self, *_: object, **kwargs: object) -> None:
         self.model.attn_mask_probs.zero_()

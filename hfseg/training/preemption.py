@@ -47,13 +47,7 @@ class SaveOnSignal(TrainerCallback):
             self._restore()
             signal.raise_signal(number)
 
-    def on_train_begin(
-        self,
-        args: TrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,
-        **kwargs: object,
-    ) -> None:
+    def on_train_begin(self, *_: object, **kwargs: object) -> None:
         self.received = self._stopping = 0
         if threading.current_thread() is threading.main_thread():
             self._previous = {each: signal.signal(each, self._handle) for each in SIGNALS}
@@ -77,23 +71,11 @@ class SaveOnSignal(TrainerCallback):
     ) -> None:
         self._stop_if_received(args, control)
 
-    def on_save(
-        self,
-        args: TrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,
-        **kwargs: object,
-    ) -> None:
+    def on_save(self, *_: object, **kwargs: object) -> None:
         if self._stopping:
             raise Preempted(self._stopping)
 
-    def on_train_end(
-        self,
-        args: TrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,
-        **kwargs: object,
-    ) -> None:
+    def on_train_end(self, *_: object, **kwargs: object) -> None:
         self._restore()
 
     def _restore(self) -> None:

@@ -25,22 +25,26 @@ class ConciseProgress(ProgressCallback):
 
 
 class ConcisePrinter(PrinterCallback):
-    """One aligned line per log step, and one per evaluation with the change since the last."""
+    """One aligned line per log step, and one per evaluation with the change since the last.
+
+    The evaluation after the training is left to the table that a run prints.
+    """
 
     def __init__(self) -> None:
+        self._training = False
         self._started = 0.0
         self._first_step = 0
         self._best: float | None = None
 
     def on_train_begin(
-        self,
-        args: TrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,
-        **kwargs: object,
+        self, args: object, state: TrainerState, *_: object, **kwargs: object
     ) -> None:
         self._started, self._first_step = time.monotonic(), state.global_step
         self._best = None
+        self._training = True
+
+    def on_train_end(self, *_: object, **kwargs: object) -> None:
+        self._training = False
 
     def on_log(
         self,
@@ -55,7 +59,7 @@ class ConcisePrinter(PrinterCallback):
             return
         if "loss" in logs:
             print(self._training_line(args, state, logs), flush=True)
-        elif "eval_mean_iou" in logs and state.global_step:
+        elif "eval_mean_iou" in logs and self._training:
             print(self._evaluation_line(state, logs), flush=True)
 
     def _training_line(

@@ -15,7 +15,6 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset
 from transformers import (
     BaseImageProcessor,
     TrainerCallback,
-    TrainerControl,
     TrainerState,
     TrainingArguments,
     get_scheduler,
@@ -59,11 +58,7 @@ class _EpochCallback(TrainerCallback):
         self.sampler = sampler
 
     def on_epoch_begin(
-        self,
-        args: TrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,
-        **kwargs: object,
+        self, args: object, state: TrainerState, *_: object, **kwargs: object
     ) -> None:
         self.sampler.start_epoch(int(state.epoch or 0))
 

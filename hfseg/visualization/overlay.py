@@ -20,6 +20,7 @@ CORRECT_COLOR = (70, 70, 70)
 WRONG_COLOR = (235, 40, 50)
 
 _HATCH_DARK, _HATCH_LIGHT = 24, 110
+_ROWS_AT_ONCE = 512  # blended together: large photos would need 60 bytes a pixel at once
 _LEGEND_MIN_SIDE = 480  # pixels; smaller images are enlarged, to fit the legend's text
 
 
@@ -209,17 +210,20 @@ def contours(mask: np.ndarray) -> np.ndarray:
 
 
 def _blend(photo: Image.Image, mask: np.ndarray, labels: LabelSet, opacity: float) -> Image.Image:
-    pixels = np.asarray(photo, dtype=np.float32)
-    colors = labels.color_table()[mask].astype(np.float32)
-    blended = (1 - opacity) * pixels + opacity * colors
-    # white is visible on every class color; blended, so that the lines don't dominate
-    edges = contours(mask)
-    blended[edges] = 0.35 * blended[edges] + 0.65 * 255
-    ignored = mask >= len(labels)
-    stripes = _diagonals(mask.shape)[..., None]
-    darkened = np.where(stripes, 0.35 * pixels + 70, 0.35 * pixels)
-    blended[ignored] = darkened[ignored]
-    return Image.fromarray(blended.round().astype(np.uint8))
+    result = np.array(photo)
+    edges, stripes = contours(mask), _diagonals(mask.shape)
+    for top in range(0, len(mask), _ROWS_AT_ONCE):
+        rows = slice(top, top + _ROWS_AT_ONCE)
+        pixels, ids = result[rows].astype(np.float32), mask[rows]
+        blended = (1 - opacity) * pixels + opacity * labels.color_table()[ids].astype(np.float32)
+        # white is visible on every class color; blended, so that the lines don't dominate
+        lines = edges[rows]
+        blended[lines] = 0.35 * blended[lines] + 0.65 * 255
+        ignored = ids >= len(labels)
+        darkened = np.where(stripes[rows, :, None], 0.35 * pixels + 70, 0.35 * pixels)
+        blended[ignored] = darkened[ignored]
+        result[rows] = blended.round()
+    return Image.fromarray(result)
 
 
 def _swatch(index: int, labels: LabelSet, size: int) -> Image.Image:

@@ -1,15 +1,18 @@
 """`hfseg evaluate`: scores a model on a split, and writes a folder of results."""
 
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import datasets
+import numpy as np
 import torch
 from accelerate import PartialState
 from accelerate.utils import parse_flag_from_env
 
-from hfseg.cards.card_facts import protocol
+from hfseg.cards.card_facts import hardware, protocol
 from hfseg.cards.redaction import redacted
 from hfseg.config.data import DataArguments
 from hfseg.config.evaluation import EvaluationArguments
@@ -25,6 +28,7 @@ from hfseg.evaluation.claimed_score import TOLERANCE, claimed_mean_iou
 from hfseg.evaluation.class_map import prediction_table
 from hfseg.evaluation.report import (
     RESULTS,
+    Results,
     calibration_line,
     interval_line,
     results_of,
@@ -37,6 +41,7 @@ from hfseg.evaluation.scoring import gathered, predict_sample, score_split
 from hfseg.inference.result import Options
 from hfseg.inference.segmenter import Segmenter
 from hfseg.labels import LabelSet
+from hfseg.metrics.split_scores import SplitScores
 from hfseg.models.confidence import save_temperature, temperature_of
 from hfseg.progress import Progress
 from hfseg.workflows.run import picture, score_table
@@ -54,7 +59,7 @@ class EvaluationResult(Mapping[str, Any]):
         output_dir: the folder with tables and figures.
     """
 
-    results: dict[str, Any]
+    results: Results
     labels: LabelSet
     output_dir: Path
 
@@ -81,7 +86,7 @@ class EvaluationResult(Mapping[str, Any]):
 def evaluate_model(
     wanted: EvaluationArguments,
     data: DataArguments,
-    dataset: "tuple[Any, LabelSet] | None" = None,
+    dataset: tuple[datasets.DatasetDict, LabelSet] | None = None,
     segmenter: Segmenter | None = None,
 ) -> EvaluationResult:
     """Score, print and write. All processes of a launch score, and the first one writes.
@@ -111,9 +116,8 @@ def evaluate_model(
         device=state.device,
         dtype=wanted.dtype,
     )
-    claim = None
-    if wanted.check_card:
-        claim = claimed_mean_iou(wanted.model_name_or_path, wanted.split)
+    model = wanted.model_name_or_path
+    claim = claimed_mean_iou(model, wanted.split) if wanted.check_card else None
     size = set_image_size(segmenter, data)
     table = prediction_table(segmenter.labels, labels, wanted.class_map)
 
@@ -125,6 +129,7 @@ def evaluate_model(
         if state.is_main_process:
             save_temperature(wanted.model_name_or_path, fitted.temperature)
 
+    started = time.perf_counter()
     share = range(state.process_index, len(rows), state.num_processes)
     with Progress(len(share), "scoring", shown=state.is_main_process) as bar:
         scores = gathered(
@@ -141,17 +146,11 @@ def evaluate_model(
         )
     units = units_of(rows, data.dataset_name, data.split_by)
     about = _about(wanted, data, segmenter, options) | before
+    about["seconds"] = round(time.perf_counter() - started, 1)
+    about["hardware"] = hardware(state.device, state.num_processes)
     results = results_of(scores, about, units)
     if state.is_main_process:
-        names = sample_names(rows, wanted.split)
-        write_results(folder, results, scores, names)
-        worst = worst_first(scores.image_scores())[:_PICTURES]
-        shown = _pictures(segmenter, rows, table, options, scores, worst, names)
-        write_figures(folder, results, scores, shown)
-        print(terminal_table(results, labels))
-        print(interval_line(results))
-        print(calibration_line(results))
-        print(f"mean_iou {results['mean_iou'] or 0:.4f}  {folder}", flush=True)
+        _write(folder, results, scores, segmenter, rows, table, options)
     if claim is not None:
         _compare(claim, results["mean_iou"], state.is_main_process)
     return EvaluationResult(results, labels, folder)
@@ -165,13 +164,35 @@ def _check_calibrate(wanted: EvaluationArguments) -> None:
         )
 
 
+def _write(
+    folder: Path,
+    results: Results,
+    scores: SplitScores,
+    segmenter: Segmenter,
+    rows: datasets.Dataset,
+    table: np.ndarray,
+    options: Options,
+) -> None:
+    """Write the results and figures, and print the tables."""
+    names = sample_names(rows, results["split"])
+    write_results(folder, results, scores, names)
+    worst = worst_first(scores.image_scores())[:_PICTURES]
+    write_figures(
+        folder, results, scores, _pictures(segmenter, rows, table, options, scores, worst, names)
+    )
+    print(terminal_table(results, scores.labels))
+    print(interval_line(results))
+    print(calibration_line(results))
+    print(f"mean_iou {results['mean_iou'] or 0:.4f}  {folder}", flush=True)
+
+
 def _output_dir(wanted: EvaluationArguments, data: DataArguments) -> Path:
     parts = (wanted.model_name_or_path, data.dataset_name, wanted.split)
     return results_folder("evaluate", parts, wanted.output_dir, wanted.overwrite_output_dir)
 
 
 def results_folder(
-    job: str, parts: Sequence[Any], output_dir: str | None, overwrite_output_dir: bool
+    job: str, parts: Sequence[object], output_dir: str | None, overwrite_output_dir: bool
 ) -> Path:
     """`--output_dir`, or `runs/JOB/` and the last names of `parts`; not created yet.
 
@@ -192,8 +213,8 @@ def results_folder(
 
 
 def load_split(
-    split: str, wanted: DataArguments, dataset: "tuple[Any, LabelSet] | None" = None
-) -> tuple[Any, LabelSet]:
+    split: str, wanted: DataArguments, dataset: tuple[datasets.DatasetDict, LabelSet] | None = None
+) -> tuple[datasets.Dataset, LabelSet]:
     """The rows of a split, at most `--max_eval_samples`, and their labels.
 
     Raises:
@@ -232,11 +253,12 @@ def set_image_size(segmenter: Segmenter, data: DataArguments) -> ImageSize | Non
 
 def _about(
     wanted: EvaluationArguments, data: DataArguments, segmenter: Segmenter, options: Options
-) -> dict[str, Any]:
+) -> Results:
     return {
         "model": redacted(wanted.model_name_or_path),
         "dataset": redacted(str(data.dataset_name)),
         "split": wanted.split,
+        "num_parameters": sum(each.numel() for each in segmenter.model.parameters()),
         "protocol": _protocol(wanted, data, segmenter, options),
         "sliding_window": options.window,
         "stride": options.stride,
@@ -268,10 +290,10 @@ def _protocol(
 
 def _pictures(
     segmenter: Segmenter,
-    rows: Any,
-    table: Any,
+    rows: datasets.Dataset,
+    table: np.ndarray,
     options: Options,
-    scores: Any,
+    scores: SplitScores,
     indices: list[int],
     names: Sequence[str],
 ) -> list[dict[str, Any]]:

@@ -90,12 +90,8 @@ def finetune(
     if hub is not None and hub.strategy != "end":
         trainer.add_callback(PushCheckpoints(hub))
     if main_process:
-        if hub is not None:
-            hub.prepare()
+        _prepare_output(arguments, hub, resumed)
         _print_start(arguments, data, network)
-        if not resumed:
-            _clear(Path(output_dir))
-        _write_recipe(arguments)
 
     results = restore_finished(trainer, output_dir) if trained else _train(trainer, checkpoint)
     fitted = _calibrate(arguments, trainer, data["validation"], labels)
@@ -103,12 +99,8 @@ def finetune(
     if fitted is not None:
         evaluations["validation"].fitted = fitted
         evaluations["validation"].scores |= fitted.scores("eval_")
-    run = Run(
-        output_dir=Path(output_dir),
-        labels=labels,
-        scores=without_prefix(evaluations["validation"].scores),
-        test_scores=without_prefix(evaluations["test"].scores) if "test" in evaluations else {},
-    )
+    scores = {split: without_prefix(each.scores) for split, each in evaluations.items()}
+    run = Run(Path(output_dir), labels, scores["validation"], scores.get("test", {}))
     if main_process:
         repo_id = hub.repo_id if hub is not None else None
         write_run(arguments, trainer, data, labels, results, evaluations, repo_id)
@@ -161,6 +153,15 @@ def _hub_destination(arguments: Arguments) -> Destination | None:
         return None
 
     return destination(arguments.training)
+
+
+def _prepare_output(arguments: Arguments, hub: Destination | None, resumed: bool) -> None:
+    """Create the repository, remove the files of a run that is replaced, and write the recipe."""
+    if hub is not None:
+        hub.prepare()
+    if not resumed:
+        _clear(Path(arguments.training.output_dir))
+    _write_recipe(arguments)
 
 
 def _clear(folder: Path) -> None:

@@ -54,8 +54,8 @@ def inspect_dataset(
     print(inspection_table(found))
     for finding in found.findings:
         print(f"stops training: {finding}")
-    for title, sentences in (("problems", found.problems), ("warnings", found.warnings)):
-        print(f"{len(sentences)} {title}")
+    for title, sentences in (("problem", found.problems), ("warning", found.warnings)):
+        print(f"{len(sentences)} {title}{'' if len(sentences) == 1 else 's'}")
         for group in by_kind(sentences):
             print("\n".join(f"- {sentence}" for sentence in group[:_EXAMPLES]))
             if len(group) > _EXAMPLES:

@@ -15,6 +15,8 @@ import os
 import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +28,7 @@ from hfseg.data.image_io import image_files, read_ahead, to_rgb
 from hfseg.data.video import SUFFIXES as VIDEO_SUFFIXES
 from hfseg.errors import UserError
 from hfseg.evaluation.teacher import Teacher
+from hfseg.inference.network import ImageProcessor
 from hfseg.inference.result import Options
 from hfseg.inference.segmenter import Segmenter
 from hfseg.labels import LabelSet
@@ -35,7 +38,11 @@ from hfseg.workflows.predict_video import overlay_path, predict_video
 
 SETTINGS = "predictions.json"
 _LARGE = 4_000_000
-"""Pixels over which an image is better predicted in tiles."""
+"""Pixels above which a model without resizing needs much memory and time."""
+_FAR_LARGER = 16
+"""Ratio of the pixels of image and model input above which details are lost."""
+_JPEG_SIDE = 65_500
+"""Pixels; libjpeg's limit."""
 
 
 def predict(
@@ -90,64 +97,91 @@ def predict_files(
     waiting = {
         path: name for path, name in jobs.items() if overwrite or not _is_done(folder, path, name)
     }
-    images = {path: name for path, name in waiting.items() if not _is_video(path)}
     finished = len(jobs) - len(waiting)
     if finished:
         print(f"{finished} of {len(jobs)} have a mask already", flush=True)
-    segmenter = load()
-    labels = segmenter.labels
-    bad: list[str] = []
-    warned = False
+    output = _Output(folder, load(), options, finished)
     try:
-        _write(folder / SETTINGS, json.dumps(settings, indent=1).encode() + b"\n")
-        _write(folder / "labels.json", json.dumps(labels.to_dict(), indent=1).encode() + b"\n")
-        key = legend_image(dict.fromkeys(range(len(labels))), labels, width=960)
-        _write(folder / "legend.png", _encoded(key, "PNG"))
-        with Progress(len(images), "segmenting") as bar:
-            for path, read in read_ahead(images, to_rgb):
-                try:
-                    image = read()
-                except UserError as error:
-                    bad.append(str(error))
-                    continue
-                finally:
-                    bar.update()
-                if options.window is None and image.width * image.height > _LARGE and not warned:
-                    warned = True
-                    print(
-                        f"{path} has {image.width} x {image.height} pixels, which the model sees "
-                        "all at once: --sliding_window 1024 needs less memory and time",
-                        file=sys.stderr, flush=True,
-                    )  # fmt: skip
-                mask = segmenter.segment(image, options).mask
-                name = images[path]
-                shown = overlay(image, mask, labels)
-                _write(folder / "overlays" / f"{name}.jpg", _encoded(shown, "JPEG", quality=92))
-                _write_mask(_mask(folder, name), mask, labels)
-                finished += 1
-        for path in (path for path in waiting if path not in images):
-            try:
-                with Progress(None, f"segmenting {path.name}", "frames") as bar:
-                    predict_video(
-                        segmenter, path, folder, waiting[path], options, _write_mask, bar.update
-                    )
-            except UserError as error:
-                bad.append(str(error))
-                continue
-            finished += 1
+        output.describe(settings)
+        output.add_images({p: name for p, name in waiting.items() if not _is_video(p)})
+        output.add_videos({p: name for p, name in waiting.items() if _is_video(p)})
     except OSError as error:
-        kept = f"the {finished} of {len(jobs)} that are done are kept in {folder}"
+        kept = f"the {output.finished} of {len(jobs)} that are done are kept in {folder}"
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise UserError(
                 f"the disk is full; {kept}: free some space and run the same command again"
             ) from error
         raise UserError(f"can't write {error.filename or folder} ({error}); {kept}") from error
-    if bad:
+    if output.bad:
         raise UserError(
-            f"{len(bad)} of {len(jobs)} files can't be read (the first: {bad[0]}); the other "
-            f"{finished} are done, in {folder}"
+            f"{len(output.bad)} of {len(jobs)} files can't be read (the first: {output.bad[0]}); "
+            f"the other {output.finished} are done, in {folder}"
         )
-    return finished
+    return output.finished
+
+
+@dataclass
+class _Output:
+    """The folder of the results, and what is written to it.
+
+    Attributes:
+        finished: number of inputs with a result.
+        bad: what is wrong with the others.
+    """
+
+    folder: Path
+    segmenter: Segmenter
+    options: Options
+    finished: int
+    bad: list[str] = field(default_factory=list)
+
+    def describe(self, settings: dict[str, Any]) -> None:
+        """Write settings, labels and legend."""
+        folder, labels = self.folder, self.segmenter.labels
+        _write(folder / SETTINGS, json.dumps(settings, indent=1).encode() + b"\n")
+        _write(folder / "labels.json", json.dumps(labels.to_dict(), indent=1).encode() + b"\n")
+        key = legend_image(dict.fromkeys(range(len(labels))), labels, width=960)
+        _write(folder / "legend.png", _encoded(key, "PNG"))
+
+    def add_images(self, images: dict[Path, str]) -> None:
+        """Segment images, given with their names in the folder."""
+        labels, warned = self.segmenter.labels, False
+        read_image = partial(to_rgb, any_size=self.options.window is not None)
+        with Progress(len(images), "segmenting") as bar:
+            for path, read in read_ahead(images, read_image):
+                try:
+                    image = read()
+                except UserError as error:
+                    self.bad.append(str(error))
+                    continue
+                finally:
+                    bar.update()
+                if not warned and self.options.window is None:
+                    hint = _sliding_window_hint(path, image, self.segmenter.image_processor)
+                    if warned := hint is not None:
+                        print(hint, file=sys.stderr, flush=True)
+                with Progress(None, f"segmenting {path.name}", "tiles") as tiles:
+                    mask = self.segmenter.segment(image, self.options, on_tile=tiles.update).mask
+                shown = overlay(image, mask, labels)
+                shown.thumbnail((_JPEG_SIDE, _JPEG_SIDE))
+                encoded = _encoded(shown, "JPEG", quality=92)
+                _write(self.folder / "overlays" / f"{images[path]}.jpg", encoded)
+                _write_mask(_mask(self.folder, images[path]), mask, labels)
+                self.finished += 1
+
+    def add_videos(self, videos: dict[Path, str]) -> None:
+        """Segment videos, given with their names in the folder."""
+        for path, name in videos.items():
+            try:
+                with Progress(None, f"segmenting {path.name}", "frames") as bar:
+                    predict_video(
+                        self.segmenter, path, self.folder, name, self.options, _write_mask,
+                        bar.update,
+                    )  # fmt: skip
+            except UserError as error:
+                self.bad.append(str(error))
+                continue
+            self.finished += 1
 
 
 def name_outputs(inputs: Sequence[str], output_dir: Path) -> dict[Path, str]:
@@ -191,6 +225,26 @@ def name_outputs(inputs: Sequence[str], output_dir: Path) -> dict[Path, str]:
             )
         names[path] = text
     return names
+
+
+def _sliding_window_hint(path: Path, image: Image.Image, processor: ImageProcessor) -> str | None:
+    """A hint for images that are far larger than the model's input."""
+    pixels = image.width * image.height
+    size = f"{path} has {image.width} x {image.height} pixels"
+    sides = [side for side in dict(getattr(processor, "size", None) or {}).values() if side]
+    if getattr(processor, "do_resize", False) and sides:
+        if pixels <= _FAR_LARGER * sides[0] * sides[-1]:
+            return None
+        return (
+            f"{size}, and the model sees it scaled down to {' x '.join(map(str, sides))}: if small "
+            "objects are missing, --sliding_window 1024 predicts in tiles at the image's own scale"
+        )
+    if pixels <= _LARGE:
+        return None
+    return (
+        f"{size}, which the model sees all at once: --sliding_window 1024 needs less memory "
+        "and time"
+    )
 
 
 def _check_folder(folder: Path, settings: dict[str, Any], overwrite: bool) -> None:

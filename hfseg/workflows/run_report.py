@@ -39,6 +39,7 @@ RUN_FILES = (
     "README.md",
     RECIPE_FILE,
     STATE_FILE,
+    "run.json",
     "train_results.json",
     "eval_results.json",
     "test_results.json",
@@ -94,6 +95,7 @@ def write_run(
     facts = card_facts(
         arguments, trainer, data, labels, train_scores, scores, recipe_of(arguments), repo_id
     )
+    _write_json(folder / "run.json", facts.as_results())
     write_model_card(folder, facts)
     print(class_table(labels, evaluations))
     for split, evaluation in evaluations.items():
@@ -119,13 +121,13 @@ def class_table(labels: LabelSet, evaluations: dict[str, Evaluation]) -> str:
     return "\n".join(lines)
 
 
-def _write_json(path: Path, scores: dict[str, Any]) -> None:
+def _write_json(path: Path, values: dict[str, Any]) -> None:
     """JSON has no NaN: the score of an absent class is null."""
     clean = {
         key: None if isinstance(value, float) and math.isnan(value) else value
-        for key, value in scores.items()
+        for key, value in values.items()
     }
-    path.write_text(json.dumps(clean, indent=2) + "\n", encoding="utf-8")
+    path.write_text(json.dumps(clean, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def _write_figures(
