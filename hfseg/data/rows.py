@@ -250,13 +250,17 @@ def _generate(
 def file_names(rows: Any) -> list[str] | None:
     """The file of each image, without reading any; None where some have no name."""
     import datasets
+    import pyarrow.compute
 
     if not isinstance(rows, datasets.Dataset):
         return None
     if not isinstance(rows.features["image"], datasets.Image):
         return None
-    stored = rows.select_columns("image").cast_column("image", datasets.Image(decode=False))
-    names = stored.flatten()["image.path"][:]
+    # not `Dataset.flatten`, which loses the columns of concatenated datasets
+    paths = pyarrow.compute.struct_field(rows.data.column("image"), "path")
+    if rows._indices is not None:
+        paths = paths.take(rows._indices.column(0))
+    names = paths.to_pylist()
     return names if all(names) else None
 
 
