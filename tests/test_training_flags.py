@@ -70,6 +70,20 @@ def test_checkpoints_follow_the_evaluations_that_were_asked_for() -> None:
     assert (args.eval_steps, args.save_steps) == (7, 7)
 
 
+@pytest.mark.parametrize(
+    ("flags", "crop"),
+    [
+        ([], (512, 512)),
+        (["--image_size", "64"], None),  # instead of 64 x 64 pixels in a frame of ignored ones
+        (["--image_size", "1024x256"], None),
+        (["--image_size", "1024"], (512, 512)),
+        (["--image_size", "64", "--crop_size", "96"], (96, 96)),
+    ],
+)
+def test_a_crop_of_the_recipe_never_exceeds_the_size_asked_for(flags, crop) -> None:
+    assert parse([*FLAGS, *flags]).data.crop_size == crop
+
+
 def test_recipe_of_a_run_keeps_optimizer_and_schedule() -> None:
     flags = ("--optim", "adam", "--lr_scheduler_type", "step", "--lr_step_size", "5")
     recipe = parse([*FLAGS, *flags, "--loss", "ce+dice"]).recipe
@@ -206,7 +220,7 @@ def test_weights_are_read_from_a_file(tmp_path: Path, content) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("[1, 2]", "2 weights, but the data has 3 classes"),
+        ("[1, 2]", "2 weights, but the dataset has 3 classes"),
         ("{ground: 1, wall: 1}", "the class 'roof' has no weight"),
         ("{ground: 1, wall: 1, roof: 1, sea: 1}", "'sea' is not a class of the dataset"),
         ("[1, 2, x]", "expected a list of numbers"),

@@ -11,10 +11,10 @@ from typing import Any
 
 import datasets
 import torch
-from transformers import PreTrainedConfig
+from transformers import BaseImageProcessor, PreTrainedConfig
 
 import hfseg
-from hfseg.cards.licenses import license_of_data, license_of_model, license_of_weights
+from hfseg.cards.licenses import License, license_of_data, license_of_model, license_of_weights
 from hfseg.cards.redaction import redacted_values
 from hfseg.config.resolve import Arguments
 from hfseg.data import dataset_info
@@ -149,38 +149,24 @@ def card_facts(
     dataset_id = _dataset_id(source.dataset_name, source.dataset_path)
     base_model = None if start.from_scratch else weights_repository(name, start.encoder_weights)
     weights = license_of_weights(base_model) if base_model else None
-    info = dataset_info(dataset_name)
     title = _dataset_title(dataset_name, source.dataset_path)
     data_license = license_of_data(dataset_name, dataset_id)
-    license = license_of_model(weights, data_license, title, start.from_scratch)
     config = trainer.model.config
-    processor = trainer.processing_class
-    sides = dict(processor.size)
-    resized = processor.do_resize and "height" in sides
-    size = (sides["height"], sides["width"]) if resized else None
-    architecture = architecture_in_words(config)
-    if name in NAMED_MODELS:
-        architecture += f" ({name})"
+    suffix = f" ({name})" if name in NAMED_MODELS else ""
     needs_remote_code = bool(getattr(config, "auto_map", None))
-    packages = _PACKAGES + (_SMP_PACKAGES if needs_remote_code else ())
-    folder = Path(arguments.training.output_dir)
     return CardInputs(
-        model_name=(repo_id or folder.resolve().name).split("/")[-1],
+        model_name=(repo_id or Path(arguments.training.output_dir).resolve().name).split("/")[-1],
         model_type=config.model_type,
-        architecture=architecture,
+        architecture=architecture_in_words(config) + suffix,
         model_name_or_path=name,
         base_model=base_model,
         encoder_weights=start.encoder_weights,
         from_scratch=start.from_scratch,
-        license=license.name if license else None,
-        license_link=license.link if license else None,
-        license_terms=license.terms if license else None,
+        **_license_facts(license_of_model(weights, data_license, title, start.from_scratch)),
+        **_dataset_facts(dataset_name, data_license),
         dataset_name=title,
         label_set=labels,
         dataset_id=dataset_id,
-        dataset_license=(data_license.terms or data_license.name) if data_license else None,
-        dataset_citation=info.citation if info else None,
-        dataset_homepage=info.homepage if info else None,
         split_sizes={s: len(rows) for s, rows in data.items() if hasattr(rows, "__len__")},
         eval_split="validation",
         metrics=scores["validation"],
@@ -194,13 +180,44 @@ def card_facts(
         training_seconds=train_scores["train_runtime"],
         num_steps=trainer.state.global_step,
         epochs=float(trainer.state.epoch or 0),
-        versions={"hfseg": hfseg.__version__} | {each: version(each) for each in packages},
+        versions=_versions(with_smp=needs_remote_code),
         num_parameters=sum(p.numel() for p in trainer.model.parameters()),
-        image_size=size,
+        image_size=_image_size(trainer.processing_class),
         needs_remote_code=needs_remote_code,
         is_universal=is_universal(trainer.model),
         repo_id=repo_id,
     )
+
+
+def _versions(with_smp: bool) -> dict[str, str]:
+    packages = _PACKAGES + (_SMP_PACKAGES if with_smp else ())
+    return {"hfseg": hfseg.__version__} | {each: version(each) for each in packages}
+
+
+def _license_facts(license: License | None) -> dict[str, Any]:
+    if license is None:
+        return {}
+    return {
+        "license": license.name,
+        "license_link": license.link,
+        "license_terms": license.terms,
+    }
+
+
+def _dataset_facts(name: str, license: License | None) -> dict[str, Any]:
+    info = dataset_info(name)
+    return {
+        "dataset_license": (license.terms or license.name) if license else None,
+        "dataset_citation": info.citation if info else None,
+        "dataset_homepage": info.homepage if info else None,
+    }
+
+
+def _image_size(processor: BaseImageProcessor) -> tuple[int, int] | None:
+    """(height, width) to which the processor resizes, None if it keeps the aspect ratio."""
+    sides = dict(processor.size)
+    resized = processor.do_resize and "height" in sides
+    return (sides["height"], sides["width"]) if resized else None
 
 
 def _dataset_title(name: str, path: str | None) -> str:

@@ -18,7 +18,7 @@ from hfseg.config.recipe import (
 )
 from hfseg.config.run_recipe import continued, run_to_resume
 from hfseg.config.training import SegmentationTrainingArguments
-from hfseg.config.values import GivenOptions, OptionValues, plain
+from hfseg.config.values import GivenOptions, ImageSize, OptionValues, plain
 from hfseg.errors import UserError
 
 _ALWAYS_IN_RECIPE = (
@@ -148,7 +148,17 @@ def _values(parser: OptionParser, options: GivenOptions, base: str | None) -> Op
                 values[key] = parser.convert(key, value)
             except UserError as error:
                 raise UserError(f"{where}: {error}" if where else str(error)) from None
+    if _pads_all_images(values, given):
+        del values["crop_size"]
     return {**values, **_saving(values, given)}
+
+
+def _pads_all_images(values: GivenOptions, given: GivenOptions) -> bool:
+    """Whether the crop of the recipe is larger than the images as they were asked for."""
+    if given.get("image_size") is None or "crop_size" in given or not values.get("crop_size"):
+        return False
+    crop, image = ImageSize(values["crop_size"]), ImageSize(values["image_size"])
+    return crop[0] > image[0] or crop[1] > image[1]
 
 
 def _saving(values: GivenOptions, given: GivenOptions) -> OptionValues:
