@@ -29,6 +29,7 @@ class PromptedClasses:
     def __init__(self, prompter: ClassPrompter, labels: LabelSet) -> None:
         self.prompter = prompter
         self.labels = labels
+        self.image_processor = prompter.processor.image_processor
 
     def segment(
         self,
@@ -75,6 +76,7 @@ class Teacher:
         self.sam = sam
         self.min_confidence = min_confidence
         self.labels: LabelSet = self.segmenters[0].labels
+        self.image_processor = self.segmenters[0].image_processor
         for other in self.segmenters[1:]:
             if other.labels.names != self.labels.names:
                 raise UserError(
