@@ -8,7 +8,6 @@ wait for the device.
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
 
 import numpy as np
@@ -37,25 +36,9 @@ class _CountCopies(TorchDispatchMode):
         return result
 
 
-@cache
-def torch_asks_the_driver() -> bool:
-    """CUDA builds of torch 2.8 do so to choose a convolution's kernel, even for fake tensors."""
-    if torch.cuda.is_available():
-        return False
-    with FakeTensorMode():
-        image = torch.empty(1, 1, 4, 4, device="cuda")
-        try:
-            torch.nn.functional.conv2d(image, image)
-        except RuntimeError as error:
-            return "driver" in str(error)
-    return False
-
-
 @contextmanager
 def fake_tensors() -> Iterator[HostReads]:
     """Tensors made inside have no values; `numpy()` gives zeros of the shape, if on the CPU."""
-    if torch_asks_the_driver():
-        pytest.skip("CUDA without a GPU: run the tests with a newer torch, or where there is a GPU")
     reads = HostReads()
 
     def numpy(tensor: torch.Tensor) -> np.ndarray:
@@ -64,7 +47,13 @@ def fake_tensors() -> Iterator[HostReads]:
 
     with pytest.MonkeyPatch.context() as patch, FakeTensorMode(), _CountCopies(reads):
         patch.setattr(torch.Tensor, "numpy", numpy)
-        yield reads
+        try:
+            yield reads
+        except RuntimeError as error:
+            # CUDA builds of torch 2.8 ask it to choose kernels, even for fake tensors
+            if "CUDA driver version is insufficient" in str(error):
+                pytest.skip("CUDA without a GPU: run the tests with a newer torch")
+            raise
 
 
 def make_fake(model: torch.nn.Module, device: str = "cuda") -> torch.nn.Module:

@@ -17,10 +17,10 @@ written to NAME/ beside the plan, and the table of all runs to README.md beside 
 
 from pathlib import Path
 
+from hfseg.config.parser import OptionParser
+
 
 def main(argv: list[str]) -> None:
-    from hfseg.config.parser import OptionParser
-
     parser = OptionParser(prog="hfseg results", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="RUN", help="only these runs of the plan")
     parser.add_argument(

@@ -84,7 +84,7 @@ class EvaluationResult(Mapping[str, Any]):
 
 
 def evaluate_model(
-    wanted: EvaluationArguments,
+    arguments: EvaluationArguments,
     data: DataArguments,
     dataset: tuple[datasets.DatasetDict, LabelSet] | None = None,
     segmenter: Segmenter | None = None,
@@ -93,7 +93,7 @@ def evaluate_model(
 
     Args:
         dataset: splits and labels, in place of `data.dataset_name`.
-        segmenter: in place of `wanted.model_name_or_path`.
+        segmenter: in place of `arguments.model_name_or_path`.
 
     Returns:
         The content of results.json.
@@ -105,29 +105,30 @@ def evaluate_model(
     # without `cpu=True` every process of a launch on CPUs would consider itself the only one
     on_cpu = parse_flag_from_env("ACCELERATE_USE_CPU") or not torch.accelerator.is_available()
     state = PartialState(cpu=on_cpu)
-    options = Options.make(wanted.sliding_window, wanted.stride, wanted.tta, return_confidence=True)
-    _check_calibrate(wanted)
-    folder = _output_dir(wanted, data)
-    with state.main_process_first():
-        rows, labels = load_split(wanted.split, data, dataset)
-    segmenter = segmenter or Segmenter.from_pretrained(
-        wanted.model_name_or_path,
-        trust_remote_code=wanted.trust_remote_code,
-        device=state.device,
-        dtype=wanted.dtype,
+    options = Options.make(
+        arguments.sliding_window, arguments.stride, arguments.tta, return_confidence=True
     )
-    model = wanted.model_name_or_path
-    claim = claimed_mean_iou(model, wanted.split) if wanted.check_card else None
+    _check_calibrate(arguments)
+    folder = _output_dir(arguments, data)
+    with state.main_process_first():
+        rows, labels = load_split(arguments.split, data, dataset)
+    segmenter = segmenter or Segmenter.from_pretrained(
+        arguments.model_name_or_path,
+        trust_remote_code=arguments.trust_remote_code,
+        device=state.device,
+        dtype=arguments.dtype,
+    )
+    claim = _claim(arguments)
     size = set_image_size(segmenter, data)
-    table = prediction_table(segmenter.labels, labels, wanted.class_map)
+    table = prediction_table(segmenter.labels, labels, arguments.class_map)
 
     label_size = size if data.eval_at_image_size else None
     before: dict[str, float] = {}
-    if wanted.calibrate:
+    if arguments.calibrate:
         fitted = calibrate(segmenter, rows, labels, table, options, label_size)
         before = fitted.scores()
         if state.is_main_process:
-            save_temperature(wanted.model_name_or_path, fitted.temperature)
+            save_temperature(arguments.model_name_or_path, fitted.temperature)
 
     started = time.perf_counter()
     share = range(state.process_index, len(rows), state.num_processes)
@@ -144,11 +145,10 @@ def evaluate_model(
                 done=bar.update,
             )
         )
-    units = units_of(rows, data.dataset_name, data.split_by)
-    about = _about(wanted, data, segmenter, options) | before
+    about = _about(arguments, data, segmenter, options) | before
     about["seconds"] = round(time.perf_counter() - started, 1)
     about["hardware"] = hardware(state.device, state.num_processes)
-    results = results_of(scores, about, units)
+    results = results_of(scores, about, units_of(rows, data.dataset_name, data.split_by))
     if state.is_main_process:
         _write(folder, results, scores, segmenter, rows, table, options)
     if claim is not None:
@@ -156,12 +156,18 @@ def evaluate_model(
     return EvaluationResult(results, labels, folder)
 
 
-def _check_calibrate(wanted: EvaluationArguments) -> None:
-    if wanted.calibrate and not (Path(wanted.model_name_or_path) / "config.json").is_file():
+def _check_calibrate(arguments: EvaluationArguments) -> None:
+    if arguments.calibrate and not (Path(arguments.model_name_or_path) / "config.json").is_file():
         raise UserError(
-            f"--calibrate saves the temperature into the model, but {wanted.model_name_or_path} is "
+            f"--calibrate saves the temperature into the model, but {arguments.model_name_or_path} is "
             "not a folder: download the model, and give its folder"
         )
+
+
+def _claim(arguments: EvaluationArguments) -> float | None:
+    if not arguments.check_card:
+        return None
+    return claimed_mean_iou(arguments.model_name_or_path, arguments.split)
 
 
 def _write(
@@ -186,9 +192,9 @@ def _write(
     print(f"mean_iou {results['mean_iou'] or 0:.4f}  {folder}", flush=True)
 
 
-def _output_dir(wanted: EvaluationArguments, data: DataArguments) -> Path:
-    parts = (wanted.model_name_or_path, data.dataset_name, wanted.split)
-    return results_folder("evaluate", parts, wanted.output_dir, wanted.overwrite_output_dir)
+def _output_dir(arguments: EvaluationArguments, data: DataArguments) -> Path:
+    parts = (arguments.model_name_or_path, data.dataset_name, arguments.split)
+    return results_folder("evaluate", parts, arguments.output_dir, arguments.overwrite_output_dir)
 
 
 def results_folder(
@@ -213,31 +219,31 @@ def results_folder(
 
 
 def load_split(
-    split: str, wanted: DataArguments, dataset: tuple[datasets.DatasetDict, LabelSet] | None = None
+    split: str, source: DataArguments, dataset: tuple[datasets.DatasetDict, LabelSet] | None = None
 ) -> tuple[datasets.Dataset, LabelSet]:
     """The rows of a split, at most `--max_eval_samples`, and their labels.
 
     Raises:
         UserError: no data, no such split, an empty one, or labels that a model made.
     """
-    check_human_labeled(wanted.dataset_path)
-    if wanted.streaming:
+    check_human_labeled(source.dataset_path)
+    if source.streaming:
         raise UserError("--streaming is only for training; leave it out")
     if dataset is not None:
         data, labels = dataset
         if split not in data:
             raise UserError(f"the dataset has no split {split!r}; it has {', '.join(data)}")
-    elif wanted.dataset_name is None:
+    elif source.dataset_name is None:
         raise UserError("no data: give --dataset_name, such as folder with --dataset_path")
     else:
         data, labels = load_dataset(
-            wanted.dataset_name, wanted.dataset_path, split=split, **wanted.dataset_options()
+            source.dataset_name, source.dataset_path, split=split, **source.dataset_options()
         )
     rows = data[split]
-    if wanted.max_eval_samples is not None:
-        rows = rows.select(range(min(wanted.max_eval_samples, len(rows))))
+    if source.max_eval_samples is not None:
+        rows = rows.select(range(min(source.max_eval_samples, len(rows))))
     if not len(rows):
-        raise UserError(f"the split {split} of {wanted.dataset_name} has no images")
+        raise UserError(f"the split {split} of {source.dataset_name} has no images")
     return rows, labels
 
 
@@ -252,40 +258,40 @@ def set_image_size(segmenter: Segmenter, data: DataArguments) -> ImageSize | Non
 
 
 def _about(
-    wanted: EvaluationArguments, data: DataArguments, segmenter: Segmenter, options: Options
+    arguments: EvaluationArguments, data: DataArguments, segmenter: Segmenter, options: Options
 ) -> Results:
     return {
-        "model": redacted(wanted.model_name_or_path),
+        "model": redacted(arguments.model_name_or_path),
         "dataset": redacted(str(data.dataset_name)),
-        "split": wanted.split,
+        "split": arguments.split,
         "num_parameters": sum(each.numel() for each in segmenter.model.parameters()),
-        "protocol": _protocol(wanted, data, segmenter, options),
+        "protocol": _protocol(arguments, data, segmenter, options),
         "sliding_window": options.window,
         "stride": options.stride,
-        "tta": wanted.tta,
-        "dtype": wanted.dtype,
+        "tta": arguments.tta,
+        "dtype": arguments.dtype,
         "temperature": temperature_of(segmenter.model),
     }
 
 
 def _protocol(
-    wanted: EvaluationArguments, data: DataArguments, segmenter: Segmenter, options: Options
+    arguments: EvaluationArguments, data: DataArguments, segmenter: Segmenter, options: Options
 ) -> str:
     processor = segmenter.image_processor
     size = None
     if getattr(processor, "do_resize", False) and options.window is None:
         sides = dict(processor.size)
         size = str(data.image_size or "x".join(str(each) for each in sides.values() if each))
-    said = protocol(segmenter.model.config, size, data.eval_at_image_size)
+    text = protocol(segmenter.model.config, size, data.eval_at_image_size)
     if options.window is not None and options.stride is not None:
-        said += " Sliding window of {} x {}, stride {} x {}, blended.".format(
+        text += " Sliding window of {} x {}, stride {} x {}, blended.".format(
             *options.window, *options.stride
         )
     if options.views is not None:
-        said += f" Probabilities averaged over the views {wanted.tta}."
-    if wanted.class_map is not None:
-        said += f" Classes matched by {Path(wanted.class_map).name}."
-    return f"{said} Weights and activations in {wanted.dtype}."
+        text += f" Probabilities averaged over the views {arguments.tta}."
+    if arguments.class_map is not None:
+        text += f" Classes matched by {Path(arguments.class_map).name}."
+    return f"{text} Weights and activations in {arguments.dtype}."
 
 
 def _pictures(
