@@ -157,10 +157,11 @@ def evaluate_model(
 
 
 def _check_calibrate(arguments: EvaluationArguments) -> None:
-    if arguments.calibrate and not (Path(arguments.model_name_or_path) / "config.json").is_file():
+    model = arguments.model_name_or_path
+    if arguments.calibrate and not (Path(model) / "config.json").is_file():
         raise UserError(
-            f"--calibrate saves the temperature into the model, but {arguments.model_name_or_path} is "
-            "not a folder: download the model, and give its folder"
+            f"--calibrate saves the temperature into the model, but {model} is not a folder: "
+            "download the model, and give its folder"
         )
 
 
