@@ -1,6 +1,6 @@
 """`Teacher`: one or several models, perhaps with SAM's boundaries, that label images for others."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -12,6 +12,7 @@ from hfseg.data.samples import EvaluationSamples
 from hfseg.errors import UserError
 from hfseg.inference.result import Options, Segmentation
 from hfseg.inference.segmenter import Segmenter
+from hfseg.inference.sliding_window import Size
 from hfseg.labels import IGNORE_INDEX, LabelSet
 from hfseg.metrics.calibration import THRESHOLDS, threshold_counts, threshold_for
 from hfseg.progress import track
@@ -35,8 +36,9 @@ class PromptedClasses:
         self,
         image: Image.Image,
         options: Options,
-        size: tuple[int, int] | None = None,
+        size: Size | None = None,
         source: str | None = None,
+        on_tile: Callable[[], object] | None = None,
     ) -> Segmentation:
         """Where nothing is found and no class is the background, pixels are ignored.
 
@@ -88,24 +90,29 @@ class Teacher:
         self,
         image: Image.Image,
         options: Options,
-        size: tuple[int, int] | None = None,
+        size: Size | None = None,
         source: str | None = None,
+        on_tile: Callable[[], object] | None = None,
     ) -> Segmentation:
         """As `Segmenter.segment`, with confidence, and with unsure pixels ignored."""
-        found = self._sure(image, options, size)
+        found = self._sure(image, options, size, on_tile)
         assert found.confidence is not None
         mask = found.mask.copy()
         mask[found.confidence < self.min_confidence] = self.labels.ignore_index
         return replace(found, mask=mask, source=source)
 
     def _sure(
-        self, image: Image.Image, options: Options, size: tuple[int, int] | None
+        self,
+        image: Image.Image,
+        options: Options,
+        size: Size | None,
+        on_tile: Callable[[], object] | None,
     ) -> Segmentation:
         first, *others = self.segmenters
         if not others and self.sam is None:
-            return first.segment(image, replace(options, confidence=True), size)
+            return first.segment(image, replace(options, confidence=True), size, on_tile=on_tile)
         asked = replace(options, probabilities=True)
-        found = first.segment(image, asked, size)
+        found = first.segment(image, asked, size, on_tile=on_tile)
         assert found.probabilities is not None
         mean = found.probabilities / len(self.segmenters)
         for other in others:

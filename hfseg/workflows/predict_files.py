@@ -130,7 +130,7 @@ class _Output:
     """
 
     folder: Path
-    segmenter: Segmenter
+    segmenter: Segmenter | Teacher
     options: Options
     finished: int
     bad: list[str] = field(default_factory=list)
