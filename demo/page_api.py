@@ -14,7 +14,6 @@ from hfseg.visualization.overlay import index_png
 from .files import save_photo, save_png, stem
 from .limits import MAX_SAM_SIDE, MAX_SIDE, check_number_of_points, open_photo
 from .sam_work import everything, object_at, pictures_of_masks, timed
-from .scoring import truth_of
 from .shown_models import ShownModels
 
 TTA = "flip,0.75,1.0,1.25"
@@ -63,13 +62,6 @@ class PageApi:
             sureness = np.rint(255 * found.confidence).astype(np.uint8)
             answer["confidence"] = save_png(sureness, "confidence")
         return answer
-
-    def own_mask(self, image: gr.FileData, mask: gr.FileData, model: str = "") -> dict:
-        """The ids of a mask that was made before, at the size at which it is corrected."""
-        photo, _ = open_photo(image["path"], MAX_SAM_SIDE)
-        ids = truth_of(image["path"], mask["path"], self.models.segmenter(model).labels)
-        small = Image.fromarray(ids).resize(photo.size, Image.Resampling.NEAREST)
-        return {"ids": save_png(np.asarray(small), "ids")}
 
     def objects(self, image: gr.FileData, objects: list) -> dict:
         """SAM's mask of each object, which is a list of points (x, y, 1 on it or 0 beside it), x

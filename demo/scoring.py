@@ -34,8 +34,15 @@ class ScoringApi:
         path = image["path"]
         labels = self.models.labels(model)
         photo, note = open_photo(path)
-        real = truth_of(path, truth["path"], self.models.segmenter(model).labels)
-        found = self.models.device.run(self._predicted, model, photo, real.shape)
+        real = read_truth(truth["path"], self.models.segmenter(model).labels)
+        height, width = real.shape
+        own = own_size(path)
+        if (width, height) != own:
+            raise UserError(
+                f"The photo has {own[0]} × {own[1]} pixels, but its ground truth {width} × "
+                f"{height}: they must have the same size."
+            )
+        found = self.models.device.run(self._predicted, model, photo, (height, width))
         scores = scored(found, real, labels)
         ious = scores["per_category_iou"]
         classes = [
@@ -71,22 +78,6 @@ class ScoringApi:
 
     def _predicted(self, model: str, photo: Image.Image, size: tuple[int, int]) -> np.ndarray:
         return self.models.segmenter(model).segment(photo, Options(), size=size).mask
-
-
-def truth_of(photo: str, mask: str, labels: LabelSet) -> np.ndarray:
-    """(H, W) uint8 ids of the mask of a photo, both uploaded.
-
-    Raises:
-        UserError: as `read_truth`, or the two differ in size.
-    """
-    real = read_truth(mask, labels)
-    (height, width), own = real.shape, own_size(photo)
-    if (width, height) != own:
-        raise UserError(
-            f"The photo has {own[0]} × {own[1]} pixels, but its ground truth {width} × {height}: "
-            "they must have the same size."
-        )
-    return real
 
 
 def read_truth(path: str, labels: LabelSet) -> np.ndarray:

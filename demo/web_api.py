@@ -157,8 +157,7 @@ def add_endpoints(models: ShownModels) -> None:
     # endpoints of the page itself, undocumented since they change with it
     page, many = PageApi(models), ManyApi(models)
     hidden: dict[str, object] = {"api_visibility": "undocumented"}
-    score = ScoringApi(models).evaluate
-    for asked in (page.view, page.own_mask, page.objects, page.everything, score):
+    for asked in (page.view, page.objects, page.everything, ScoringApi(models).evaluate):
         add(asked, ("answer",), **device, **hidden)
     for slow in (many.batch, many.video):  # frame by frame, so that they don't block others
         add(slow, ("answer",), concurrency_limit=2, concurrency_id="many", **hidden)

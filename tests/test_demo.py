@@ -435,27 +435,6 @@ def test_corrected_photos_download_as_data_that_finetune_reads(page, photo, mode
 
 
 @needs_browser
-def test_a_mask_made_before_is_corrected_instead_of_the_models(page, photo, models, tmp_path):
-    names = models.segmenters["first"].labels.names
-    with Image.open(photo) as image:
-        given = np.full((image.height, image.width), names.index("car"), np.uint8)
-    Image.fromarray(given).save(tmp_path / "suggestion.png")
-    segment(page, photo)
-    open_tab(page, "Correct")
-    page.wait_for_selector(f"{CORRECT} .pane[data-painted]")
-    page.get_by_label("Choose a mask to correct").set_input_files(tmp_path / "suggestion.png")
-    page.wait_for_function(
-        "[...document.querySelectorAll('[data-is=correct] [data-is=list] .name')]"
-        ".map((each) => each.textContent).join() === 'car'"
-    )
-    content = download(page, "Save photo and mask")
-    with zipfile.ZipFile(io.BytesIO(content)) as archive:
-        (name,) = (each for each in archive.namelist() if each.startswith("masks/"))
-        saved = np.asarray(Image.open(io.BytesIO(archive.read(name))))
-    np.testing.assert_array_equal(saved, given)
-
-
-@needs_browser
 @pytest.mark.slow
 def test_finetune_trains_on_what_the_page_gave(page, photo, tmp_path):
     from launch import run_finetune

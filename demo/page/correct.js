@@ -52,18 +52,6 @@ export function correct(page, place) {
     page.reveal(find("pane"));
   }
 
-  /** A mask made before, such as a suggestion of find-label-errors, in place of the model's. */
-  async function useMask(file) {
-    const of = result;
-    await page.work("The mask is opened", async (signal) => {
-      const mask = await upload(file, signal);
-      const answer = await call("own_mask", [page.photo.file, mask, page.model], { signal });
-      const values = await readValues(address(answer.ids), of.width, of.height, signal);
-      if (result === of) result.maps.ids = values;
-    });
-    compose();
-  }
-
   const copied = () => objects.map((each) => ({ ...each, points: [...each.points] }));
 
   function remember() {
@@ -210,11 +198,6 @@ export function correct(page, place) {
     countPairs();
   });
   find("save-pairs").addEventListener("click", () => download(ofModel()));
-  find("own-mask").addEventListener("change", ({ target }) => {
-    const [file] = target.files;
-    target.value = "";
-    if (file && result) useMask(file);
-  });
   find("undo").addEventListener("click", () => step(done, undone));
   find("redo").addEventListener("click", () => step(undone, done));
   find("new").addEventListener("click", () => { active = objects.length; compose(); });
