@@ -1,6 +1,7 @@
 """`hfseg compare`: recipes are run, finished runs are read; one table and one figure."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,9 +13,10 @@ from conftest import make_folder
 from launch import REPOSITORY, environment, on_cpu
 from PIL import Image
 
+from hfseg.cli import run
 from hfseg.labels import LabelSet
 from hfseg.visualization.run_comparison import RunResult, comparison_table, plot_comparison
-from hfseg.workflows.compare_runs import _prediction_times
+from hfseg.workflows.compare_runs import _prediction_times, compare
 
 RECIPE = """\
 dataset_name: folder
@@ -72,6 +74,14 @@ def test_a_machine_that_slows_down_slows_every_run_alike(monkeypatch: pytest.Mon
     assert second == pytest.approx(first, rel=0.02)
 
 
+def test_finished_runs_are_compared_in_a_new_folder(finished_run: Path, tmp_path: Path) -> None:
+    again = shutil.copytree(finished_run, tmp_path / "again")
+    table = compare([str(finished_run), str(again)], {}, tmp_path / "new" / "comparison")
+    assert "| | run | again |" in table and "| again | +0.0 |" in table
+    assert (tmp_path / "new" / "comparison" / "comparison.md").read_text() == table
+    assert (tmp_path / "new" / "comparison" / "comparison.png").stat().st_size > 10_000
+
+
 @pytest.mark.slow
 def test_recipes_and_finished_runs_are_compared(tmp_path: Path) -> None:
     data = make_folder(tmp_path / "data", count=13)
@@ -93,7 +103,8 @@ def test_recipes_and_finished_runs_are_compared(tmp_path: Path) -> None:
     assert "train_runtime" not in again.stdout  # finished runs are not run again
 
 
-def test_a_single_run_is_rejected(tmp_path: Path) -> None:
-    done = run_compare("quickstart")
-    assert done.returncode == 2
-    assert done.stderr.startswith("error: give at least two recipes")
+def test_a_single_run_is_rejected(capsys: pytest.CaptureFixture) -> None:
+    with pytest.raises(SystemExit) as exit_:
+        run("compare", ["quickstart"])
+    assert exit_.value.code == 2
+    assert capsys.readouterr().err.startswith("error: give at least two recipes")

@@ -8,8 +8,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional as F
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from hfseg.errors import UserError
+from hfseg.training import losses
 from hfseg.training.losses import IMAGE_TERMS, PIXEL_TERMS, SegmentationLoss, mean, parse_terms
 
 TERMS = (*PIXEL_TERMS, *IMAGE_TERMS)
@@ -140,6 +142,43 @@ def test_parts_of_a_batch_add_up_to_the_whole(name: str, seed: int, cut: int) ->
     counts = loss.counts(labels)
     parts = [loss(logits[rows], labels[rows], counts) for rows in (slice(cut), slice(cut, None))]
     assert sum(parts).item() == pytest.approx(loss(logits, labels).item(), rel=1e-5)
+
+
+@pytest.mark.parametrize("name", TERMS)
+def test_a_large_batch_is_computed_in_parts_with_the_same_loss_and_gradient(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small, labels, _ = batch(8, images=3, classes=4, ignored=0.3)
+    small = F.avg_pool2d(small, 2)
+
+    def run() -> tuple[torch.Tensor, torch.Tensor, int]:
+        logits = small.clone().requires_grad_()
+        with LargestTensor() as seen:
+            loss = SegmentationLoss(name)(logits, labels)
+            loss.backward()
+        return loss.detach(), logits.grad, seen.values
+
+    whole = run()
+    one_image = small.shape[1] * labels[0].numel()
+    monkeypatch.setattr(losses, "_VALUES_AT_ONCE", one_image)
+    parts = run()
+    torch.testing.assert_close(parts[0], whole[0])
+    torch.testing.assert_close(parts[1], whole[1])
+    assert whole[2] >= 3 * one_image
+    assert parts[2] <= max(one_image, labels.numel())
+
+
+class LargestTensor(TorchDispatchMode):
+    """Notes the size of the largest tensor that is made, forwards and backwards."""
+
+    values = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        made = func(*args, **(kwargs or {}))
+        for tensor in made if isinstance(made, tuple | list) else [made]:
+            if isinstance(tensor, torch.Tensor):
+                self.values = max(self.values, tensor.numel())
+        return made
 
 
 def test_cross_entropy_is_that_of_torch_with_weights_and_smoothing() -> None:

@@ -274,7 +274,7 @@ def test_last_batch_of_one_image_is_dropped_with_a_notice(
     assert not fitted("deeplabv3-resnet18", samples=14)
     assert caplog.text == ""
     assert fitted("deeplabv3-resnet18", samples=13)
-    assert "left out" in caplog.text
+    assert "it is dropped" in caplog.text
     with pytest.raises(UserError, match="per_device_train_batch_size 2"):
         fitted("deeplabv3-resnet18", samples=13, batch=1)
 

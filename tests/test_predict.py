@@ -1,17 +1,15 @@
 """`scripts/predict.py`: names, resume, and finished work that is kept."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
-from launch import REPOSITORY, environment
 from PIL import Image
 from tiny_segformer import NAMES, photo, save_tiny
 from tolerance import assert_same_mask
 
+from hfseg.cli import run
 from hfseg.errors import UserError
 from hfseg.inference import Segmenter
 from hfseg.inference.result import Options
@@ -128,16 +126,14 @@ def test_a_full_disk_is_reported_and_finished_masks_are_kept(tmp_path, photos, s
     assert predict(segmenter, photos, to=out) == 3
 
 
-def test_a_missing_input_is_reported_in_one_sentence(tmp_path):
-    done = subprocess.run(
-        [sys.executable, str(REPOSITORY / "scripts" / "predict.py"), "nowhere",
-         "--model_name_or_path", "x", "--output_dir", str(tmp_path / "out")],
-        env=environment(), cwd=tmp_path, capture_output=True, text=True, timeout=300,
-    )  # fmt: skip
-    assert (done.returncode, done.stderr) == (
-        2,
-        "error: there is no image, video or folder nowhere\n",
-    )
+def test_a_missing_input_is_reported_in_one_sentence(tmp_path, capsys):
+    with pytest.raises(SystemExit) as exit_:
+        run(
+            "predict",
+            ["nowhere", "--model_name_or_path", "x", "--output_dir", str(tmp_path / "out")],
+        )
+    assert exit_.value.code == 2
+    assert capsys.readouterr().err == "error: there is no image, video or folder nowhere\n"
 
 
 def test_a_video_gets_a_mask_for_every_frame_and_a_video_of_overlays(tmp_path, segmenter):

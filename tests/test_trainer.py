@@ -13,6 +13,7 @@ from PIL import Image
 from transformers import SchedulerType, TrainerCallback, TrainingArguments
 
 from hfseg.config.resolve import parse
+from hfseg.data.samples import EvaluationSamples
 from hfseg.errors import UserError
 from hfseg.labels import LabelSet
 from hfseg.metrics.streaming import StreamingScores
@@ -318,3 +319,14 @@ def test_the_arguments_given_are_not_changed(tmp_path) -> None:
     trainer = SegmentationTrainer(model=model, args=args, image_processor=processor, scores=scores)
     trainer.get_eval_dataloader(OwnDataset("pair"))
     assert args.to_dict() == before
+
+
+def test_with_persistent_workers_every_split_is_read_by_a_loader_of_its_own(data, tmp_path) -> None:
+    """`Trainer` keeps the first evaluation's loader, and would score its images again."""
+    flags = ("--dataloader_num_workers", "1", "--dataloader_persistent_workers", "true")
+    trainer = trainer_of(data, tmp_path, *flags)
+    assert trainer.get_train_dataloader().persistent_workers
+    lengths = [len(trainer.get_eval_dataloader(trainer.eval_dataset).dataset)]
+    other = EvaluationSamples(trainer.train_dataset.data)
+    lengths.append(len(trainer.get_eval_dataloader(other).dataset))
+    assert lengths == [2, 10]

@@ -13,6 +13,7 @@ from accelerate.utils import parse_flag_from_env
 from torch.distributed.elastic.multiprocessing.api import SignalException
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 
+from hfseg.data.workers import usable_cores
 from hfseg.errors import UserError
 
 
@@ -60,7 +61,7 @@ def use_all_cores() -> None:
     if not is_launched() or int(os.environ.get("LOCAL_WORLD_SIZE", "1")) > 1:
         return
     if os.environ.get("OMP_NUM_THREADS") == "1":
-        torch.set_num_threads(_cores())
+        torch.set_num_threads(usable_cores())
 
 
 def launch(command: str, launcher: Sequence[str], argv: Sequence[str]) -> None:
@@ -102,7 +103,7 @@ def _check_loopback() -> None:
 
 def _missing(given: Collection[str], count: int) -> list[str]:
     """Values whose absence makes accelerate print a warning."""
-    threads = os.environ.get("OMP_NUM_THREADS") or str(max(_cores() // count, 1))
+    threads = os.environ.get("OMP_NUM_THREADS") or str(max(usable_cores() // count, 1))
     values = {
         "num_processes": count, "num_machines": 1, "num_cpu_threads_per_process": threads,
         "mixed_precision": "no", "dynamo_backend": "no", "main_process_port": 0,
@@ -137,9 +138,3 @@ def _devices() -> int:
 
 def _uses_cpu() -> bool:
     return parse_flag_from_env("ACCELERATE_USE_CPU") or not torch.accelerator.is_available()
-
-
-def _cores() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

@@ -1,17 +1,20 @@
 """Training options: `TrainingArguments` with defaults for segmentation, and our own options."""
 
 import json
+import os
 from dataclasses import dataclass, field
 from typing import Literal
 
 from transformers import SchedulerType, TrainingArguments
 
 from hfseg.config.values import OptionValues, at_least, check_values
+from hfseg.data.workers import default_workers, usable_cores
 from hfseg.errors import UserError
 from hfseg.metrics.table import metric_of
 from hfseg.training.losses import parse_terms
 from hfseg.training.optimization import ADAM, EPOCH_SCHEDULES
 from hfseg.training.precision import choose_precision, detect_hardware, launcher_precision
+from hfseg.training.time_budget import parse_duration
 
 SCHEDULE_FLAGS = {
     "lr_gamma": ("gamma", EPOCH_SCHEDULES),
@@ -19,6 +22,9 @@ SCHEDULE_FLAGS = {
     "lr_power": ("power", ("polynomial",)),
 }
 """Flag -> its key in `lr_scheduler_kwargs`, and the schedules that have it."""
+
+_COMPILER_VARIABLES = ("ACCELERATE_DYNAMO_BACKEND", "ACCELERATE_DYNAMO_MODE")
+"""`TrainingArguments` sets them for `--torch_compile`; `Trainer` has no need of them."""
 
 
 @dataclass
@@ -70,6 +76,13 @@ class SegmentationTrainingArguments(TrainingArguments):
     lr_power: float | None = field(
         default=None, metadata={"help": "power of the schedule polynomial (1)"}
     )
+    time_budget: str | None = field(
+        default=None,
+        metadata={
+            "help": "train as long as fits into this time, such as 1h30m: decides the steps, the "
+            "schedule and the evaluation interval"
+        },
+    )
     early_stopping_patience: int | None = field(
         default=None,
         metadata={"help": "stop after N evaluations without a better metric_for_best_model"},
@@ -107,6 +120,13 @@ class SegmentationTrainingArguments(TrainingArguments):
         default="mean_iou", metadata={"help": "mean_iou, loss, iou_<class>, ..."}
     )
     save_total_limit: int | None = field(default=2, metadata={"help": "checkpoints kept"})
+    dataloader_num_workers: int | None = field(
+        default=None,
+        metadata={"help": "processes that read images (default: one per spare core, at most 4)"},
+    )
+    dataloader_persistent_workers: bool = field(
+        default=True, metadata={"help": "keep the workers from one epoch to the next"}
+    )
     logging_steps: float = field(default=10, metadata={"help": "steps between log lines"})
     report_to: list[str] | str = field(
         default="none", metadata={"help": "none, tensorboard, trackio, wandb, ..."}
@@ -118,6 +138,8 @@ class SegmentationTrainingArguments(TrainingArguments):
     def __post_init__(self) -> None:
         check_values(self)
         parse_terms(self.loss)
+        if self.time_budget is not None:
+            parse_duration(self.time_budget)
         at_least(1, self, "per_device_train_batch_size", "per_device_eval_batch_size")
         at_least(1, self, "gradient_accumulation_steps", "early_stopping_patience")
         self.lr_scheduler_kwargs = self._schedule_options()
@@ -129,6 +151,9 @@ class SegmentationTrainingArguments(TrainingArguments):
             fp16=bool(self.fp16),
             launcher=launcher_precision(),
         )
+        if self.dataloader_num_workers is None:
+            processes = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+            self.dataloader_num_workers = default_workers(usable_cores(), processes)
         # annotated, since `TrainingArguments` counts as untyped
         self.use_cpu: bool = choice.use_cpu
         self.bf16: bool = choice.bf16
@@ -138,10 +163,15 @@ class SegmentationTrainingArguments(TrainingArguments):
         # `TrainingArguments` would reject these names
         self.lr_scheduler_type = "constant" if schedule in EPOCH_SCHEDULES else schedule
         self.optim = "adamw_torch" if optimizer == ADAM else optimizer
+        environment = {name: os.environ.get(name) for name in _COMPILER_VARIABLES}
         try:
             super().__post_init__()
         except (ValueError, TypeError, ImportError) as error:
             raise UserError(" ".join(str(error).split())) from error
+        finally:  # else the next run of this process would be compiled too
+            for name, value in environment.items():
+                os.environ.pop(name, None)
+                os.environ |= {} if value is None else {name: value}
         # transformers prefers the variable of `accelerate launch`, which is taken into account
         self.mixed_precision = "bf16" if self.bf16 else "fp16" if self.fp16 else "no"
         if schedule in EPOCH_SCHEDULES:

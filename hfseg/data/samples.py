@@ -4,22 +4,20 @@ Pixels reach the model by one way only, the image processor that is saved with i
 training, evaluation and inference feed is the same.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
 
+import datasets
 import numpy as np
 import torch
 from torch.utils.data import Dataset, IterableDataset, Sampler
+from transformers import SegformerImageProcessor
 
 from hfseg.data.in_memory import read_pair
 from hfseg.data.pixel_values import whole_image_options
 from hfseg.data.rows import sample_names
 from hfseg.data.transforms import Size, TrainingTransform
 from hfseg.errors import UserError
-
-if TYPE_CHECKING:
-    import datasets
-    from transformers import SegformerImageProcessor
 
 SampleKey = tuple[int, int]
 """(epoch, index): what decides a training sample, its augmentation included."""
@@ -73,13 +71,13 @@ class TrainingSamples(Dataset[dict[str, Any]]):
 
     def __init__(
         self,
-        data: "datasets.Dataset",
+        data: datasets.Dataset,
         transform: TrainingTransform,
-        resize: "SegformerImageProcessor | None" = None,
+        resize: SegformerImageProcessor | None = None,
         extra: int = 0,
         extra_weight: float = 1.0,
     ) -> None:
-        self.data = data
+        self.data = _pairs(data)
         self.transform = transform
         self.resize = resize
         self.extra = extra
@@ -114,8 +112,8 @@ class EvaluationSamples(Dataset[dict[str, Any]]):
         label_size: score at this (height, width) instead of the label's own, or None.
     """
 
-    def __init__(self, data: "datasets.Dataset", label_size: Size | None = None) -> None:
-        self.data = data
+    def __init__(self, data: datasets.Dataset, label_size: Size | None = None) -> None:
+        self.data = _pairs(data)
         self.label_size = label_size
 
     def __len__(self) -> int:
@@ -159,7 +157,12 @@ def as_samples(dataset: Any) -> Any:
     return dataset if isinstance(dataset, ours) else OwnSamples(dataset)
 
 
-def read_example(data: "datasets.Dataset", index: int) -> tuple[np.ndarray, np.ndarray]:
+def _pairs(data: Any) -> Any:
+    """The rows without their other columns, which would be converted for every sample."""
+    return data.select_columns(["image", "label"]) if isinstance(data, datasets.Dataset) else data
+
+
+def read_example(data: datasets.Dataset, index: int) -> tuple[np.ndarray, np.ndarray]:
     """(H, W, 3) uint8 and (H, W) uint8 of one row."""
     try:
         row = data[index]
@@ -170,7 +173,7 @@ def read_example(data: "datasets.Dataset", index: int) -> tuple[np.ndarray, np.n
 
 
 def resize_pair(
-    image: np.ndarray, label: np.ndarray, processor: "SegformerImageProcessor"
+    image: np.ndarray, label: np.ndarray, processor: SegformerImageProcessor
 ) -> tuple[np.ndarray, np.ndarray]:
     """Both at the processor's size; the image by the very code that inference uses."""
     resized = processor(image, do_rescale=False, do_normalize=False)["pixel_values"][0]
@@ -186,10 +189,11 @@ def resize_label(label: np.ndarray, size: Size) -> np.ndarray:
 
 
 class Collator:
-    """Samples -> a batch with `index`, `pixel_values` and `labels`.
+    """Samples -> a batch with `index`, `pixel_values` and `labels`; `on_device` finishes it.
 
-    Samples of one size are stacked, (B, 3, H, W) float32 and (B, H, W) int64. Samples of
-    several sizes stay lists: padding them to one size would change the logits.
+    Images and masks stay uint8, (B, 3, H, W) and (B, H, W), so that little passes from the workers
+    to the device. Samples of several sizes stay lists: padding them to one size would change the
+    logits. Masks of other types become int64.
 
     Args:
         processor: makes `pixel_values` from uint8 images.
@@ -197,27 +201,66 @@ class Collator:
             already (training).
     """
 
-    def __init__(self, processor: "SegformerImageProcessor", resize: bool) -> None:
+    def __init__(self, processor: SegformerImageProcessor, resize: bool) -> None:
         self.processor = processor
         self.resize = resize and bool(processor.do_resize)
+        self.normalize = not _only_normalizes(processor)
 
     def __call__(self, samples: Sequence[dict[str, Any]]) -> dict[str, Any]:
-        if "pixel_values" in samples[0]:
-            pixels = [sample["pixel_values"] for sample in samples]
-        else:
-            options = {**whole_image_options(self.processor), "do_resize": self.resize}
-            options["input_data_format"] = "channels_last"
-            pixels = [  # one at a time: Mask2Former's processor pads a list to one size
-                torch.as_tensor(self.processor(sample["image"], **options)["pixel_values"][0])
-                for sample in samples
-            ]
-        labels = [torch.from_numpy(sample["label"].astype(np.int64)) for sample in samples]
         return {
             # first, and a tensor: transformers reads the batch size from the first tensor it finds
             "index": torch.tensor([sample["index"] for sample in samples]),
-            "pixel_values": _stack(pixels),
-            "labels": _stack(labels),
+            "pixel_values": _stack([self._pixels(sample) for sample in samples]),
+            "labels": _stack([_label(sample["label"]) for sample in samples]),
         }
+
+    def _pixels(self, sample: dict[str, Any]) -> torch.Tensor:
+        """(3, H, W): uint8, or float32 from a processor that does more than normalize."""
+        if "pixel_values" in sample:
+            return sample["pixel_values"]
+        if not self.normalize and not self.resize:
+            return torch.from_numpy(np.require(sample["image"], None, "CW")).permute(2, 0, 1)
+        options = {**whole_image_options(self.processor), "do_resize": self.resize}
+        if not self.normalize:
+            options |= {"do_rescale": False, "do_normalize": False}
+        options["input_data_format"] = "channels_last"
+        # one at a time: Mask2Former's processor pads a list to one size
+        return torch.as_tensor(self.processor(sample["image"], **options)["pixel_values"][0])
+
+
+def on_device(batch: dict[str, Any], processor: SegformerImageProcessor) -> dict[str, Any]:
+    """A batch of `Collator`, wherever it lies, as a model is fed: float32 and int64."""
+
+    def normalized(pixels: torch.Tensor) -> torch.Tensor:
+        if pixels.dtype != torch.uint8:
+            return pixels
+        return processor.rescale_and_normalize(
+            pixels, processor.do_rescale, processor.rescale_factor, processor.do_normalize,
+            tuple(processor.image_mean), tuple(processor.image_std),
+        )  # fmt: skip
+
+    pixels, labels = batch["pixel_values"], batch["labels"]
+    return {
+        **batch,
+        "pixel_values": _each(normalized, pixels),
+        "labels": _each(torch.Tensor.long, labels),
+    }
+
+
+def _each(function: Callable[[torch.Tensor], torch.Tensor], tensors: Any) -> Any:
+    if isinstance(tensors, torch.Tensor):
+        return function(tensors)
+    return [function(tensor) for tensor in tensors]
+
+
+def _only_normalizes(processor: Any) -> bool:
+    """Whether `rescale_and_normalize` is all that the processor does after resizing: others pad."""
+    return type(processor) is SegformerImageProcessor
+
+
+def _label(label: np.ndarray) -> torch.Tensor:
+    dtype = np.uint8 if label.dtype == np.uint8 else np.int64
+    return torch.from_numpy(np.require(label, dtype, "CW"))
 
 
 def _stack(tensors: list[torch.Tensor]) -> torch.Tensor | list[torch.Tensor]:

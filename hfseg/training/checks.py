@@ -13,7 +13,7 @@ from hfseg.models.universal_eomt import EOMT, side_of
 
 
 def check_device(training: TrainingArguments, sync_batch_norm: bool) -> None:
-    """Check that the device supports the requested training.
+    """Check that the device, or several of them, support the requested training.
 
     On CPUs accelerate would silently replace FSDP by plain data parallelism, and torch's
     synchronized batch norm fails at the first step.
@@ -21,6 +21,11 @@ def check_device(training: TrainingArguments, sync_batch_norm: bool) -> None:
     Raises:
         UserError: it doesn't.
     """
+    if training.auto_find_batch_size and training.world_size > 1:
+        raise UserError(
+            "--auto_find_batch_size works in one process, since the others would wait for the one "
+            "that is out of memory; find the batch size with one GPU, and give it to all"
+        )
     if training.device.type != "cpu":
         return
     if sync_batch_norm:
@@ -33,6 +38,28 @@ def check_device(training: TrainingArguments, sync_batch_norm: bool) -> None:
             "FSDP needs GPUs; leave out --fsdp and the FSDP config to train on CPUs with plain "
             "data parallelism (DDP)"
         )
+
+
+def check_compiler(training: TrainingArguments) -> None:
+    """Check for the C++ compiler that `torch.compile` needs on a CPU.
+
+    Raises:
+        UserError: there is none.
+    """
+    if not training.torch_compile or training.torch_compile_backend != "inductor":
+        return
+    if training.device.type != "cpu":
+        return
+    from torch._inductor.cpp_builder import get_cpp_compiler  # seconds to import
+    from torch._inductor.exc import InvalidCxxCompiler
+
+    try:
+        get_cpp_compiler()
+    except (InvalidCxxCompiler, RuntimeError) as error:
+        raise UserError(
+            "--torch_compile needs a C++ compiler on CPUs, and there is none here: install g++ "
+            "(apt install g++), or leave the flag out"
+        ) from error
 
 
 def check_crop_size(model: PreTrainedModel, crop_size: Size | None) -> None:

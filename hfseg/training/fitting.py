@@ -43,6 +43,8 @@ def fit_training_to_model(
             "can't train on batches of one image; use --per_device_train_batch_size 2 and at least "
             "two images, or --freeze_batch_norm with pretrained weights"
         )
+    if training.auto_find_batch_size:  # whatever the batch turns out to be
+        return True
     # with several processes accelerate completes the last batch with the first samples
     drop_last = training.world_size == 1 and samples % batch == 1
     if drop_last and not training.dataloader_drop_last:

@@ -22,6 +22,7 @@ from collections.abc import Sequence
 
 import torch
 from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
 
 from hfseg.errors import UserError
 from hfseg.models.logits import resize_logits
@@ -32,6 +33,9 @@ TVERSKY_ALPHA, TVERSKY_BETA = 0.3, 0.7
 """Weights of false positives and false negatives: Salehi et al. 2017, arXiv 1706.05721, table 1."""
 OHEM_THRESHOLD, OHEM_MIN_FRACTION = 0.7, 1 / 16
 """Keep pixels whose true class has a lower probability, and at least this fraction of the valid."""
+
+_VALUES_AT_ONCE = 2**26
+"""Resized logits held at once: 256 MiB in float32, as of one 512 x 512 image with 256 classes."""
 
 PIXEL_TERMS = ("ce", "focal")
 IMAGE_TERMS = ("dice", "jaccard", "tversky", "lovasz", "ohem")
@@ -84,7 +88,23 @@ class SegmentationLoss:
         return mean(self.sums(logits, labels), self.counts(labels) if counts is None else counts)
 
     def sums(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        """(2,): the terms summed over pixels, and those summed over images."""
+        """(2,): the terms summed over pixels, and those summed over images.
+
+        Resized logits of a large batch would take gigabytes, several times over. They are made for
+        a few images at a time, and again in the backward pass.
+        """
+        images = max(1, _VALUES_AT_ONCE // (logits.shape[1] * labels[0].numel()))
+        if len(labels) <= images:
+            return self._sums(logits, labels)
+        parts = zip(logits.split(images), labels.split(images), strict=True)
+        sums = [
+            checkpoint(self._sums, *part, use_reentrant=False, preserve_rng_state=False)
+            for part in parts
+        ]
+        return torch.stack(sums).sum(0)
+
+    def _sums(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        """The same, of all images at once."""
         logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
         height, width = labels.shape[-2:]
         logits = resize_logits(logits, (height, width))

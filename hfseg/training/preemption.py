@@ -48,6 +48,7 @@ class SaveOnSignal(TrainerCallback):
             signal.raise_signal(number)
 
     def on_train_begin(self, *_: object, **kwargs: object) -> None:
+        self._restore()  # of a training that was started again (`--auto_find_batch_size`)
         self.received = self._stopping = 0
         if threading.current_thread() is threading.main_thread():
             self._previous = {each: signal.signal(each, self._handle) for each in SIGNALS}

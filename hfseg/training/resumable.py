@@ -16,6 +16,7 @@ from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_callback import ExportableState
 from transformers.trainer_utils import TrainOutput, rotate_checkpoints
 
+from hfseg.models.loading import quiet_transformers
 from hfseg.training.checkpoints import STAGING, publish, restore_weights
 from hfseg.training.clock import TrainingClock
 
@@ -95,12 +96,13 @@ class ResumableTrainer(Trainer):
         if self.is_local_process_zero() and staging.exists():
             publish(staging, run_dir)  # a node with its own disk, which holds its random states
         if self.args.should_save:
-            rotate_checkpoints(
-                output_dir=str(run_dir),
-                save_total_limit=self.args.save_total_limit,
-                best_model_checkpoint=self.state.best_model_checkpoint,
-                use_mtime=True,
-            )
+            with quiet_transformers():  # it warns of checkpoints saved within one second
+                rotate_checkpoints(
+                    output_dir=str(run_dir),
+                    save_total_limit=self.args.save_total_limit,
+                    best_model_checkpoint=self.state.best_model_checkpoint,
+                    use_mtime=True,
+                )
         if self.args.push_to_hub:
             self._push_from_checkpoint(str(checkpoint))
 

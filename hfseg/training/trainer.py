@@ -1,6 +1,6 @@
 """`SegmentationTrainer`: transformers' `Trainer`, adapted to dense prediction.
 
-- Checkpoints, as in `ResumableTrainer`.
+- Checkpoints, as in `ResumableTrainer`, and batch sizes, as in `LargestBatchTrainer`.
 - The loss is a mean over valid pixels or images of all processes and accumulation steps.
 - Evaluation gathers one confusion matrix per image instead of pixels.
 - A sample's augmentation is a function of (seed, epoch, index).
@@ -22,7 +22,13 @@ from transformers import (
 from transformers.modeling_outputs import SemanticSegmenterOutput
 from transformers.trainer_utils import EvalLoopOutput
 
-from hfseg.data.samples import Collator, EpochSampler, TrainingSamples, as_samples
+from hfseg.data.samples import (
+    Collator,
+    EpochSampler,
+    TrainingSamples,
+    as_samples,
+    on_device,
+)
 from hfseg.metrics.calibration import confidence_counts
 from hfseg.metrics.confusion import count_pairs
 from hfseg.metrics.streaming import StreamingScores
@@ -35,6 +41,7 @@ from hfseg.models.confidence import log_scores, temperature_of, top_probability
 from hfseg.models.logits import resize_logits
 from hfseg.models.universal_eomt import EOMT
 from hfseg.training.arguments import REQUIRED, with_values
+from hfseg.training.largest_batch import LargestBatchTrainer
 from hfseg.training.losses import SegmentationLoss
 from hfseg.training.mask_annealing import MaskAnnealing
 from hfseg.training.optimization import (
@@ -44,7 +51,6 @@ from hfseg.training.optimization import (
     parameter_groups,
     start_encoder_later,
 )
-from hfseg.training.resumable import ResumableTrainer
 from hfseg.training.universal_loss import loss_for
 
 _Batch = dict[str, Any]
@@ -63,7 +69,7 @@ class _EpochCallback(TrainerCallback):
         self.sampler.start_epoch(int(state.epoch or 0))
 
 
-class SegmentationTrainer(ResumableTrainer):
+class SegmentationTrainer(LargestBatchTrainer):
     """Trains and evaluates any `PreTrainedModel` that returns `SemanticSegmenterOutput`.
 
     Args:
@@ -75,7 +81,7 @@ class SegmentationTrainer(ResumableTrainer):
         loss: None for cross-entropy with the label smoothing of `args`.
         backbone_lr_multiplier, head_lr_multiplier: factors on the learning rate.
         drop_last_batch: leave out the last training batch of an epoch if it is smaller, also
-            without `--dataloader_drop_last`.
+            without `--dataloader_drop_last`: for models that can't train on a single image.
         layer_decay: factor on the learning rate from one layer of the encoder to the one before.
         backbone_warmup_steps: steps of the encoder's own warm-up, which starts after that of the
             head; 0: both warm up together.
@@ -106,6 +112,7 @@ class SegmentationTrainer(ResumableTrainer):
         self.backbone_lr_multiplier = backbone_lr_multiplier
         self.head_lr_multiplier = head_lr_multiplier
         self.drop_last_batch = drop_last_batch
+        self.smallest_batch = 2 if drop_last_batch else 1
         self.layer_decay = layer_decay
         self.backbone_warmup_steps = backbone_warmup_steps
         super().__init__(
@@ -152,9 +159,15 @@ class SegmentationTrainer(ResumableTrainer):
         of_run = self.data_collator, self.args
         if not training:
             self.data_collator = self._evaluation_collator
-        # `Trainer` would also drop the last batch of an evaluation, whose images need a score
+        # `Trainer` would also drop the last batch of an evaluation, whose images need a score, and
+        # with persistent workers it would use one evaluation's loader for every other
         drop_last = training and (self.args.dataloader_drop_last or self.drop_last_batch)
-        self.args = with_values(self.args, dataloader_drop_last=drop_last)
+        persistent = training and self.args.dataloader_persistent_workers
+        self.args = with_values(
+            self.args,
+            dataloader_drop_last=drop_last,
+            dataloader_persistent_workers=persistent and self.args.dataloader_num_workers > 0,
+        )
         try:
             loader = super()._get_dataloader(as_samples(dataset), description, *args, **kwargs)
         finally:
@@ -177,6 +190,9 @@ class SegmentationTrainer(ResumableTrainer):
             generator=torch.Generator().manual_seed(0),
         )
 
+    def _prepare_inputs(self, inputs: dict[str, Any]) -> dict[str, Any]:
+        return on_device(super()._prepare_inputs(inputs), self.processing_class)
+
     # ---- loss ----
 
     def _get_num_items_in_batch(
@@ -185,7 +201,7 @@ class SegmentationTrainer(ResumableTrainer):
         """`SegmentationLoss.counts` of one optimizer step, over all its batches and processes."""
         if not batch_samples:
             return None
-        counts = [self.loss.counts(batch["labels"]) for batch in batch_samples]
+        counts = [self.loss.counts(batch["labels"].long()) for batch in batch_samples]
         return self.accelerator.reduce(torch.stack(counts).sum(0).to(device), reduction="sum")
 
     def compute_loss(

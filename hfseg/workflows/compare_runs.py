@@ -76,6 +76,7 @@ def compare(names: Sequence[str], options: GivenOptions, output: Path, images: i
     differences = _differences([folder.name for folder in folders], counts, labels, units)
     titles = {metric.name: metric.title for metric in TRAINING_METRICS}
     table = f"{comparison_table(results, labels, titles)}\n{differences}"
+    output.mkdir(parents=True, exist_ok=True)
     (output / "comparison.md").write_text(table, encoding="utf-8")
     plot_comparison(results, labels, pictures, output / "comparison.png")
     return table
@@ -173,5 +174,9 @@ def _differences(
         lines.append(f"| {name} | {100 * found.value:+.1f} | {interval} | {p_value} |")
         notes.append(found.note)
     note = "; ".join(dict.fromkeys(notes))
-    lines += ["", f"Paired over the same {len(counts[0])} images; {note}."]
+    lines += [
+        "",
+        f"Paired over the same {len(counts[0])} images, segmented anew in fp32 (the scores above "
+        f"are those of the runs, in their own precision); {note}.",
+    ]
     return "\n".join(lines) + "\n"

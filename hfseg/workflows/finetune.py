@@ -4,6 +4,7 @@ import logging
 import math
 import shutil
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from hfseg.inference import Segmenter
 from hfseg.labels import LabelSet
 from hfseg.models.confidence import save_temperature, set_temperature
 from hfseg.training.checkpoints import STAGING, list_checkpoints
-from hfseg.training.checks import check_device
+from hfseg.training.checks import check_compiler, check_device
 from hfseg.training.preemption import Preempted
 from hfseg.training.trainer import SegmentationTrainer
 from hfseg.workflows.assemble import (
@@ -41,6 +42,7 @@ from hfseg.workflows.resume import (
 )
 from hfseg.workflows.run import Run, without_prefix
 from hfseg.workflows.run_report import RUN_FILES, Evaluation, write_run
+from hfseg.workflows.time_budget import fit_time_budget
 
 logger = logging.getLogger("hfseg")
 
@@ -65,10 +67,12 @@ def finetune(
         UserError: invalid flags, data or weights, or an output folder that already contains a run.
         SystemExit: with 143 after SIGTERM, 130 after Ctrl-C, and a saved checkpoint.
     """
+    started = time.monotonic()
     training, output_dir = arguments.training, str(arguments.training.output_dir)
     main_process = training.process_index == 0
     _set_up_logging(main_process)
     check_device(training, training.sync_batch_norm)
+    check_compiler(training)
     hub = _hub_destination(arguments)
     requested = training.resume_from_checkpoint
     resuming = wants_to_resume({"resume_from_checkpoint": requested})
@@ -86,6 +90,9 @@ def finetune(
         loss = make_loss(arguments, data["train"], labels)
     set_seed(training.seed)
     network, processor = make_model(arguments, labels, model)
+    if training.time_budget is not None and not trained:
+        parts = network, processor, data, labels, loss
+        arguments = fit_time_budget(arguments, parts, checkpoint, started)
     trainer = make_trainer(arguments, network, processor, data, labels, loss)
     if hub is not None and hub.strategy != "end":
         trainer.add_callback(PushCheckpoints(hub))

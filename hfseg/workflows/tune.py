@@ -59,6 +59,8 @@ def tune(options: GivenOptions, trials: int) -> "optuna.Study":
     if options.get("output_dir") is None:
         options = {**options, "output_dir": f"{arguments.training.output_dir}-search"}
         arguments = resolve(options)
+    if arguments.training.time_budget is not None:
+        raise UserError("--time_budget: give the trials of a search --max_steps or epochs instead")
     if arguments.training.world_size > 1:
         raise UserError(
             "a search runs in one process; to use several, start it several times with the "

@@ -1,7 +1,7 @@
-"""`hfseg benchmark`: speed compared with the pipeline, and peak memory.
+"""`hfseg benchmark memory`: peak memory, which must not grow with the number of images.
 
-Peak memory is measured per process, so those jobs run in a child process:
-`python -m hfseg.workflows.benchmark JOB`.
+The peak is counted per process, so each job has one of its own:
+`python -m hfseg.workflows.benchmark.memory JOB`.
 """
 
 import contextlib
@@ -10,7 +10,6 @@ import json
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 from typing import Any
 
@@ -23,71 +22,34 @@ from transformers import (
     SegformerConfig,
     SegformerForSemanticSegmentation,
     SegformerImageProcessor,
-    pipeline,
 )
 from transformers.modeling_outputs import SemanticSegmenterOutput
-from transformers.utils.logging import set_verbosity_error
 
 from hfseg.config.data import DataArguments
 from hfseg.config.evaluation import EvaluationArguments
-from hfseg.data.image_io import image_files
 from hfseg.inference import Segmenter
 from hfseg.workflows.evaluate import evaluate_model
 
-_ROUNDS = 3
 
-
-def speed(model: str, images: str, most: int, dtype: str, compile: bool) -> None:
-    """Run both in turn on the same files, and compare their best rounds."""
-    set_verbosity_error()
-    files = [str(path) for path in image_files(images)[:most]]
-    theirs = pipeline("image-segmentation", model=model, device="cpu")
-    ours = Segmenter.from_pretrained(model, device="cpu", dtype=dtype, compile=compile)
-    same, pixels = 0, 0
-    times: dict[str, list[float]] = {"pipeline": [], "segmenter": []}
-    for path in files[:2]:
-        theirs(path), ours(path)  # warm-up
-    for round_ in range(_ROUNDS):
-        start = time.perf_counter()
-        segments = [theirs(path) for path in files]
-        times["pipeline"].append(time.perf_counter() - start)
-        start = time.perf_counter()
-        masks = [result.mask for result in ours(iter(files))]
-        times["segmenter"].append(time.perf_counter() - start)
-        if round_ == 0:
-            for mask, parts in zip(masks, segments, strict=True):
-                for part in parts:
-                    index = ours.labels.label2id[part["label"]]
-                    same += ((np.asarray(part["mask"]) == 255) & (mask == index)).sum()
-                pixels += mask.size
-        del segments, masks
-    best = {name: min(values) / len(files) for name, values in times.items()}
-    ratio = best["pipeline"] / best["segmenter"]
-    how = f"{dtype}, compiled" if compile else dtype
-    print(
-        f"{len(files)} images: pipeline {best['pipeline'] * 1e3:.1f} ms per image, Segmenter "
-        f"({how}) {best['segmenter'] * 1e3:.1f} ms, {ratio:.2f} times as fast; "
-        f"{same / pixels:.4%} of the pixels agree"
-    )
-
-
-def tile(side: int) -> None:
-    found = _in_child("tile", {"side": side})
-    print(
-        f"{side} x {side} pixels: {found['seconds']:.0f} s, peak memory "
-        f"{found['peak'] / 2**30:.2f} GiB, mask correct: {found['correct']}"
-    )
-
-
-def memory(few: int, many: int) -> None:
-    peaks = [_in_child("memory", {"count": count})["peak"] for count in (few, many)]
-    for count, peak in zip((few, many), peaks, strict=True):
+def benchmark_memory(few: int, many: int, side: int) -> None:
+    """Print the peaks of an evaluation of `few` and of `many` generated images, and of one of
+    `side` x `side` pixels in a sliding window; as the last line as JSON."""
+    counts = {str(count): _in_child("evaluate", count)["peak"] for count in (few, many)}
+    for count, peak in counts.items():
         print(f"evaluation of {count} images: peak memory {peak / 2**20:.0f} MiB")
-    print(f"ratio {peaks[1] / peaks[0]:.3f}")
+    print(f"  ratio {counts[str(many)] / counts[str(few)]:.3f}")
+    tiled = _in_child("tile", side)
+    print(
+        f"{side} x {side} pixels in a sliding window: peak memory {tiled['peak'] / 2**30:.2f} GiB, "
+        f"mask correct: {tiled['correct']}"
+    )
+    found = {"evaluation": counts, "sliding_window": {"side": side, **tiled}}
+    print(json.dumps(found), flush=True)
 
 
-def _in_child(what: str, job: dict[str, Any]) -> dict[str, Any]:
-    command = [sys.executable, "-m", "hfseg.workflows.benchmark", json.dumps({"what": what, **job})]
+def _in_child(what: str, amount: int) -> dict[str, Any]:
+    """What the job found, and its `peak` in bytes."""
+    command = [sys.executable, "-m", __name__, json.dumps({"what": what, "amount": amount})]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
     return json.loads(done.stdout.splitlines()[-1])
 
@@ -95,11 +57,9 @@ def _in_child(what: str, job: dict[str, Any]) -> dict[str, Any]:
 def _alone(job: dict[str, Any]) -> dict[str, Any]:
     import resource
 
-    start = time.perf_counter()
-    found = _tile(job["side"]) if job["what"] == "tile" else _evaluate(job["count"])
+    found = (_tile if job["what"] == "tile" else _evaluate)(job["amount"])
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    peak *= 1 if sys.platform == "darwin" else 1024
-    return {**found, "peak": peak, "seconds": time.perf_counter() - start}
+    return {**found, "peak": peak * (1 if sys.platform == "darwin" else 1024)}
 
 
 def _tile(side: int) -> dict[str, Any]:

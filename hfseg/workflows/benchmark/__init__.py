@@ -1,0 +1,1 @@
+"""`hfseg benchmark`: one module per sub-command. `comparison` measures and reports for all."""
