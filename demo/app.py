@@ -117,6 +117,8 @@ def launch_options(app: "GuardedBlocks") -> dict[str, Any]:
         "show_error": False,
         "state_session_capacity": 100,
         "ssr_mode": False,
+        # gradio would ask for its own page first, and end after three seconds without an answer
+        "_frontend": False,
         "enable_monitoring": False,
         "run_history": False,
         "app_kwargs": {

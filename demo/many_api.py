@@ -51,7 +51,7 @@ class ManyApi:
         failed = []
         with zipfile.ZipFile(archive_path, "w") as archive:
             for index, (image, name) in enumerate(zip(images, names, strict=True)):
-                yield {"doing": f"{name} is segmented", "part": index / len(images)}
+                yield {"doing": f"Segmenting {name}", "part": index / len(images)}
                 try:
                     photo, _ = open_photo(image["path"])
                     found, _ = self.models.segment(model, image["path"], photo)
@@ -81,7 +81,7 @@ class ManyApi:
         start = last = time.monotonic()
         path = new_file("segmented.webm")
         areas: dict[str, dict[int, float]] = {}
-        yield {"doing": "The video is opened", "part": 0.0}
+        yield {"doing": "Opening the video", "part": 0.0}
         with BoundedVideo(video["path"], MAX_VIDEO_SIDE, MAX_FRAMES, DECODE_SECONDS) as frames:
             info = frames.info
             total = min(info.frames, MAX_FRAMES)
@@ -94,8 +94,8 @@ class ManyApi:
                     shown = np.where(painted, colored, frame)
                     writer.write(shown)
                     areas[str(index)] = shares(found.mask, labels)
-                    doing = f"Frame {index + 1}" + (f" of {total}" if total else "")
-                    progress: dict[str, Any] = {"doing": f"{doing} is segmented"}
+                    doing = f"Segmenting frame {index + 1}" + (f" of {total}" if total else "")
+                    progress: dict[str, Any] = {"doing": doing}
                     progress["part"] = (index + 1) / total if total > index else None
                     if time.monotonic() - last > _PREVIEW_SECONDS or index == 0:
                         last = time.monotonic()

@@ -85,11 +85,11 @@ class PageApi:
         """The model, SAM, and two methods that combine them."""
         run, path = self.models.device.run, image["path"]
         photo, note = open_photo(path, MAX_SAM_SIDE)
-        yield {"doing": "SAM is loaded", "part": 0.05}
+        yield {"doing": "Loading SAM", "part": 0.05}
         predictor = run(self.models.sam)
-        yield {"doing": "The model segments the photo", "part": 0.15}
+        yield {"doing": "Segmenting with the model", "part": 0.15}
         found, took = self.models.segment(model, path, photo)
-        yield {"doing": "SAM looks for everything", "part": 0.25}
+        yield {"doing": "SAM is segmenting everything", "part": 0.25}
         masks, took_all = run(timed, lambda: everything(predictor, photo, points_per_side))
         yield {"doing": "Each mask gets a class by vote", "part": 0.7}
         voted, took_votes = run(timed, lambda: refine_by_votes(masks, found.mask))

@@ -30,6 +30,7 @@ from untested import untested_lines
 
 if TYPE_CHECKING:
     from demo_server import DemoPage
+    from playwright.sync_api import Browser, Page
 
 REPOSITORY = Path(__file__).parent.parent
 
@@ -80,6 +81,42 @@ def demo_page(tmp_path_factory: pytest.TempPathFactory) -> Iterator["DemoPage"]:
     models, folder = tiny_models(EagerSam()), tmp_path_factory.mktemp("demo") / "page"
     with served(models, folder) as address:
         yield DemoPage(models, folder, address)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator["Browser"]:
+    """Chromium with a camera that shows a test picture."""
+    from demo_server import CHROMIUM, CHROMIUM_ARGS
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=CHROMIUM_ARGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(browser: "Browser", demo_page: "DemoPage") -> Iterator["Page"]:
+    """The demo, opened in the browser; fails on console errors and requests to other hosts."""
+    from demo_browser import opened
+
+    page = opened(browser, demo_page.address)
+    yield page
+    page.close()
+    assert not page.problems
+
+
+@pytest.fixture
+def photo(tmp_path: Path) -> Path:
+    """A real photo where there are any, else a drawn one."""
+    from demo_server import draw_photo
+
+    voc = Path(os.environ.get("HFSEG_REAL_DATA", "none"), "VOCdevkit", "VOC2012", "JPEGImages")
+    photos = sorted(voc.glob("*.jpg"))
+    if photos:
+        Image.open(photos[0]).save(tmp_path / "my street.png")
+        return tmp_path / "my street.png"
+    return draw_photo(tmp_path / "my street.png", (300, 200))
 
 
 @pytest.fixture

@@ -2,12 +2,15 @@
 
 import shutil
 import socket
+import subprocess
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import httpx
 import numpy as np
 import pytest
 import torch
@@ -28,6 +31,8 @@ CHROMIUM_ARGS = [
     "--disable-gpu",
     "--disable-background-networking",
     "--no-first-run",
+    "--use-fake-ui-for-media-stream",
+    "--use-fake-device-for-media-stream",
 ]
 needs_browser = pytest.mark.skipif(
     CHROMIUM is None, reason="browser: install Chromium (apt-get install chromium)"
@@ -83,10 +88,11 @@ class EagerSam:
 
 
 def tiny_models(sam: Any = None) -> Any:
-    """Two models, `first` and `second`, as `demo/app.py` would load them."""
+    """Two models as `demo/app.py` would load them; the second one numbers its classes backwards."""
     from demo.shown_models import ShownModels
 
-    return ShownModels({"first": tiny_segmenter(), "second": tiny_segmenter(seed=1)}, sam)
+    second = tiny_segmenter(LABELS.names[::-1], seed=1)
+    return ShownModels({"first": tiny_segmenter(), "second": second}, sam)
 
 
 @contextmanager
@@ -96,19 +102,59 @@ def served(models: Any, folder: Path) -> Iterator[str]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GRADIO_TEMP_DIR", str(folder))
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
         page = demo.build_app(models)
         _, url, _ = page.launch(
             server_name="127.0.0.1",
-            server_port=port,
+            server_port=free_port(),
             prevent_thread_lock=True,
             quiet=True,
             **demo.launch_options(page),
         )
         yield url
         page.close(verbose=False)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def save_tiny_segmenter(folder: Path) -> Segmenter:
+    segmenter = tiny_segmenter()
+    segmenter.model.save_pretrained(folder)
+    segmenter.image_processor.save_pretrained(folder)
+    return segmenter
+
+
+@contextmanager
+def started(
+    command: Sequence[object], port: int, log: Path, **options: Any
+) -> Iterator[subprocess.Popen]:
+    """A page in a process of its own, from when it answers at the port; it is ended afterwards.
+
+    Args:
+        log: what it writes.
+        options: of `subprocess.Popen`.
+    """
+    with log.open("w") as file:
+        server = subprocess.Popen([*map(str, command)], stdout=file, stderr=file, **options)
+    health = f"http://127.0.0.1:{port}/gradio_api/run/health"
+    try:
+        while True:
+            assert server.poll() is None, log.read_text()
+            try:
+                httpx.post(health, json={"data": []}, timeout=60)
+                break
+            except httpx.TransportError:  # not up yet
+                time.sleep(0.25)
+        yield server
+    finally:
+        server.terminate()
+        try:
+            server.wait(60)
+        finally:
+            server.kill()
 
 
 def draw_photo(path: Path, size: tuple[int, int] = (90, 60)) -> Path:

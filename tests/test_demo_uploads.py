@@ -2,12 +2,18 @@
 
 import os
 import signal
-import subprocess
 import sys
-import time
 
 import httpx
-from demo_server import DEMO, REPOSITORY, served, tiny_models, tiny_segmenter
+from demo_server import (
+    DEMO,
+    REPOSITORY,
+    free_port,
+    save_tiny_segmenter,
+    served,
+    started,
+    tiny_models,
+)
 
 
 def test_a_client_at_its_quota_loses_its_own_oldest_files_and_nobody_elses(tmp_path, monkeypatch):
@@ -52,31 +58,18 @@ def test_a_full_folder_makes_room_by_dropping_what_is_oldest(tmp_path, monkeypat
 
 
 def test_sigterm_removes_what_visitors_uploaded(tmp_path):
-    segmenter = tiny_segmenter()
-    segmenter.model.save_pretrained(tmp_path / "model")
-    segmenter.image_processor.save_pretrained(tmp_path / "model")
+    save_tiny_segmenter(tmp_path / "model")
     (tmp_path / "tmp").mkdir()
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "TMPDIR": str(tmp_path / "tmp")}
-    with (tmp_path / "log").open("w") as log:
-        server = subprocess.Popen(
-            [sys.executable, DEMO / "app.py", "--models", tmp_path / "model", "--port", "17861"],
-            env=environment, stdout=log, stderr=log,
-        )  # fmt: skip
-    api = "http://127.0.0.1:17861/gradio_api/"
-    try:
-        for _ in range(240):
-            try:
-                httpx.post(f"{api}run/health", json={"data": []})
-                break
-            except httpx.TransportError:
-                assert server.poll() is None, (tmp_path / "log").read_text()
-                time.sleep(0.25)
-        path = httpx.post(f"{api}upload", files={"files": ("a.png", bytes(1000))}).json()[0]
+    port = free_port()
+    command = [sys.executable, DEMO / "app.py", "--models", tmp_path / "model", "--port", port]
+    with started(command, port, tmp_path / "log", env=environment) as server:
+        upload = f"http://127.0.0.1:{port}/gradio_api/upload"
+        answer = httpx.post(upload, files={"files": ("a.png", bytes(1000))}, timeout=60)
+        path = answer.json()[0]
         assert os.path.exists(path)
         server.send_signal(signal.SIGTERM)
-        server.wait(20)
-    finally:
-        server.kill()
+        server.wait(60)
     assert not os.path.exists(path)
     assert not any(each.name.startswith("hfseg-demo") for each in (tmp_path / "tmp").iterdir())
     assert "Traceback" not in (tmp_path / "log").read_text()

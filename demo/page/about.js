@@ -27,7 +27,7 @@ export function about(page, place) {
       "curl -sfN $PAGE/call/segment/$EVENT",
     ].join("\n");
     if (shown === model) return;
-    await page.work("The model card is read", async (signal) => {
+    await page.work("Loading the model card", async (signal) => {
       // rendered by card.py, where everything of the card's author is escaped
       find("card").innerHTML = (await call("card", [model], { signal })).html;
       shown = model;

@@ -2,6 +2,9 @@
 
 import { css, element, percent } from "./dom.js";
 
+/** Marks where two maps differ, and where a model is unsure. */
+export const RED = [224, 30, 55];
+
 /** Names that stand for "nothing in particular": not painted unless asked for. */
 export const isBackground = (name) => /^(background|void|unlabell?ed|ignored?|other)$/i.test(name);
 

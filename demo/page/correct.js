@@ -1,10 +1,10 @@
 /* Tab "Correct with SAM": objects that are clicked, and training pairs made of them. */
 
+import { ask } from "./answers.js";
 import { areasOf, classLayer, classList, isBackground } from "./classes.js";
 import { blobOf, css, element, readValues, save, seconds } from "./dom.js";
 import { everything } from "./everything.js";
 import { Group, Pane } from "./pane.js";
-import { ask } from "./segment.js";
 import { address, call, upload } from "./server.js";
 
 export function correct(page, place) {
@@ -37,9 +37,9 @@ export function correct(page, place) {
 
   async function open() {
     if (!page.photo || result || !page.settings.sam) return;
-    await page.work(`${page.model} segments the photo`, async (signal) => {
+    await page.work(`Segmenting with ${page.model}`, async (signal) => {
       result = await ask(page, page.model, [false, false, true], signal);
-    });
+    }, open);
     if (!result) return;
     find("empty").hidden = true;
     find("work").hidden = false;
@@ -85,13 +85,13 @@ export function correct(page, place) {
     const of = result;
     while (result === of && wanted().length) {
       const asked = wanted().map(({ points }) => points);
-      const fine = await page.work("SAM looks for its outline", async (signal) => {
+      const fine = await page.work("SAM is finding the outline", async (signal) => {
         const found = await call("objects", [page.photo.file, asked], { signal });
         for (const [index, { mask, score }] of found.objects.entries()) {
           const values = await readValues(address(mask), of.width, of.height, signal);
           answers.set(JSON.stringify(asked[index]), { mask: values, score });
         }
-      });
+      }, refresh);
       if (!fine) break;
       compose();
     }
@@ -172,7 +172,7 @@ export function correct(page, place) {
   }
 
   async function download(chosen) {
-    await page.work("The training pairs are packed", async (signal) => {
+    await page.work("Packing the training pairs", async (signal) => {
       const masks = [];
       for (const { mask } of chosen) masks.push(await upload(mask, signal, "mask.png"));
       const answer = await call("training_pairs", [chosen.map(({ file }) => file), masks, page.model], { signal });

@@ -48,6 +48,7 @@ export async function readValues(url, width, height, signal) {
   const data = context.getImageData(0, 0, width, height).data;
   const values = new Uint8Array(width * height);
   for (let i = 0; i < values.length; i++) values[i] = data[4 * i];
+  signal?.throwIfAborted(); // given up meanwhile: it must not be shown any more
   return values;
 }
 

@@ -1,11 +1,9 @@
 /* Tab "Evaluate": the photo and its ground truth, scored, with the errors on the photo. */
 
-import { classLayer, isBackground } from "./classes.js";
+import { RED, classLayer, isBackground } from "./classes.js";
 import { css, element, percent, readValues } from "./dom.js";
 import { Group, Pane } from "./pane.js";
 import { address, call, upload } from "./server.js";
-
-const RED = [224, 30, 55];
 
 export function evaluate(page, place) {
   const find = (name) => place.querySelector(`[data-is="${name}"]`);
@@ -27,14 +25,14 @@ export function evaluate(page, place) {
       return;
     }
     clear();
-    await page.work("The ground truth is uploaded", async (signal) => { truth = await upload(file, signal); });
+    await page.work("Uploading the ground truth", async (signal) => { truth = await upload(file, signal); });
     find("truth-name").textContent = truth ? `(${file.name})` : "";
     run();
   }
 
   async function run() {
     if (!page.photo || !truth) return;
-    await page.work(`${page.model} is scored`, async (signal) => {
+    await page.work(`Scoring ${page.model}`, async (signal) => {
       const answer = await call("evaluate", [page.photo.file, truth, page.model], { signal });
       const { width, height, names, palette } = answer;
       const [predicted, real] = await Promise.all([answer.prediction, answer.truth].map((path) =>
@@ -62,7 +60,7 @@ export function evaluate(page, place) {
       find("note").textContent = answer.note;
       tell(answer);
       page.reveal(find("panes"));
-    });
+    }, run);
   }
 
   function tell(answer) {

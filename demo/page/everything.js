@@ -20,7 +20,7 @@ export function everything(page, place) {
       return;
     }
     clear();
-    await page.work("SAM looks for everything", async (signal, tell) => {
+    await page.work("SAM is segmenting everything", async (signal, tell) => {
       const density = Number(find("density").value);
       const answer = await call("everything", [page.photo.file, page.model, density],
         { signal, onProgress: ({ doing, part }) => doing && tell(doing, part) });
@@ -35,7 +35,7 @@ export function everything(page, place) {
       find("everything-panes").dataset.count = answer.figures.length;
       group.moved();
       page.reveal(find("everything-panes"));
-    });
+    }, run);
   }
 
   find("density").addEventListener("input", () => { find("density-says").textContent = find("density").value; });

@@ -23,6 +23,7 @@ class Page {
   constructor(root, find, settings) {
     Object.assign(this, { root, find, settings });
     this.tabs = {};
+    this.again = null; // repeats what was done last
     this.photo = null; // {file: as the server takes it, name}
     this.models = [settings.models[0].name];
     this.fillMenus();
@@ -73,7 +74,8 @@ class Page {
       this.useFile(event.dataTransfer.files[0]);
     });
     document.addEventListener("paste", (event) => this.useFile(event.clipboardData?.files[0]));
-    this.find("stop").addEventListener("click", () => this.stop());
+    this.find("stop").addEventListener("click", () => { this.stop(); this.complain("Stopped.", true); });
+    this.find("again").addEventListener("click", () => this.again());
     const tabs = [...this.root.querySelectorAll("[role=tab]")];
     tabs.forEach((tab, index) => {
       tab.addEventListener("click", () => this.openTab(tab.dataset.tab));
@@ -101,6 +103,7 @@ class Page {
 
   openTab(name) {
     this.tab = name;
+    this.complain("");
     for (const tab of this.root.querySelectorAll("[role=tab]")) {
       const open = tab.dataset.tab === name;
       tab.setAttribute("aria-selected", String(open));
@@ -116,7 +119,7 @@ class Page {
     if (!file) return;
     this.stop();
     this.forget();
-    await this.work("The photo is uploaded", async (signal) => {
+    await this.work("Uploading the photo", async (signal) => {
       this.photo = { file: await upload(file, signal), name: file.name || "photo" };
     });
     if (this.photo) this.changed();
@@ -156,24 +159,28 @@ class Page {
     }
   }
 
-  complain(sentence) {
+  /** Say what went wrong; `passing`: with a button that repeats what was being done. */
+  complain(sentence, passing = false) {
     const place = this.find("problem");
-    place.textContent = sentence;
+    this.find("problem-says").textContent = sentence;
+    this.find("again").hidden = !(passing && this.again);
     place.hidden = !sentence;
     if (sentence) this.reveal(place);
   }
 
   /**
-   * Do something that takes its time: one thing at once, which Stop ends.
+   * Do something that takes time, one thing at a time; Stop ends it.
    *
-   * @param what is said while it goes on.
-   * @param task gets a signal, and a function (sentence, fraction) that tells how far it is.
-   * @returns whether it was done.
+   * @param what is shown while it runs.
+   * @param task gets a signal, and a function (sentence, fraction) that shows the progress.
+   * @param again repeats it, if it was stopped or the server was busy.
+   * @returns whether it finished.
    */
-  async work(what, task) {
+  async work(what, task, again = null) {
     this.stop();
     const mine = new AbortController();
     this.running = mine;
+    this.again = again;
     this.complain("");
     const [place, text, bar] = [this.find("doing"), this.find("doing-what"), this.find("bar")];
     const tell = (sentence, fraction) => {
@@ -191,7 +198,7 @@ class Page {
     } catch (error) {
       if (mine.signal.aborted) return false;
       if (!(error instanceof Refusal)) console.warn(error);
-      this.complain(error.message);
+      this.complain(error.message, error.passing);
       return false;
     } finally {
       clearTimeout(late);

@@ -8,6 +8,7 @@ const RECORD_SECONDS = 8;
 export function many(page, place) {
   const find = (name) => place.querySelector(`[data-is="${name}"]`);
   let camera = null;
+  let recorder = null;
 
   function clear() {
     find("results").replaceChildren();
@@ -17,10 +18,10 @@ export function many(page, place) {
   async function batch(files) {
     if (!files.length) return;
     clear();
-    await page.work("The images are uploaded", async (signal, tell) => {
+    await page.work("Uploading the images", async (signal, tell) => {
       const sent = [];
       for (const file of files) {
-        tell(`${file.name} is uploaded`, sent.length / (2 * files.length));
+        tell(`Uploading ${file.name}`, sent.length / (2 * files.length));
         sent.push(await upload(file, signal));
       }
       const answer = await call("batch", [sent, page.model], { signal,
@@ -34,7 +35,7 @@ export function many(page, place) {
         failed.length ? element("ul", { class: "failed" }, ...failed) : "",
         areas(answer));
       page.reveal(find("results"));
-    });
+    }, () => batch(files));
   }
 
   function areas({ classes }) {
@@ -47,9 +48,9 @@ export function many(page, place) {
   async function video(file) {
     if (!file) return;
     clear();
-    await page.work("The video is uploaded", async (signal, tell) => {
+    await page.work("Uploading the video", async (signal, tell) => {
       const sent = await upload(file, signal);
-      const still = element("img", { class: "still", alt: "The frame that was segmented last" });
+      const still = element("img", { class: "still", alt: "The last segmented frame" });
       find("results").replaceChildren(still);
       const answer = await call("video", [sent, page.model], { signal, onProgress: ({ doing, part, frame }) => {
         if (doing) tell(doing, part ?? undefined);
@@ -65,19 +66,20 @@ export function many(page, place) {
           element("button", { type: "button", onclick: () => save(address(answer.csv), "areas.csv") }, "Save areas as CSV")),
         areas(answer));
       page.reveal(find("results"));
-    });
+    }, () => video(file));
   }
 
   function closeCamera() {
     camera?.getTracks().forEach((track) => track.stop());
     camera = null;
+    recorder = null;
     find("camera").replaceChildren();
     find("record").textContent = "Record with the camera";
   }
 
   /* record a few seconds, and treat them as a file */
   async function record() {
-    if (camera) { closeCamera(); return; }
+    if (recorder) { recorder.stop(); return; }
     try {
       camera = await navigator.mediaDevices.getUserMedia({ video: { width: 640 }, audio: false });
     } catch {
@@ -89,15 +91,17 @@ export function many(page, place) {
     view.srcObject = camera;
     find("camera").replaceChildren(view);
     find("record").textContent = `Stop (it stops by itself after ${RECORD_SECONDS} seconds)`;
-    const recorder = new MediaRecorder(camera, { mimeType: "video/webm" });
+    const mine = new MediaRecorder(camera, { mimeType: "video/webm" });
+    recorder = mine;
     const parts = [];
-    recorder.addEventListener("dataavailable", ({ data }) => parts.push(data));
-    recorder.addEventListener("stop", () => {
+    mine.addEventListener("dataavailable", ({ data }) => parts.push(data));
+    mine.addEventListener("stop", () => {
+      if (recorder !== mine) return; // given up for another photo or model
       closeCamera();
       video(new File(parts, "camera.webm", { type: "video/webm" }));
     });
-    recorder.start();
-    setTimeout(() => { if (recorder.state === "recording") recorder.stop(); }, 1000 * RECORD_SECONDS);
+    mine.start();
+    setTimeout(() => { if (mine.state === "recording") mine.stop(); }, 1000 * RECORD_SECONDS);
   }
 
   find("images").addEventListener("change", () => { batch([...find("images").files]); find("images").value = ""; });

@@ -1,22 +1,10 @@
 /* Tab "Segment": one photo, one or several models side by side, where they differ, how sure they are. */
 
-import { areasOf, classLayer, classList, isBackground } from "./classes.js";
-import { element, overlay, percent, readValues, save, saveCanvas, seconds } from "./dom.js";
+import { ask } from "./answers.js";
+import { RED, areasOf, classLayer, classList, isBackground } from "./classes.js";
+import { element, overlay, percent, save, saveCanvas, seconds } from "./dom.js";
 import { Group, Pane } from "./pane.js";
-import { address, call } from "./server.js";
-
-const RED = [224, 30, 55];
-
-/** The answer of a model with its maps. */
-export async function ask(page, model, options, signal) {
-  const result = await call("view", [page.photo.file, model, ...options], { signal });
-  const { width, height } = result;
-  const [ids, confidence] = await Promise.all([
-    readValues(address(result.ids), width, height, signal),
-    result.confidence && readValues(address(result.confidence), width, height, signal),
-  ]);
-  return { ...result, maps: { ids, confidence } };
-}
+import { address } from "./server.js";
 
 export function segment(page, place) {
   const find = (name) => place.querySelector(`[data-is="${name}"]`);
@@ -41,10 +29,10 @@ export function segment(page, place) {
   async function run() {
     if (!page.photo) return;
     const { tta, sliding } = way();
-    const found = [];
-    await page.work(`${page.model} segments the photo`, async (signal, tell) => {
+    await page.work(`Segmenting with ${page.model}`, async (signal, tell) => {
+      const found = [];
       for (const [index, model] of page.models.entries()) {
-        tell(`${model} segments the photo`, page.models.length > 1 ? index / page.models.length : undefined);
+        tell(`Segmenting with ${model}`, page.models.length > 1 ? index / page.models.length : undefined);
         found.push(await ask(page, model, [tta, sliding], signal));
         results = [...found];
         show();
@@ -52,7 +40,7 @@ export function segment(page, place) {
       const key = `${tta ? "tta" : ""}${sliding ? "sliding" : ""}` || "plain";
       times[key] = found.reduce((sum, { seconds }) => sum + seconds, 0);
       tellTimes();
-    });
+    }, run);
   }
 
   function tellTimes() {

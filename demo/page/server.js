@@ -2,21 +2,28 @@
 
 const API = new URL("gradio_api/", document.baseURI);
 
-export class Refusal extends Error {}
+/** What the server said instead of an answer; `passing`: the same request may succeed later. */
+export class Refusal extends Error {
+  constructor(sentence, passing = false) {
+    super(sentence);
+    this.passing = passing;
+  }
+}
 
 async function checked(response) {
   if (response.ok) return response;
   const text = await response.text();
   let sentence = text;
   try { sentence = JSON.parse(text).detail; } catch { /* plain text */ }
-  throw new Refusal(typeof sentence === "string" ? sentence : "The server refused this request.");
+  throw new Refusal(typeof sentence === "string" ? sentence : "The server refused this request.",
+    response.status >= 500);
 }
 
 async function request(url, options) {
   try {
     return await checked(await fetch(url, options));
   } catch (error) {
-    if (error instanceof TypeError) throw new Refusal("The server does not answer. Is it running?");
+    if (error instanceof TypeError) throw new Refusal("The server does not answer. Is it running?", true);
     throw error;
   }
 }
@@ -54,7 +61,7 @@ export async function call(endpoint, data, { signal, onProgress } = {}) {
       if (kind === "generating") { last = value[0]; onProgress?.(last); }
       if (kind === "complete") return value?.[0] ?? last;
     }
-    throw new Refusal("The connection to the server was lost.");
+    throw new Refusal("The connection to the server was lost.", true);
   } finally {
     signal?.removeEventListener("abort", giveUp);
   }

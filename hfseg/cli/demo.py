@@ -9,7 +9,7 @@ from importlib import import_module
 from pathlib import Path
 
 import hfseg
-from hfseg.hub.space import demo_folder
+from hfseg.demo_files import demo_folder
 
 
 def main(argv: list[str]) -> None:

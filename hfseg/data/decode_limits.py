@@ -10,6 +10,8 @@ import re
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -26,6 +28,8 @@ TOO_MANY_PIXELS = "has too many pixels to be opened safely"
 _NO_IMAGE = "This file cannot be read as an image: try a PNG or JPEG."
 _MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")
 _START_OF_SCAN, _END_OF_IMAGE = 0xDA, 0xD9
+_START_SECONDS = 120.0
+"""For the start of a process that decodes: on a busy machine its imports alone take seconds."""
 _MEMORY = 4 << 30  # bytes of address space of the process that decodes
 
 
@@ -70,6 +74,68 @@ def readable_formats() -> tuple[str, ...]:
     return (*formats, "HEIF")
 
 
+class DecodingProcess:
+    """A process that decodes files of strangers, killed when one of them takes too long.
+
+    Args:
+        code: Python that imports what it needs, writes one line to stdout, and then decodes.
+        arguments: its command line.
+    """
+
+    def __init__(self, code: str, *arguments: str) -> None:
+        package = Path(__file__).resolve().parents[2]  # also where hfseg is not installed
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", f"import sys; sys.path.insert(0, {str(package)!r}); {code}",
+             *arguments],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,  # decoders write there what a file makes them write
+        )  # fmt: skip
+        with self.killed_after(_START_SECONDS):
+            self.read_line()
+
+    @property
+    def alive(self) -> bool:
+        return self._process.poll() is None
+
+    @contextmanager
+    def killed_after(self, seconds: float) -> Iterator[threading.Event]:
+        """Kill the process if the block takes longer; the event says whether it was."""
+        expired = threading.Event()
+
+        def give_up() -> None:
+            expired.set()
+            self._process.kill()
+
+        timer = threading.Timer(seconds, give_up)
+        timer.start()
+        try:
+            yield expired
+        finally:
+            timer.cancel()
+
+    def write(self, line: bytes) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.write(line)
+        self._process.stdin.flush()
+
+    def read_line(self) -> bytes:
+        assert self._process.stdout is not None
+        return self._process.stdout.readline()
+
+    def read(self, size: int) -> bytes:
+        assert self._process.stdout is not None
+        return self._process.stdout.read(size)
+
+    def close(self) -> None:
+        """End the process."""
+        self._process.kill()
+        self._process.wait()
+        for pipe in (self._process.stdin, self._process.stdout):
+            if pipe is not None:
+                with suppress(OSError):  # a line that nobody read
+                    pipe.close()
+
+
 class ImageDecoder:
     """Decodes files of strangers in a process of its own, one at a time.
 
@@ -81,7 +147,7 @@ class ImageDecoder:
     def __init__(self, seconds: float, max_pixels: int) -> None:
         self.seconds = seconds
         self.max_pixels = max_pixels
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: DecodingProcess | None = None
         self._lock = threading.Lock()
 
     def read(
@@ -102,27 +168,17 @@ class ImageDecoder:
         request = {"path": str(path), "max_side": max_side, "photo": photo}
         with self._lock:
             process = self._running()
-            expired = threading.Event()
-
-            def give_up() -> None:
-                expired.set()
-                process.kill()
-
-            timer = threading.Timer(self.seconds, give_up)
-            timer.start()
-            try:
-                answer, pixels = _exchange(process, {**request, "max_pixels": self.max_pixels})
-            except (OSError, ValueError):  # killed, or crashed
-                process.kill()
-                process.wait()
-                if expired.is_set():
-                    raise UserError(
-                        f"Decoding this image took more than {self.seconds:g} seconds: "
-                        "save it again as PNG or JPEG."
-                    ) from None
-                raise UserError(_NO_IMAGE) from None
-            finally:
-                timer.cancel()
+            with process.killed_after(self.seconds) as expired:
+                try:
+                    answer, pixels = _exchange(process, {**request, "max_pixels": self.max_pixels})
+                except (OSError, ValueError):  # killed, or crashed
+                    process.close()
+                    if expired.is_set():
+                        raise UserError(
+                            f"Decoding this image took more than {self.seconds:g} seconds: "
+                            "save it again as PNG or JPEG."
+                        ) from None
+                    raise UserError(_NO_IMAGE) from None
         if "error" in answer:
             raise UserError(answer["error"])
         image = Image.frombytes(answer["mode"], tuple(answer["size"]), pixels)
@@ -130,27 +186,17 @@ class ImageDecoder:
             image.putpalette(answer["palette"])
         return image, tuple(answer["whole"])
 
-    def _running(self) -> "subprocess.Popen[bytes]":
-        if self._process is None or self._process.poll() is not None:
-            package = Path(__file__).resolve().parents[2]  # also where hfseg is not installed
-            start = f"import sys; sys.path.insert(0, {str(package)!r}); "
-            self._process = subprocess.Popen(
-                [sys.executable, "-c", f"{start}from hfseg.data.decode_limits import _serve; "
-                 "_serve()"],
-                stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-            )  # fmt: skip
+    def _running(self) -> DecodingProcess:
+        if self._process is None or not self._process.alive:
+            self._process = DecodingProcess("from hfseg.data.decode_limits import _serve; _serve()")
         return self._process
 
 
-def _exchange(
-    process: "subprocess.Popen[bytes]", request: dict[str, Any]
-) -> tuple[dict[str, Any], bytes]:
-    assert process.stdin is not None and process.stdout is not None
-    process.stdin.write(json.dumps(request).encode() + b"\n")
-    process.stdin.flush()
-    answer = json.loads(process.stdout.readline())
+def _exchange(process: DecodingProcess, request: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
+    process.write(json.dumps(request).encode() + b"\n")
+    answer = json.loads(process.read_line())
     length = answer.get("bytes", 0)
-    pixels = process.stdout.read(length)
+    pixels = process.read(length)
     if len(pixels) != length:
         raise ValueError("the process ended in the middle of an image")
     return answer, pixels
@@ -158,10 +204,14 @@ def _exchange(
 
 def _serve() -> None:
     """The loop of the process: one line of JSON in, one line and the pixels out."""
+    import hfseg.data.image_io  # noqa: F401 - now, not while the first image waits
+
     out: IO[bytes] = sys.stdout.buffer
     sys.stdout = sys.stderr
     limit_memory()
     formats = readable_formats()
+    out.write(b"ready\n")
+    out.flush()
     for line in sys.stdin.buffer:
         try:
             answer, pixels = _decoded(json.loads(line), formats)

@@ -1,16 +1,15 @@
 """Videos as RGB frames, and RGB frames as videos. OpenCV reads and writes them."""
 
 import json
-import subprocess
 import sys
-import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
 import numpy as np
 from PIL import Image
 
+from hfseg.data.decode_limits import DecodingProcess, limit_memory
 from hfseg.errors import UserError
 
 SUFFIXES = frozenset((".avi", ".m4v", ".mkv", ".mov", ".mp4", ".webm"))
@@ -126,17 +125,11 @@ class BoundedVideo:
     """
 
     def __init__(self, path: str | Path, max_side: int, max_frames: int, seconds: float) -> None:
-        package = Path(__file__).resolve().parents[2]  # also where hfseg is not installed
-        code = (
-            f"import sys; sys.path.insert(0, {str(package)!r}); "
-            "from hfseg.data.video import _serve; _serve(*sys.argv[1:])"
-        )
         self.seconds = seconds
-        self._process = subprocess.Popen(
-            [sys.executable, "-c", code, str(path), str(max_side), str(max_frames)],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-        )
+        self._process = DecodingProcess(
+            "from hfseg.data.video import _serve; _serve(*sys.argv[1:])",
+            str(path), str(max_side), str(max_frames),
+        )  # fmt: skip
         header = self._read_line()
         if "error" in header:
             self.close()
@@ -146,7 +139,7 @@ class BoundedVideo:
     def __iter__(self) -> Iterator[np.ndarray]:
         shape = (self.info.height, self.info.width, 3)
         while True:
-            data = self._bounded(lambda out: out.read(shape[0] * shape[1] * 3))
+            data = self._bounded(lambda process: process.read(shape[0] * shape[1] * 3))
             if not data:
                 return
             if len(data) < shape[0] * shape[1] * 3:
@@ -161,28 +154,15 @@ class BoundedVideo:
 
     def close(self) -> None:
         """End the process."""
-        self._process.kill()
-        self._process.wait()
-        if self._process.stdout is not None:
-            self._process.stdout.close()
+        self._process.close()
 
     def _read_line(self) -> dict[str, Any]:
-        line = self._bounded(lambda out: out.readline())
+        line = self._bounded(DecodingProcess.read_line)
         return json.loads(line) if line else {"error": "This file cannot be read as a video."}
 
-    def _bounded(self, read: Any) -> bytes:
-        expired = threading.Event()
-
-        def give_up() -> None:
-            expired.set()
-            self._process.kill()
-
-        timer = threading.Timer(self.seconds, give_up)
-        timer.start()
-        try:
-            data: bytes = read(self._process.stdout)
-        finally:
-            timer.cancel()
+    def _bounded(self, read: Callable[[DecodingProcess], bytes]) -> bytes:
+        with self._process.killed_after(self.seconds) as expired:
+            data = read(self._process)
         if expired.is_set():
             raise UserError(f"One frame took more than {self.seconds:g} seconds to decode.")
         return data
@@ -190,11 +170,13 @@ class BoundedVideo:
 
 def _serve(path: str, max_side: str, max_frames: str) -> None:
     """The process: one line of JSON, and then the pixels of every frame."""
-    from hfseg.data.decode_limits import limit_memory
+    import cv2  # noqa: F401 - now, not while the first frame waits
 
     out: IO[bytes] = sys.stdout.buffer
     sys.stdout = sys.stderr
     limit_memory()
+    out.write(b"ready\n")
+    out.flush()
     try:
         with Video(path) as video:
             scale = min(1.0, int(max_side) / max(video.info[:2]))

@@ -1,5 +1,6 @@
 """Pushes the demo to the Hub: a Gradio Space that runs a model of the Hub."""
 
+import tomllib
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 
@@ -7,6 +8,7 @@ from huggingface_hub import model_info
 from packaging.requirements import Requirement
 
 import hfseg
+from hfseg.demo_files import demo_folder
 from hfseg.errors import UserError
 from hfseg.hub.commit import commit_files, prepare_repository
 from hfseg.hub_errors import explain_hub_error
@@ -73,15 +75,6 @@ def push_space(
     )
 
 
-def demo_folder() -> Path:
-    """The page's files: inside the installed package, or beside it in a clone."""
-    package = Path(hfseg.__file__).parent
-    for folder in (package / "demo", package.parent / "demo"):
-        if (folder / "app.py").is_file():
-            return folder
-    raise UserError(f"the demo's files are missing from {package}: reinstall hfseg")
-
-
 def space_files(repo_id: str, model: str) -> dict[str, Path | bytes]:
     """Path in the repository -> content. hfseg is included, so that page and package match."""
     try:
@@ -105,7 +98,11 @@ def space_files(repo_id: str, model: str) -> dict[str, Path | bytes]:
 
 
 def _requirements() -> list[str]:
-    """The dependencies of hfseg and its demo, from the metadata of the installed package."""
+    """The dependencies of hfseg and its demo: those of this clone, or of the installed package."""
+    project = Path(hfseg.__file__).parent.parent / "pyproject.toml"
+    if project.is_file():  # the metadata of a clone is as old as its installation
+        declared = tomllib.loads(project.read_text(encoding="utf-8"))["project"]
+        return [*declared["dependencies"], *declared["optional-dependencies"]["demo"]]
     found = []
     for text in requires("hfseg") or []:
         requirement = Requirement(text)

@@ -53,6 +53,7 @@ class Segmenter:
 
     def __init__(self, model: PreTrainedModel, image_processor: ImageProcessor) -> None:
         act_as_semantic(model)
+        accept_small_images(model)
         self.model = model.eval()
         self.image_processor = image_processor
         self.labels = LabelSet.from_config(model.config)
@@ -95,8 +96,6 @@ class Segmenter:
             token=token,
             trust_remote_code=trust_remote_code,
         )
-        if model.config.model_type in ("segformer", "upernet"):
-            accept_small_images(model)
         if device is None:
             device = "cuda" if torch.cuda.is_available() else "cpu"
         model = model.to(device) if dtype is None else model.to(device, dtype)

@@ -124,8 +124,7 @@ def load_model(
         else:
             model = _build(config, name)
             load_backbone(model, source, **hub)
-    if model.config.model_type in ("segformer", "upernet"):
-        accept_small_images(model)
+    accept_small_images(model)
     act_as_semantic(model)
     if is_universal(model):
         model.supports_gradient_checkpointing = False  # their decoders don't honor it

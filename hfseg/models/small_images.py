@@ -1,4 +1,4 @@
-"""Images of sizes that a model of transformers can't take as they are."""
+"""Images of sizes that a model of transformers does not take as they are."""
 
 from typing import Any
 
@@ -12,12 +12,20 @@ MINIMUM = 32
 """Pixels a side; the last stage of the encoders has a stride of 32."""
 
 
-def accept_small_images(model: PreTrainedModel) -> None:
-    """Pad images below 32 x 32 at the bottom and right, and crop their logits again.
+_MODEL_TYPES = ("segformer", "upernet")
 
-    UperNet on a ViT also gets images of whole patches: it would drop the rest. With labels the
-    model is left as it is: its own loss would not fit. `SmpForSemanticSegmentation` pads by itself.
+
+def accept_small_images(model: PreTrainedModel) -> None:
+    """Let SegFormer and UperNet segment images below 32 x 32; other models are left as they are.
+
+    Images are padded at the bottom and right, and their logits cropped again. UperNet on a ViT
+    also gets images of whole patches: it would drop the rest. With labels nothing is padded: the
+    model's own loss would not fit. `SmpForSemanticSegmentation` pads by itself. A second call
+    changes nothing.
     """
+    if model.config.model_type not in _MODEL_TYPES or hasattr(model, "_small_image"):
+        return
+    model._small_image = None
     model.register_forward_pre_hook(_pad, with_kwargs=True)
     model.register_forward_hook(_crop, with_kwargs=True)
 
@@ -44,7 +52,7 @@ def _patch_size(model: PreTrainedModel) -> int:
 
 
 def _crop(model: PreTrainedModel, args: Any, kwargs: dict[str, Any], output: Any) -> Any:
-    small = getattr(model, "_small_image", None)
+    small = model._small_image
     if small is not None:
         padded = kwargs["pixel_values"].shape[-2:]
         output.logits = resize_logits(output.logits, padded)[..., : small[0], : small[1]]
