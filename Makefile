@@ -15,7 +15,7 @@ help:
 	@echo "make quickstart   train the built-in example and write runs/quickstart"
 	@echo "make demo         open the demo with that model"
 	@echo "make test         run the fast tests (make test-slow: the long ones)"
-	@echo "make lint         check style and layers (make format: fix style)"
+	@echo "make lint         check style, layers and types (make format: fix style)"
 	@echo "make docs         build the documentation in build/site"
 
 $(READY): pyproject.toml constraints.txt
@@ -46,6 +46,7 @@ test-versions: $(READY)
 lint: $(READY)
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .
 	$(BIN)/lint-imports --no-logo
+	$(BIN)/mypy
 
 docs: $(READY)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet --site-dir build/site
@@ -54,4 +55,4 @@ format: $(READY)
 	$(BIN)/ruff check --fix . ; $(BIN)/ruff format .
 
 clean:
-	rm -rf runs build dist .pytest_cache .ruff_cache .hypothesis
+	rm -rf runs build dist .pytest_cache .ruff_cache .mypy_cache .hypothesis

@@ -1,10 +1,12 @@
-"""Whether the Hub can be reached, found out once and quickly."""
+"""Whether the Hub can be reached: checked once, and quickly."""
 
 import functools
 import logging
 import os
 import socket
 from urllib.parse import urlsplit
+
+from huggingface_hub import constants
 
 logger = logging.getLogger("hfseg")
 
@@ -22,13 +24,11 @@ def found_no_network() -> bool:
 
 @functools.cache
 def work_offline_without_network() -> None:
-    """Use the cache alone where the Hub can't be reached.
+    """Use only the cache if the Hub can't be reached.
 
-    Hugging Face's libraries would try six times, for half a minute, before they say so.
+    Hugging Face's libraries would retry for half a minute before they report it.
     """
     global _no_network
-    from huggingface_hub import constants
-
     if constants.HF_HUB_OFFLINE or any(os.environ.get(name) for name in PROXIES):
         return
     address = urlsplit(constants.ENDPOINT)
@@ -38,6 +38,6 @@ def work_offline_without_network() -> None:
     except OSError:
         import datasets
 
-        logger.warning("%s can't be reached: using this machine's cache", constants.ENDPOINT)
+        logger.warning("%s can't be reached: using the local cache", constants.ENDPOINT)
         _no_network = constants.HF_HUB_OFFLINE = True
         datasets.config.HF_HUB_OFFLINE = True

@@ -3,6 +3,17 @@
 import json
 from collections.abc import Iterator
 
+from huggingface_hub import constants, get_token
+from huggingface_hub.errors import (
+    GatedRepoError,
+    HfHubHTTPError,
+    HFValidationError,
+    LocalTokenNotFoundError,
+    OfflineModeIsEnabled,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+)
+
 from hfseg.hub_connection import found_no_network
 
 _PREFIX = {"model": "", "dataset": "datasets/", "space": "spaces/"}
@@ -11,7 +22,7 @@ _PREFIX = {"model": "", "dataset": "datasets/", "space": "spaces/"}
 def explain_hub_error(
     error: BaseException, repo_id: str, repo_type: str = "model", writing: bool = False
 ) -> str | None:
-    """The reason and the remedy, without a full stop, or None if the Hub is not the cause.
+    """The reason and the remedy, without a period, or None if the Hub is not the cause.
 
     Libraries wrap the Hub's errors in their own, so the causes of `error` are examined too.
 
@@ -21,11 +32,8 @@ def explain_hub_error(
         repo_type: model, dataset or space.
         writing: the access was a write, not a read.
     """
-    from huggingface_hub import constants
-    from huggingface_hub.errors import OfflineModeIsEnabled
-
     for cause in _causes(error):
-        # transformers and datasets drop the cause when they are offline by choice
+        # transformers and datasets drop the cause in offline mode
         if constants.HF_HUB_OFFLINE and ("connect to" in str(cause) or _is_connection_error(cause)):
             cause = OfflineModeIsEnabled()
         sentence = _sentence(cause, repo_id, repo_type, writing)
@@ -35,16 +43,14 @@ def explain_hub_error(
 
 
 def seconds_to_wait(error: BaseException) -> float | None:
-    """Seconds until a retry may succeed (0: the Hub gives no time), None if it never will."""
-    from huggingface_hub.errors import HfHubHTTPError
-
+    """Seconds until a retry may succeed (0: unknown), None if it never will."""
     for cause in _causes(error):
         if isinstance(cause, HfHubHTTPError):
             status = cause.response.status_code
             if status not in (408, 429) and status < 500:
                 return None
-            named = cause.response.headers.get("Retry-After", "")
-            return float(named) if named.isdigit() else 0.0
+            seconds = cause.response.headers.get("Retry-After", "")
+            return float(seconds) if seconds.isdigit() else 0.0
         if _is_connection_error(cause) or isinstance(cause, json.JSONDecodeError):
             return 0.0
     return None
@@ -59,17 +65,6 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
 
 
 def _sentence(error: BaseException, repo_id: str, repo_type: str, writing: bool) -> str | None:
-    from huggingface_hub import constants
-    from huggingface_hub.errors import (
-        GatedRepoError,
-        HfHubHTTPError,
-        HFValidationError,
-        LocalTokenNotFoundError,
-        OfflineModeIsEnabled,
-        RepositoryNotFoundError,
-        RevisionNotFoundError,
-    )
-
     page = f"{constants.ENDPOINT}/{_PREFIX[repo_type]}{repo_id}"
     if isinstance(error, HFValidationError):
         return f"{repo_id!r} is not a valid repository id; write OWNER/NAME"
@@ -87,7 +82,7 @@ def _sentence(error: BaseException, repo_id: str, repo_type: str, writing: bool)
             f"{repo_id} is not completely in the local cache, and HF_HUB_OFFLINE is set, so "
             "downloads are disabled; unset it, or give a local folder"
         )
-    # `datasets` has its own error for both, and drops the Hub's
+    # `datasets` raises its own error for both, and drops the Hub's
     not_found = type(error).__name__ == "DatasetNotFoundError"
     if isinstance(error, GatedRepoError) or (not_found and "gated" in str(error)):
         return (
@@ -107,25 +102,13 @@ def _sentence(error: BaseException, repo_id: str, repo_type: str, writing: bool)
     if isinstance(error, RevisionNotFoundError):
         return f"{repo_id} has no such branch, tag or commit; {page}/tree/main lists them"
     if isinstance(error, HfHubHTTPError):
-        status = error.response.status_code
-        if status == 403:
-            return (
-                f"your token may not {'write to' if writing else 'read'} {repo_id}; use one with "
-                "that permission, and check the owner in the id"
-            )
-        if status == 429:
-            return "the Hub is limiting requests (429); wait a few minutes and try again"
-        if status >= 500:
-            return f"the Hub has an internal error ({status}); try again later"
-        if status == 412:
-            return f"{repo_id} was changed by someone else at the same time; try again"
-        return f"the Hub refused the request ({' '.join(str(error).split())[:200]})"
+        return _status_sentence(error, repo_id, writing)
     if writing and isinstance(error, ValueError) and "Invalid metadata" in str(error):
         reason = " ".join(str(error).partition("\n")[2].split())[:300].removeprefix("- ")
-        return f"the Hub does not accept the metadata at the top of README.md ({reason}); fix them"
+        return f"the Hub does not accept the metadata at the top of README.md ({reason}); fix it"
     if writing and isinstance(error, json.JSONDecodeError):
         # a gateway's page instead of the Hub's answer
-        return f"{constants.ENDPOINT} sent an invalid answer; try again later"
+        return f"{constants.ENDPOINT} sent an invalid response; try again later"
     if _is_connection_error(error):
         return (
             f"the Hub at {constants.ENDPOINT} can't be reached or the connection was lost; check "
@@ -134,11 +117,24 @@ def _sentence(error: BaseException, repo_id: str, repo_type: str, writing: bool)
     return None
 
 
+def _status_sentence(error: HfHubHTTPError, repo_id: str, writing: bool) -> str:
+    status = error.response.status_code
+    if status == 403:
+        return (
+            f"your token may not {'write to' if writing else 'read'} {repo_id}; use one with that "
+            "permission, and check the owner in the id"
+        )
+    if status == 429:
+        return "the Hub is limiting requests (429); wait a few minutes and try again"
+    if status >= 500:
+        return f"the Hub has an internal error ({status}); try again later"
+    if status == 412:
+        return f"{repo_id} was changed by someone else at the same time; try again"
+    return f"the Hub refused the request ({' '.join(str(error).split())[:200]})"
+
+
 def _is_wrong_token(error: BaseException) -> bool:
     """A 401 with a token; without a token it means that the repository is private or missing."""
-    from huggingface_hub import get_token
-    from huggingface_hub.errors import HfHubHTTPError
-
     if not isinstance(error, HfHubHTTPError) or error.response.status_code != 401:
         return False
     code = error.response.headers.get("X-Error-Code")
@@ -147,8 +143,6 @@ def _is_wrong_token(error: BaseException) -> bool:
 
 def _is_connection_error(error: BaseException) -> bool:
     """By module name, since the HTTP library differs between versions of huggingface_hub."""
-    from huggingface_hub.errors import OfflineModeIsEnabled
-
     library = type(error).__module__.split(".")[0]
     names = {kind.__name__ for kind in type(error).__mro__}
     if isinstance(error, OfflineModeIsEnabled):

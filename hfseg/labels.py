@@ -3,14 +3,17 @@
 import colorsys
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from hfseg.errors import UserError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedConfig
 
 IGNORE_INDEX = 255
 """The id of pixels that losses, metrics and figures ignore."""
@@ -45,16 +48,16 @@ def default_palette(num_labels: int) -> tuple[Color, ...]:
         hue = (0.11 + step * 0.61803398875) % 1.0
         value = (0.95, 0.7, 0.5)[step % 3]
         saturation = (0.55, 0.85)[step // 3 % 2]
-        rgb = colorsys.hsv_to_rgb(hue, saturation, value)
-        color = tuple(round(255 * channel) for channel in rgb)
+        red, green, blue = colorsys.hsv_to_rgb(hue, saturation, value)
+        color = (round(255 * red), round(255 * green), round(255 * blue))
         step += 1
         if color not in colors:
-            colors.append(color)  # type: ignore[arg-type]
+            colors.append(color)
     return tuple(colors)
 
 
 def plain_name(name: object) -> str:
-    """What two names of one class share: capitals, spaces, hyphens and underscores don't count."""
+    """The name in a form that ignores case and how words are separated."""
     return re.sub(r"[\s_-]+", " ", str(name)).strip().lower()
 
 
@@ -79,20 +82,24 @@ class LabelSet:
         names = tuple(str(name) for name in self.names)
         palette = tuple(tuple(int(c) for c in color) for color in self.palette)
         if not names:
-            raise UserError("a label set needs at least one class name")
+            raise UserError("there are no class names: give at least one")
         repeated = sorted({name for name in names if names.count(name) > 1})
         if repeated:
-            raise UserError(f"class names must be unique, but {repeated[0]!r} is repeated")
+            raise UserError(
+                f"class names must be unique, but {repeated[0]!r} is repeated: rename one of them"
+            )
         if len(names) > self.ignore_index:
             raise UserError(
-                f"{len(names)} classes are too many for masks of 8 bits: use at most "
+                f"{len(names)} classes are too many for 8-bit masks: use at most "
                 f"{self.ignore_index}"
             )
         palette = palette or default_palette(len(names))
         if len(palette) != len(names):
-            raise UserError(f"{len(names)} class names, but {len(palette)} colors: give one each")
+            raise UserError(
+                f"{len(names)} class names, but {len(palette)} colors: give one color per class"
+            )
         if any(len(color) != 3 or min(color) < 0 or max(color) > 255 for color in palette):
-            raise UserError("a color must be three numbers from 0 to 255")
+            raise UserError("every color of the palette must be three numbers from 0 to 255")
         object.__setattr__(self, "names", names)
         object.__setattr__(self, "palette", palette)
 
@@ -109,7 +116,7 @@ class LabelSet:
 
     @property
     def unnamed(self) -> bool:
-        """Whether these are the names that transformers gives where there are none."""
+        """Whether the names are the placeholders of transformers, `LABEL_0` and so on."""
         return self.names == tuple(f"LABEL_{index}" for index in range(len(self)))
 
     @property
@@ -131,7 +138,7 @@ class LabelSet:
         table[: len(self)] = self.palette
         return table
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         return {
             "names": list(self.names),
             "palette": [list(color) for color in self.palette],
@@ -139,10 +146,10 @@ class LabelSet:
         }
 
     @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> "LabelSet":
+    def from_dict(cls, values: Mapping[str, Any]) -> "LabelSet":
         return cls(
             names=tuple(values["names"]),
-            palette=tuple(tuple(color) for color in values.get("palette") or ()),
+            palette=_colors(values.get("palette") or ()),
             ignore_index=int(values.get("ignore_index", IGNORE_INDEX)),
         )
 
@@ -156,17 +163,20 @@ class LabelSet:
         return cls.from_dict(json.loads(Path(path).read_text(encoding="utf-8")))
 
     @classmethod
-    def from_config(cls, config: Any) -> "LabelSet":
+    def from_config(cls, config: "PreTrainedConfig") -> "LabelSet":
         """The labels of a model: `config.id2label`, and `config.palette` if it has one."""
-        id2label: dict[Any, str] = config.id2label
-        names = [id2label[key] for key in sorted(id2label, key=int)]
+        names = [config.id2label[key] for key in sorted(config.id2label, key=int)]
         unique: list[str] = []
         for index, name in enumerate(names):
             # some Hub checkpoints repeat a class name; the ids must not change
             unique.append(f"{name} ({index})" if name in names[:index] else name)
-        palette: Sequence[Sequence[int]] = getattr(config, "palette", None) or ()
         return cls(
             names=tuple(unique),
-            palette=tuple(tuple(color) for color in palette),  # type: ignore[misc]
+            palette=_colors(getattr(config, "palette", None) or ()),
             ignore_index=int(getattr(config, "loss_ignore_index", IGNORE_INDEX)),
         )
+
+
+def _colors(palette: Sequence[Sequence[int]]) -> tuple[Color, ...]:
+    """Colors as tuples, which JSON turns into lists; `LabelSet` checks them."""
+    return tuple(tuple(color) for color in palette)  # type: ignore[misc]

@@ -1,28 +1,28 @@
-"""One way to show progress: a bar on a terminal or in a notebook, single lines elsewhere."""
+"""Progress of long work: a bar in a terminal or notebook, single lines elsewhere."""
 
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sized
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from tqdm.auto import tqdm
 
 Item = TypeVar("Item")
 DELAY = 2.0
-"""Seconds of silence before anything is shown: short work needs no bar."""
+"""Seconds before anything is shown: short work needs no bar."""
 LINE_EVERY = 30.0
-"""Seconds between two lines where there is no terminal."""
+"""Seconds between two lines without a terminal."""
 
 
 class Progress:
-    """Counts what is done; shown only after two seconds.
+    """Counts finished items; shown after two seconds.
 
     Args:
-        total: how many there are, None if unknown.
+        total: number of items, None if unknown.
         what: in front of the count, such as "reading train".
         unit: what is counted, in the plural.
-        shown: False in processes that stay silent.
+        shown: False for processes that should be silent.
     """
 
     def __init__(
@@ -30,13 +30,13 @@ class Progress:
     ) -> None:
         self.total, self.what, self.unit, self.shown = total, what, unit, shown
         self.count = 0
-        self._started = self._said = time.monotonic()
-        self._bar: Any = None
+        self._started = self._printed = time.monotonic()
+        self._bar: tqdm | None = None
         if shown and (sys.stderr.isatty() or _in_notebook()):
             self._bar = tqdm(total=total, desc=what, unit=f" {unit}", leave=False, delay=DELAY)
 
     def update(self, count: int = 1) -> None:
-        """Count some more."""
+        """Count more items."""
         self.count += count
         if self._bar is not None:
             self._bar.update(count)
@@ -45,10 +45,10 @@ class Progress:
 
     def _line(self) -> None:
         now = time.monotonic()
-        first = self._said == self._started
-        if now - self._said < (DELAY if first else LINE_EVERY) or self.count == self.total:
+        first = self._printed == self._started
+        if now - self._printed < (DELAY if first else LINE_EVERY) or self.count == self.total:
             return
-        self._said = now
+        self._printed = now
         rate = self.count / (now - self._started)
         of = f" of {self.total}" if self.total is not None else ""
         left = f", {(self.total - self.count) / rate:.0f} s left" if self.total else ""
@@ -71,8 +71,8 @@ def track(
     items: Iterable[Item], what: str, total: int | None = None, unit: str = "images"
 ) -> Iterator[Item]:
     """The items, with their progress shown."""
-    if total is None and hasattr(items, "__len__"):
-        total = len(items)  # type: ignore[arg-type]
+    if total is None and isinstance(items, Sized):
+        total = len(items)
     with Progress(total, what, unit) as progress:
         for item in items:
             yield item

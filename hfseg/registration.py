@@ -33,7 +33,7 @@ class _AfterAutoClasses(importlib.abc.MetaPathFinder):
 
 
 def register_with_transformers() -> None:
-    """Now, or as soon as transformers' Auto classes are imported."""
+    """Register now, or as soon as transformers' Auto classes are imported."""
     if _AUTO_CLASSES in sys.modules:
         importlib.import_module("hfseg.models")
     elif not any(isinstance(finder, _AfterAutoClasses) for finder in sys.meta_path):

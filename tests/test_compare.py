@@ -42,7 +42,7 @@ def test_table_has_one_column_per_run_and_names_absent_classes() -> None:
     scores |= {"eval_iou_sky": 0.25, "eval_iou_tall_tree": None}
     results = [RunResult(name, scores, 1.5, 60, 2.25, 12.3) for name in ("first", "second")]
     table = comparison_table(results, LabelSet(("sky", "tall tree")), {"mean_iou": "mean IoU"})
-    assert "| | first | second |" in table
+    assert "| metric | first | second |" in table
     assert "| mean IoU (%) | 50.0 | 50.0 |" in table
     assert "| parameters (million) | 1.50 | 1.50 |" in table
     assert "| peak memory (GiB) | 2.25 | 2.25 |" in table
@@ -92,7 +92,7 @@ def test_recipes_and_finished_runs_are_compared(tmp_path: Path) -> None:
     done = run_compare(str(tmp_path / "one.yaml"), str(tmp_path / "two.yaml"), *shared)
     assert done.returncode == 0, done.stderr[-4000:]
     table = (output / "comparison.md").read_text()
-    assert "| | one | two |" in table and table in done.stdout
+    assert "| metric | one | two |" in table and table in done.stdout
     for name in ("one", "two"):
         scores = json.loads((output / name / "eval_results.json").read_text())
         assert f"{100 * scores['eval_mean_iou']:.1f}" in table

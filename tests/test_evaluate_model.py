@@ -141,7 +141,7 @@ def test_a_class_map_joins_classes_and_drops_others(tmp_path):
         ("car: auto", "the dataset has no class 'auto'"),
         ("- car", "expected lines of"),
         ("{", "not readable as JSON or YAML"),
-        ("car: null\nroad: null", "maps no model class to a class of the dataset"),
+        ("car: null\nroad: null", "maps no model class to a dataset class"),
     ],
 )
 def test_an_invalid_class_map_is_reported_in_one_sentence(tmp_path, text, words):

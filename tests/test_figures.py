@@ -7,12 +7,9 @@ from PIL import Image
 
 from hfseg.errors import UserError
 from hfseg.labels import LabelSet
-from hfseg.visualization.figures import (
-    plot_confusion,
-    plot_curves,
-    plot_per_class_iou,
-    plot_predictions,
-)
+from hfseg.visualization.class_figures import plot_confusion, plot_per_class_iou
+from hfseg.visualization.curves import plot_curves
+from hfseg.visualization.prediction_figures import plot_predictions
 
 LABELS = LabelSet(("sky", "road", "car"), ((10, 20, 200), (90, 90, 90), (200, 30, 40)))
 MANY = LabelSet(tuple(f"class {index}" for index in range(150)))
@@ -183,7 +180,8 @@ def test_an_empty_list_of_rows_is_rejected(tmp_path):
 def test_figures_do_not_import_pyplot_nor_overlays_matplotlib():
     code = (
         "import sys, hfseg.visualization.overlay; assert 'matplotlib' not in sys.modules;"
-        "import hfseg.visualization.figures; assert 'matplotlib.pyplot' not in sys.modules"
+        "import hfseg.visualization.prediction_figures, hfseg.visualization.curves;"
+        "assert 'matplotlib.pyplot' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
 

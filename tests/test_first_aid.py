@@ -62,10 +62,10 @@ def rows_of(folder: Path, **options: object) -> tuple[tuple[str, ...], list[int]
     [
         ((0, 255), NAMES[:2], "50 % of the pixels are 255, which is read as ignored", [0, 1]),
         ((0, 1, 255), NAMES[:3], "class 'roof' never occurs", [0, 1, 2]),
-        ((0, 85, 170, 255), NAMES, "the values 0, 85, 170, 255, as if", [0, 1, 2, 3]),
-        ((0, 128, 255), NAMES[:3], "the values 0, 128, 255, as if", [0, 1, 2]),
-        ((0, 50, 100), NAMES[:3], "the values 0, 50, 100, as if", [0, 1, 2]),
-        ((1, 2, 3), NAMES[:3], "ids seem to start at 1: the masks hold 1, 2, 3", [0, 1, 2]),
+        ((0, 85, 170, 255), NAMES, "contain 0, 85, 170, 255, as if", [0, 1, 2, 3]),
+        ((0, 128, 255), NAMES[:3], "contain 0, 128, 255, as if", [0, 1, 2]),
+        ((0, 50, 100), NAMES[:3], "contain 0, 50, 100, as if", [0, 1, 2]),
+        ((1, 2, 3), NAMES[:3], "ids seem to start at 1: the masks contain 1, 2, 3", [0, 1, 2]),
         ((1, 2), NAMES[:3], "id 0 ('ground') never occurs in any mask", [0, 1]),
     ],
 )
@@ -106,7 +106,7 @@ def test_a_label_map_names_the_classes_of_masks_without_a_table(tmp_path: Path) 
     [
         (["255"], "expected VALUE=CLASS"),
         (["x=road"], "expected VALUE=CLASS"),
-        (["1=a", "1=b"], "1 stands for 'a' and 'b'"),
+        (["1=a", "1=b"], "1 is both 'a' and 'b'"),
     ],
 )
 def test_a_wrong_label_map_is_named(entries: list[str], words: str) -> None:
@@ -177,7 +177,7 @@ def test_masks_of_one_class_and_absent_classes_are_reported_before_training(
     folder = own_data(tmp_path / "data", (0, 0), NAMES[:2], count=10)
     Image.fromarray(np.ones((20, 12), np.uint8)).save(folder / "masks" / "3.png")
     load_dataset("folder", str(folder))
-    assert "masks hold nothing but 'ground': they may not be labeled yet" in caplog.text
+    assert "masks contain only 'ground': they may not be labeled yet" in caplog.text
     Image.fromarray(np.zeros((20, 12), np.uint8)).save(folder / "masks" / "3.png")
     load_dataset("folder", str(folder))
     assert "class 'wall' (1) never occurs" in caplog.text
@@ -210,10 +210,10 @@ def test_dark_images_of_16_bits_are_reported(
 ) -> None:
     folder = own_data(tmp_path / "data", (0, 1), NAMES[:2])
     for file in (folder / "images").iterdir():
-        grey = np.linspace(0, 4000, 20 * 12).reshape(20, 12).astype(np.uint16)
-        Image.fromarray(grey).save(file)
+        gray = np.linspace(0, 4000, 20 * 12).reshape(20, 12).astype(np.uint16)
+        Image.fromarray(gray).save(file)
     load_dataset("folder", str(folder))
-    assert "6 images of 16 bits use only 6.1 % of their range and are nearly black" in caplog.text
+    assert "6 16-bit images use only 6.1 % of their range and are nearly black" in caplog.text
 
 
 def test_several_problems_are_counted_with_the_ways_out(tmp_path: Path) -> None:

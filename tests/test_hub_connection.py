@@ -39,7 +39,7 @@ def test_a_hub_that_does_not_answer_leaves_the_cache(online, monkeypatch, caplog
     monkeypatch.setattr(online, "ENDPOINT", f"http://127.0.0.1:{free}")
     work_offline_without_network()
     assert online.HF_HUB_OFFLINE
-    assert "can't be reached: using this machine's cache" in caplog.text
+    assert "can't be reached: using the local cache" in caplog.text
 
 
 def test_the_command_says_at_once_that_weights_are_missing(tmp_path) -> None:

@@ -126,7 +126,7 @@ def encodings(hub: Hub, tmp_path: Path) -> list[dict]:
         "index": [png(Image.fromarray(mask)) for mask in masks],
         "wide": [png(Image.fromarray(mask.astype(np.int32))) for mask in masks],
         "palette": [png(palette(mask)) for mask in masks],
-        "grey": [png(Image.fromarray(np.repeat(mask[..., None], 3, -1))) for mask in masks],
+        "gray": [png(Image.fromarray(np.repeat(mask[..., None], 3, -1))) for mask in masks],
         "rgb": [png(Image.fromarray(colors[mask])) for mask in masks],
         "list": [mask.tolist() for mask in masks],
     }

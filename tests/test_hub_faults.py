@@ -146,7 +146,7 @@ def test_retries_wait_as_long_as_the_hub_asks(pusher: Pusher, folder: Path) -> N
         ({"method": "POST", "path": "/commit/", "status": 429}, "limiting requests (429)"),
         ({"method": "PUT", "path": "/lfs/", "cut": "upload"}, "connection was lost"),
         ({"method": "POST", "path": "/commit/", "status": 403}, "may not write to me/run"),
-        ({"method": "POST", "path": "/validate-yaml", "status": 504}, "an invalid answer"),
+        ({"method": "POST", "path": "/validate-yaml", "status": 504}, "an invalid response"),
     ],
     ids=["500", "429", "cut", "403", "gateway"],
 )

@@ -35,11 +35,11 @@ def test_a_transparent_palette_is_read_without_a_warning(recwarn, tmp_path):
     assert not [warning for warning in recwarn if "Palette" in str(warning.message)]
 
 
-def test_sixteen_bits_of_grey_are_scaled_not_clipped(tmp_path):
-    grey = np.linspace(0, 65535, 256 * 4, dtype=np.uint16).reshape(32, 32)
-    Image.fromarray(grey).save(tmp_path / "grey.png")
-    read = np.asarray(to_rgb(tmp_path / "grey.png"))
-    np.testing.assert_array_equal(read[..., 0], np.rint(grey / 257))
+def test_sixteen_bits_of_gray_are_scaled_not_clipped(tmp_path):
+    gray = np.linspace(0, 65535, 256 * 4, dtype=np.uint16).reshape(32, 32)
+    Image.fromarray(gray).save(tmp_path / "gray.png")
+    read = np.asarray(to_rgb(tmp_path / "gray.png"))
+    np.testing.assert_array_equal(read[..., 0], np.rint(gray / 257))
     assert read.min() == 0 and read.max() == 255
     np.testing.assert_array_equal(read[..., 0], read[..., 2])
 
@@ -103,7 +103,7 @@ def sixteen_bit_tiff(path: Path, values: np.ndarray) -> None:
     ],
 )
 @pytest.mark.parametrize("brightest", [200 / 65535, 0.06, 0.5, 1.0])
-def test_deep_grey_has_the_same_brightness_in_training_and_in_inference(
+def test_deep_gray_has_the_same_brightness_in_training_and_in_inference(
     tmp_path: Path,
     write: Callable[[Path, np.ndarray], None],
     suffix: str,

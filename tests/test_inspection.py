@@ -115,7 +115,7 @@ def test_inspect_prints_three_examples_of_each_kind_of_problem(tmp_path: Path, c
               "--output_dir", str(tmp_path / "report")])  # fmt: skip
     printed = capsys.readouterr().out
     assert left.value.code == 1 and "6 problems" in printed
-    assert printed.count("both must have one size") == 3 and "and 2 more like these" in printed
+    assert printed.count("both must have the same size") == 3 and "and 2 more like these" in printed
     assert printed.count("no mask") == 1
 
 

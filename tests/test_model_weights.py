@@ -151,7 +151,7 @@ def refused(name: str, **options: object) -> str:
         ("unet-resnet35", "unet-resnet34"),
         ("segformer-b7", "segformer-b5"),
         ("upernet-convnex-tiny", "upernet-convnext-tiny"),
-        ("nonsense", "python -m hfseg.models"),
+        ("nonsense", "`hfseg models` lists"),
     ],
 )
 def test_unknown_names_suggest_the_nearest(name: str, suggested: str) -> None:
@@ -213,7 +213,7 @@ def test_weights_of_another_architecture_are_refused(tmp_path: Path) -> None:
 
     ConvNextConfig().save_pretrained(tmp_path)
     text = refused("upernet-swin-tiny", encoder_weights=str(tmp_path))
-    assert "holds a 'convnext' model, but upernet-swin-tiny needs 'upernet' or 'swin'" in text
+    assert "has a 'convnext' model, but upernet-swin-tiny needs 'upernet' or 'swin'" in text
 
 
 def test_options_that_do_not_exist_are_named() -> None:
@@ -274,7 +274,7 @@ def test_last_batch_of_one_image_is_dropped_with_a_notice(
     assert not fitted("deeplabv3-resnet18", samples=14)
     assert caplog.text == ""
     assert fitted("deeplabv3-resnet18", samples=13)
-    assert "it is dropped" in caplog.text
+    assert "so it is dropped" in caplog.text
     with pytest.raises(UserError, match="per_device_train_batch_size 2"):
         fitted("deeplabv3-resnet18", samples=13, batch=1)
 

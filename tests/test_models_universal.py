@@ -216,10 +216,10 @@ def test_position_embeddings_are_interpolated_to_a_new_size(tmp_path, caplog) ->
     )
 
 
-def test_a_size_that_is_no_multiple_of_the_patch_is_refused(tmp_path) -> None:
+def test_a_size_that_is_not_a_multiple_of_the_patch_is_refused(tmp_path) -> None:
     model, _ = load_model("eomt-vit-small", LABELS, pretrained=False, **EOMT)
     model.save_pretrained(tmp_path)
-    with pytest.raises(UserError, match="give a multiple of 16"):
+    with pytest.raises(UserError, match="give a multiple of the patch size, 16"):
         load_model(str(tmp_path), LABELS, image_size=100)
 
 

@@ -92,9 +92,9 @@ def test_masks_in_colors_are_read_by_a_table_of_any_of_these_names(
 @pytest.mark.parametrize(
     ("folders", "words"),
     [
-        (["images"], "images/ is there, but no folder masks/"),
-        (["Masks"], "Masks/ is there, but no folder images/"),
-        (["photos", "truth"], r"no folder images/ in it \(only photos/, truth/\)"),
+        (["images"], "there is images/, but no folder masks/"),
+        (["Masks"], "there is Masks/, but no folder images/"),
+        (["photos", "truth"], r"it has no folder images/ \(only photos/, truth/\)"),
         (["mine/images", "mine/masks"], r"one folder deeper; give --dataset_path .*mine"),
     ],
 )

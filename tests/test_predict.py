@@ -133,7 +133,9 @@ def test_a_missing_input_is_reported_in_one_sentence(tmp_path, capsys):
             ["nowhere", "--model_name_or_path", "x", "--output_dir", str(tmp_path / "out")],
         )
     assert exit_.value.code == 2
-    assert capsys.readouterr().err == "error: there is no image, video or folder nowhere\n"
+    assert capsys.readouterr().err == (
+        "error: there is no image, video or folder nowhere: check the path\n"
+    )
 
 
 def test_a_video_gets_a_mask_for_every_frame_and_a_video_of_overlays(tmp_path, segmenter):

@@ -47,7 +47,7 @@ def plan_in(folder: Path, text: str) -> Path:
     [
         ("- a list", "expected `NAME: {command"),
         ("a/b: {command: hfseg finetune}", "not a folder name"),
-        ("a: {command: hfseg finetune, publish: 1}", "needs `command`, and may have"),
+        ("a: {command: hfseg finetune, publish: 1}", "needs `command`, and allows only"),
         ("a: {command: rm -r data}", "must start with hfseg finetune or evaluate or tune"),
         ("a: {command: hfseg finetune --output_dir x}", "leave --output_dir out"),
         ('a: {command: "hfseg finetune \'x"}', "can't be split"),

@@ -206,8 +206,8 @@ def test_an_image_is_encoded_once_for_all_prompts_until_another_comes(monkeypatc
         ({"points": [(5, 5)], "point_labels": [0]}, "a point on the object"),
         ({"points": [(5, 5)], "point_labels": [2]}, "1 \\(on the object\\) or 0"),
         ({"points": [(5, 5)], "point_labels": [1, 1]}, "1 points, but 2 point labels"),
-        ({"points": [(5, float("nan"))]}, "a point is \\(x, y\\) in numbers"),
-        ({"points": [5, 6]}, "a point is \\(x, y\\) in numbers"),
+        ({"points": [(5, float("nan"))]}, "a point must be \\(x, y\\) in numbers"),
+        ({"points": [5, 6]}, "a point must be \\(x, y\\) in numbers"),
         ({}, "needs a point"),
     ],
 )

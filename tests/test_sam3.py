@@ -19,9 +19,9 @@ LABELS = LabelSet(("background", "traffic_light", "road", "sky"))
 SIZE = (50, 70)
 
 
-@pytest.fixture(scope="module")
-def sam3():
-    return tiny_sam3()
+@pytest.fixture(scope="module", params=[False, True], ids=["sam3", "sam3_lite_text"])
+def sam3(request):
+    return tiny_sam3(lite=request.param)
 
 
 @pytest.fixture(scope="module")

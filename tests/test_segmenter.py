@@ -192,7 +192,7 @@ def test_an_address_is_downloaded(tmp_path, segmenter):
             segmenter(photo(40, 48)).mask,
             log_probabilities(segmenter, photo(40, 48)),
         )
-        with pytest.raises(UserError, match=r"cannot be downloaded: .*404"):
+        with pytest.raises(UserError, match=r"cannot be downloaded \(.*404"):
             segmenter(f"{address}/b.png")
         server.shutdown()
 

@@ -180,7 +180,7 @@ def test_a_pipeline_of_ones_own_is_read_from_yaml(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("text", "complaint"),
-    [("transform: {__class_fullname__: Nope}", "Nope"), ("a: [", "no albumentations pipeline")],
+    [("transform: {__class_fullname__: Nope}", "Nope"), ("a: [", "not an albumentations pipeline")],
 )
 def test_a_wrong_pipeline_is_reported_before_training(
     tmp_path: Path, text: str, complaint: str

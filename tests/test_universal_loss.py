@@ -87,6 +87,16 @@ def test_points_are_drawn_where_predictions_are_uncertain() -> None:
     assert hard.item() != pytest.approx(easy.item(), rel=0.05)
 
 
+def test_every_step_samples_other_points() -> None:
+    """An image that is seen without augmentation would otherwise be learned at the same points."""
+    prediction, labels = batch(2, images=2, ignored=0.0)
+    loss = UniversalLoss(config(train_num_points=32))
+    values = []
+    for loss.step in (0, 1, 0):
+        values.append(loss(prediction, labels).item())
+    assert values[0] == values[2] != values[1]
+
+
 def test_ignored_pixels_have_no_influence() -> None:
     """Neither on the loss nor on the gradient, whatever is predicted there."""
     loss = UniversalLoss(config())

@@ -43,7 +43,7 @@ class CardInputs:
         model_name: title.
         model_type: `config.model_type`.
         architecture: in words, for example "SegFormer with a MiT-B0 encoder".
-        model_name_or_path: as given to the run.
+        model_name_or_path: what training started from: `init_from`, or the model as given.
         label_set: names and colors.
         dataset_name: as displayed.
         split_sizes: images by split.
@@ -147,7 +147,10 @@ def card_facts(
     source, start = arguments.data, arguments.model
     dataset_name, name = str(source.dataset_name), str(start.model_name_or_path)
     dataset_id = _dataset_id(source.dataset_name, source.dataset_path)
-    base_model = None if start.from_scratch else weights_repository(name, start.encoder_weights)
+    started_from = start.init_from or name
+    base_model = (
+        None if start.from_scratch else weights_repository(started_from, start.encoder_weights)
+    )
     weights = license_of_weights(base_model) if base_model else None
     title = _dataset_title(dataset_name, source.dataset_path)
     data_license = license_of_data(dataset_name, dataset_id)
@@ -158,7 +161,7 @@ def card_facts(
         model_name=(repo_id or Path(arguments.training.output_dir).resolve().name).split("/")[-1],
         model_type=config.model_type,
         architecture=architecture_in_words(config) + suffix,
-        model_name_or_path=name,
+        model_name_or_path=started_from,
         base_model=base_model,
         encoder_weights=start.encoder_weights,
         from_scratch=start.from_scratch,

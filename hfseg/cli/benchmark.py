@@ -14,6 +14,7 @@ lists the flags. Measure on a machine that does nothing else.
 """
 
 import argparse
+from collections.abc import Mapping
 from typing import Any
 
 from hfseg.config.data import DataArguments
@@ -79,7 +80,7 @@ def _data(argv: list[str]) -> None:
 
 
 def _training_options(
-    what: str, argv: list[str], repeats: int, flags: dict[str, tuple[type, Any, str]]
+    what: str, argv: list[str], repeats: int, flags: Mapping[str, tuple[type, Any, str]]
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """The flags of `hfseg finetune`, and those of the sub-command."""
     parser = training_parser(f"hfseg benchmark {what}", __doc__)
@@ -169,4 +170,5 @@ def _memory(argv: list[str]) -> None:
 
     from hfseg.workflows.benchmark.memory import benchmark_memory
 
-    benchmark_memory(*own.counts, own.side)
+    few, many = own.counts
+    benchmark_memory(few, many, own.side)

@@ -134,6 +134,16 @@ class DataArguments:
                 "--cache_resized needs --image_size, and does not work with --streaming"
             )
 
+    def required_name(self) -> str:
+        """`dataset_name`.
+
+        Raises:
+            UserError: it was not given.
+        """
+        if self.dataset_name is None:
+            raise UserError("no dataset: give --dataset_name, such as folder with --dataset_path")
+        return self.dataset_name
+
     def dataset_options(self) -> OptionValues:
         """The keyword arguments of `hfseg.load_dataset`."""
         names = (

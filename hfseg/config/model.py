@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from hfseg.config.values import OptionValues, key_values
+from hfseg.errors import UserError
 
 
 @dataclass
@@ -26,6 +27,13 @@ class ModelArguments:
             "or .pth state dict, or a name of weights the encoder offers"
         },
     )
+    init_from: str | None = field(
+        default=None,
+        metadata={
+            "help": "folder or Hub id of a trained model to start from: all of its weights where "
+            "the architecture is the same, else those of its encoder"
+        },
+    )
     model_config: list[str] = field(
         default_factory=list,
         metadata={"help": "options of the architecture's config, such as output_stride=16"},
@@ -42,4 +50,8 @@ class ModelArguments:
     """`model_config`, parsed."""
 
     def __post_init__(self) -> None:
+        if self.init_from and (self.from_scratch or self.encoder_weights):
+            raise UserError(
+                "--init_from gives the weights: leave --from_scratch and --encoder_weights out"
+            )
         self.config_options = key_values("--model_config", self.model_config)

@@ -1,4 +1,4 @@
-"""Datasets, masks, splits and transforms. The lowest layer: it knows nothing of models."""
+"""Datasets, masks, splits and transforms. A low layer that knows nothing about models."""
 
 from hfseg.data.dataset import load_dataset
 from hfseg.data.info import DatasetInfo

@@ -1,4 +1,4 @@
-"""The folder in which `datasets` keeps what it has read."""
+"""The cache folder of `datasets`."""
 
 import tempfile
 from pathlib import Path
@@ -7,7 +7,7 @@ from hfseg.errors import UserError
 
 
 def check_cache() -> None:
-    """Find out before any work whether the cache can be written.
+    """Check before any work that the cache can be written.
 
     Raises:
         UserError: the cache folder can't be created or written.

@@ -1,4 +1,4 @@
-"""One pass over a dataset: what is in it, and what is wrong with it."""
+"""One pass over a dataset: its content and its problems."""
 
 import hashlib
 import re
@@ -6,7 +6,6 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image
@@ -17,16 +16,13 @@ from hfseg.data.specks import MANY_SPECKS, count_specks
 from hfseg.labels import LabelSet
 from hfseg.progress import track
 
-if TYPE_CHECKING:
-    pass
-
 _SHOWN = 12
 _THUMBNAIL = 512
 
 
 @dataclass
 class SplitSummary:
-    """What one split holds.
+    """The content of one split.
 
     Attributes:
         images: number of samples.
@@ -49,9 +45,9 @@ class Inspection:
 
     Attributes:
         splits: by name.
-        problems: samples that can't be used: a sentence with file and value each.
-        findings: what stops training although every sample can be read.
-        warnings: what can be trained on but looks wrong, or will mislead.
+        problems: samples that can't be used, one sentence each with file and value.
+        findings: what stops training even if every sample can be read.
+        warnings: what does not stop training but looks wrong or misleading.
         weights: suggested class weights, N / (K n_c) over the training pixels as scikit-learn's
             `balanced`; 0 for a class that doesn't occur.
         seconds_per_image: of the pass.
@@ -65,7 +61,7 @@ class Inspection:
     weights: list[float]
     seconds_per_image: float
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """For JSON."""
         return {
             "labels": self.labels.to_dict(),
@@ -83,10 +79,10 @@ def inspect(
     show: Callable[[str, Image.Image, np.ndarray], None] | None = None,
     shown: int = _SHOWN,
 ) -> Inspection:
-    """Look at every sample once; memory stays flat.
+    """Examine every sample once; memory use does not grow.
 
     Args:
-        loaded: the data, and what was found while reading it.
+        loaded: the data and the findings from reading it.
         show: called with name, image and ids of `shown` samples spread over the splits.
     """
     started = time.perf_counter()
@@ -112,12 +108,10 @@ def inspect(
             specks = count_specks(ids, labels.ignore_index)
             if specks >= MANY_SPECKS:
                 warnings.append(f"{name}: {specks} specks of a single pixel in its mask")
-            first, its_split = seen.setdefault(_digest(row["image"]), (name, split))
-            if (first, its_split) != (name, split):
-                warnings.append(
-                    f"{name}: the same image as {first}"
-                    + (f" of {its_split}, so scores are too good" if its_split != split else "")
-                )
+            first = seen.setdefault(_digest(row["image"]), (name, split))
+            if first != (name, split):
+                leak = f" of {first[1]}, so scores are too good" if first[1] != split else ""
+                warnings.append(f"{name}: the same image as {first[0]}{leak}")
             if show is not None and index % step == 0:
                 show(name, *_thumbnail(row["image"], ids))
         summaries[split] = SplitSummary(
@@ -142,7 +136,7 @@ def inspect(
 
 
 def by_kind(sentences: Iterable[str]) -> list[list[str]]:
-    """Sentences that differ in names and numbers only, together; the largest group first."""
+    """Sentences grouped by what they say apart from names and numbers, largest group first."""
     groups: dict[str, list[str]] = {}
     for sentence in sentences:
         kind = re.sub(r"\d+", "0", sentence.split(": ", 1)[-1])

@@ -16,7 +16,7 @@ def read_label_colors(path: Path) -> list[tuple[str, Color]]:
     """CamVid's `label_colors.txt`: lines of `R G B name`, or the name first.
 
     Raises:
-        UserError: another line, or a color that occurs twice.
+        UserError: an invalid line, or a color that occurs twice.
     """
     entries: list[tuple[str, Color]] = []
     for number, line in enumerate(_text(path).splitlines(), start=1):
@@ -27,7 +27,7 @@ def read_label_colors(path: Path) -> list[tuple[str, Color]]:
             raise UserError(f"{path}, line {number}: expected `R G B name`, found {line.strip()!r}")
         entries.append(entry)
     if not entries:
-        raise UserError(f"{path}: no classes in it; expected lines of `R G B name`")
+        raise UserError(f"{path}: no classes in this file; expected lines of `R G B name`")
     check_colors_differ(path, entries)
     return entries
 
@@ -43,7 +43,7 @@ def check_colors_differ(path: Path, entries: Iterable[tuple[str, Color]]) -> Non
         if color in seen:
             raise UserError(
                 f"{path}: {seen[color]!r} and {name!r} have the same color {color}; "
-                "a mask can't tell them apart, so give each its own"
+                "masks can't tell them apart, so give each its own"
             )
         seen[color] = name
 
@@ -53,13 +53,13 @@ Table = tuple[LabelSet, dict[int, int], tuple[str, ...]]
 
 
 def labels_by_value(names: dict[int, str]) -> Table:
-    """Classes by the value that stands for them in a mask.
+    """Classes by their value in masks.
 
     Ids follow the values without gaps; names such as "unlabeled" become the ignore index.
     """
     values = [value for value in sorted(names) if names[value].lower() not in IGNORED_NAMES]
     if not values:
-        raise UserError("every class is named as ignored; at least one must count")
+        raise UserError("all class names mean ignored; at least one must be a class")
     ids = {value: index for index, value in enumerate(values)}
     ignored = {value: IGNORE_INDEX for value in names if value not in ids}
     ids |= ignored
@@ -70,7 +70,7 @@ def labels_by_value(names: dict[int, str]) -> Table:
 
 
 def read_id2label(path: Path) -> dict[int, str]:
-    """The Hub's customary `id2label.json`: {"0": "wall", ...}."""
+    """`id2label.json`, common on the Hub: {"0": "wall", ...}."""
     try:
         return {int(key): str(name) for key, name in json.loads(_text(path)).items()}
     except (ValueError, AttributeError) as error:
@@ -81,7 +81,7 @@ def read_names(path: Path) -> dict[int, str]:
     """`classes.txt`: one name per line, in id order; name by id."""
     names = [line.strip() for line in _text(path).splitlines() if line.strip()]
     if not names:
-        raise UserError(f"{path}: no class names in it; expected one per line")
+        raise UserError(f"{path}: no class names in this file; expected one per line")
     return dict(enumerate(names))
 
 
@@ -108,7 +108,9 @@ def read_classes_csv(path: Path) -> list[dict[str, str]]:
         for row in csv.DictReader(_text(path).splitlines())
     ]
     if not rows:
-        raise UserError(f"{path}: no classes in it; expected a header line and one class a line")
+        raise UserError(
+            f"{path}: no classes in this file; expected a header and one class per line"
+        )
     return rows
 
 
@@ -126,7 +128,7 @@ def _json(path: Path) -> dict:
     try:
         content = json.loads(_text(path))
     except ValueError as error:
-        raise UserError(f"{path}: not valid JSON ({error})") from error
+        raise UserError(f"{path}: not valid JSON ({error}); fix the file") from error
     if not isinstance(content, dict):
         raise UserError(f"{path}: expected a JSON object")
     return content
@@ -136,6 +138,6 @@ def _text(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8-sig")
     except FileNotFoundError as error:
-        raise UserError(f"{path}: no such file") from error
+        raise UserError(f"{path}: no such file; check the path") from error
     except UnicodeDecodeError as error:
-        raise UserError(f"{path}: not a UTF-8 text file") from error
+        raise UserError(f"{path}: not a UTF-8 text file; save it as UTF-8") from error

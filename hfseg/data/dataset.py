@@ -3,9 +3,10 @@
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from hfseg.data import first_aid, orientation
+from hfseg.data.hub import HubDataset
 from hfseg.data.label_map import LabelMap
 from hfseg.data.locate import LoadOptions, open_dataset
 from hfseg.data.rows import FACTS
@@ -23,14 +24,14 @@ _SHOWN = 3
 
 @dataclass
 class LoadedDataset:
-    """A dataset that was read, and what was found while reading it.
+    """A dataset and the findings from reading it.
 
     Attributes:
         data: columns `image` and `label` by split.
         labels: names and colors of the classes.
-        problems: a sentence for each sample that can't be used.
-        findings: what would stop training although every sample can be read.
-        warnings: what can be trained on but looks wrong.
+        problems: one sentence per sample that can't be used.
+        findings: what would stop training even if every sample can be read.
+        warnings: what does not stop training but looks wrong.
     """
 
     data: "datasets.DatasetDict"
@@ -41,7 +42,7 @@ class LoadedDataset:
 
 
 def load_dataset(
-    name: Any,
+    name: object,
     source: str | None = None,
     split: str | None = None,
     *,
@@ -60,50 +61,40 @@ def load_dataset(
 ) -> "tuple[datasets.DatasetDict, LabelSet]":
     """Read a dataset into the columns `image` (RGB) and `label` (mode L: ids, 255 = ignored).
 
-    What looks wrong although it can be read is logged as a warning.
+    Data that can be read but looks wrong is logged as a warning.
 
     Args:
         name: a built-in dataset (`hfseg.data.DATASETS`), `coco`, `folder`, a Hub id, a local
             folder in the Hub's format or from `save_to_disk`; or a dataset in memory: a
-            `DatasetDict`, a `Dataset`, or what `in_memory.from_torch` reads.
-        source: the data's folder, or another Hub id for a built-in dataset (`--dataset_path`).
+            `DatasetDict`, a `Dataset`, or an argument of `in_memory.from_torch`.
+        source: the data folder, or another Hub id for a built-in dataset (`--dataset_path`).
         split: only this split (still inside a `DatasetDict`).
         labels: names and colors, for a dataset in memory or on the Hub whose masks hold ids.
-        label_mode: which classes are made of the masks, where a dataset offers a choice.
+        label_mode: which set of classes to use, where a dataset offers a choice.
         label_map: raw mask value -> class name, id or `ignore`, as a dictionary or as strings such
             as `255=road`; other values keep their meaning.
         train_val_test_split: fractions, for data without splits of its own.
         split_seed: seed of that split.
         split_by: `time` or `group`, instead of at random.
         id2label: a file with class names.
-        image_column, label_column, dataset_config: of a Hub dataset, where they can't be found.
-        streaming: leave the training split of a Hub dataset where it is: it becomes an
-            `IterableDataset`; the other splits are read to their end.
-        on_bad_sample: `stop`, or `skip` and list what was left out in the log.
+        image_column, label_column, dataset_config: of a Hub dataset, if they can't be inferred.
+        streaming: don't download the training split of a Hub dataset: it becomes an
+            `IterableDataset`; the other splits are read completely.
+        on_bad_sample: `stop`, or `skip` and log what was left out.
 
     Returns:
         A `datasets.DatasetDict` with `train`, `validation` and perhaps `test`, and the `LabelSet`.
 
     Raises:
-        UserError: an unknown name, a folder that isn't there, samples that can't be read, masks
-            that are almost certainly read wrongly (see `first_aid`), or a cache folder that can't
-            be written.
+        UserError: an unknown name, a missing folder, samples that can't be read, masks that are
+            almost certainly misread (see `first_aid`), or a read-only cache folder.
     """
     if on_bad_sample not in ("stop", "skip"):
         raise UserError(f"--on_bad_sample {on_bad_sample!r}: choose stop or skip")
     options = LoadOptions(
-        label_mode,
-        label_map,
-        train_val_test_split,
-        split_seed,
-        split_by,
-        id2label,
-        image_column,
-        label_column,
-        dataset_config,
-        streaming,
-        on_bad_sample,
-    )
+        label_mode, label_map, train_val_test_split, split_seed, split_by, id2label,
+        image_column, label_column, dataset_config, streaming, on_bad_sample,
+    )  # fmt: skip
     loaded = read_dataset(name, source, split, options, labels)
     for warning in loaded.warnings:
         logger.warning("%s", warning)
@@ -111,7 +102,7 @@ def load_dataset(
 
 
 def read_dataset(
-    name: Any,
+    name: object,
     source: str | None = None,
     split: str | None = None,
     options: LoadOptions | None = None,
@@ -131,11 +122,12 @@ def read_dataset(
     if opened.in_time:
         plan = replace(plan, by=plan.by or "time")
     if options.streaming:
+        assert isinstance(opened, HubDataset)  # `open_dataset` rejects others
         return _streamed(opened, split, plan, on_bad_sample)
     findings = first_aid.check_sample(opened)
     _stop(findings, on_bad_sample)
     built = {part: opened.build(part) for part in _needed(split, opened.splits)}
-    if orientation.is_open(built):  # then the dataset as a whole decides
+    if orientation.is_open(built):  # then the complete dataset decides
         built |= {part: opened.build(part) for part in opened.splits if part not in built}
     problems = [problem for rows in built.values() for problem in rows["problem"][:] if problem]
     _report(problems, built, on_bad_sample)
@@ -160,8 +152,10 @@ def read_dataset(
     return LoadedDataset(_without_facts(data), opened.labels, problems, findings, warnings)
 
 
-def _streamed(opened: Any, split: str | None, plan: SplitPlan, on_bad_sample: str) -> LoadedDataset:
-    """The training split as a stream, the others read to their end."""
+def _streamed(
+    opened: HubDataset, split: str | None, plan: SplitPlan, on_bad_sample: str
+) -> LoadedDataset:
+    """The training split as a stream, the others read completely."""
     import datasets
 
     from hfseg.data.streaming import training_stream
@@ -171,7 +165,7 @@ def _streamed(opened: Any, split: str | None, plan: SplitPlan, on_bad_sample: st
             f"{opened.name}: --streaming needs a train and a validation split; it has "
             f"{', '.join(opened.splits)}"
         )
-    data: dict[str, Any] = {}
+    data: dict[str, datasets.Dataset | datasets.IterableDataset] = {}
     parts = opened.splits if split is None else [known_split(split, opened.splits, opened.name)]
     for part in parts:
         if part == "train":
@@ -223,9 +217,7 @@ def _good_rows(split: str, rows: "datasets.Dataset") -> list[int]:
     good = [index for index, problem in enumerate(problems) if problem is None]
     if not good:
         what = "data" if split == WHOLE else f"{split} split"
-        raise UserError(
-            f"the {what} has no sample that can be used; the first problem: {problems[0]}"
-        )
+        raise UserError(f"the {what} has no usable sample; the first problem: {problems[0]}")
     return good
 
 
@@ -236,6 +228,10 @@ def known_split(split: str, splits: Iterable[str], name: str) -> str:
     return split
 
 
-def _needed(split: str | None, splits: Mapping[str, Any]) -> list[str]:
-    """The parts to build for one split: that part alone where nothing has to be divided."""
-    return [split] if split in splits and "validation" in splits else list(splits)
+def _needed(split: str | None, splits: Mapping[str, object]) -> list[str]:
+    """The parts to build for one split: only that part if nothing has to be divided."""
+    return (
+        [split]
+        if split is not None and split in splits and "validation" in splits
+        else list(splits)
+    )

@@ -1,8 +1,8 @@
 """What decoding one file may cost: pixels, scans and time.
 
-Pillow bounds the pixels. A progressive JPEG may also repeat its scans: each of some ten bytes
-makes libjpeg go through all coefficients again, so that 800 kB take minutes. Whatever else a
-decoder may be made to do is bounded by a process that is killed when its time is up.
+Pillow bounds the pixels. A progressive JPEG may also repeat its scans: each takes about
+ten bytes and makes libjpeg process all coefficients again, so that 800 kB take minutes. Anything
+else that a decoder can be made to do is bounded by a process that is killed when its time is up.
 """
 
 import json
@@ -137,10 +137,10 @@ class DecodingProcess:
 
 
 class ImageDecoder:
-    """Decodes files of strangers in a process of its own, one at a time.
+    """Decodes untrusted files in a separate process, one at a time.
 
     Args:
-        seconds: what one file may take before the process is killed.
+        seconds: how long one file may take before the process is killed.
         max_pixels: of a file, read from its header before anything is unpacked.
     """
 
@@ -241,7 +241,7 @@ def _decoded(request: dict[str, Any], formats: tuple[str, ...]) -> tuple[dict[st
     if not path.is_file():
         raise UserError("This file is no longer here: upload it again.")
     Image.init()  # otherwise only some of the formats are known
-    image = Image.open(path, formats=formats)
+    image: Image.Image = Image.open(path, formats=formats)
     width, height = image.size
     if width * height > request["max_pixels"]:
         raise UserError(

@@ -1,8 +1,9 @@
-"""Writes any dataset in the Hub's form: parquet files, class tables and a card."""
+"""Write any dataset in the Hub's format: parquet files, class tables and a card."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 from huggingface_hub import DatasetCard, DatasetCardData
 
 from hfseg.data.hub_labels import ID2LABEL_FILE, LABELS_FILE, id2label_json
@@ -41,7 +42,7 @@ def write_dataset(
     """
     folder = Path(folder)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise UserError(f"--output_dir {folder} exists and is not empty; give another folder")
+        raise UserError(f"--output_dir {folder} is not an empty folder; give another one")
     (folder / "data").mkdir(parents=True)
     for split, rows in data.items():
         _write_parquet(folder / "data", split, rows)
@@ -78,8 +79,6 @@ def _write_parquet(folder: Path, split: str, rows: "datasets.Dataset") -> None:
 
 
 def _class_pixels(data: "datasets.DatasetDict", labels: LabelSet) -> dict[str, int]:
-    import numpy as np
-
     counts = np.zeros(256, dtype=np.int64)
     for rows in data.values():
         for row in rows.select_columns(["label"]):

@@ -1,18 +1,19 @@
-"""Masks that are read without an error and still wrong: what was seen, and the flag that fixes it.
+"""Masks that can be read but are wrong: what was found, and the flag that fixes it.
 
-Two looks. `check_sample` looks at a few raw masks before anything is decoded, `check_classes` at
-what all masks hold afterwards. Both only judge data whose values are taken for ids without a table
-that says so. What they return stops training; `warnings` lists what does not.
+`check_sample` examines a few raw masks before anything is decoded, `check_classes` the ids of all
+masks afterwards. Both judge only data whose values are assumed to be ids, without a table. Their
+findings stop training; `warnings` lists what does not.
 """
 
 import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
 
+from hfseg.data.masks import StoredMask
 from hfseg.data.specks import MANY_SPECKS, ORIGIN_OF_SPECKS
 from hfseg.errors import UserError
 from hfseg.labels import LabelSet
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from hfseg.data.opened import OpenedDataset
 
 _OFTEN = 0.05
-"""The fraction of pixels from which on a value is frequent."""
+"""The fraction of pixels above which a value is frequent."""
 _ALIKE = 128 - 2 * 6
 """Perceptual hashes that differ in at most 6 of their 128 bits belong to near-duplicates."""
 _DARK = 1 / 8
@@ -53,8 +54,8 @@ def check_sample(opened: "OpenedDataset") -> list[str]:
     return [finding] if finding else []
 
 
-def raw_values(masks: Iterable[Any]) -> set[int]:
-    """All values of grey and palette masks, before they are decoded."""
+def raw_values(masks: Iterable[StoredMask]) -> set[int]:
+    """All values of gray and palette masks, before they are decoded."""
     found: set[int] = set()
     for mask in masks:
         pixels = np.asarray(mask)
@@ -81,8 +82,8 @@ def _multiplied(values: set[int], labels: LabelSet) -> str | None:
     for ids in (multiples, stretched):
         if len(values) > 2 and values <= ids.keys():
             return (
-                f"the masks hold the values {_listed(values)}, as if their ids had been stretched "
-                f"over the range of grey; if so, give {label_map_flag(ids, labels)}"
+                f"the masks contain {_listed(values)}, as if their ids had been stretched over "
+                f"the gray range; if so, give {label_map_flag(ids, labels)}"
             )
     return None
 
@@ -91,7 +92,9 @@ def _from_one(values: set[int], labels: LabelSet) -> str | None:
     found = values - {labels.ignore_index}
     if not found or min(found) < 1 or max(found) != len(labels):
         return None
-    return f"ids seem to start at 1: the masks hold {_listed(found)} and never 0; {_shift(labels)}"
+    return (
+        f"ids seem to start at 1: the masks contain {_listed(found)} but never 0; {_shift(labels)}"
+    )
 
 
 def _shift(labels: LabelSet) -> str:
@@ -103,7 +106,7 @@ def _shift(labels: LabelSet) -> str:
 
 
 def label_map_flag(ids: Mapping[int, int], labels: LabelSet) -> str:
-    """The flag that gives these raw values these ids."""
+    """The flag that maps raw values to ids."""
     entries = (f"{value}={labels.names[index]}" for value, index in sorted(ids.items()))
     return "--label_map " + " ".join(f'"{e}"' if " " in e else e for e in entries)
 
@@ -113,7 +116,7 @@ def _listed(values: Iterable[int]) -> str:
     return ", ".join(map(str, ordered[:8])) + (", ..." if len(ordered) > 8 else "")
 
 
-def are_swapped(pairs: Sequence[tuple[Image.Image, Any]]) -> bool:
+def are_swapped(pairs: Sequence[tuple[Image.Image, StoredMask]]) -> bool:
     """Whether all sampled images are flat as masks and all masks colorful as photos."""
     return bool(pairs) and all(
         isinstance(mask, Image.Image) and _is_flat(image) and not _is_flat(mask)
@@ -147,9 +150,9 @@ def check_classes(facts: "Mapping[str, datasets.Dataset]", opened: "OpenedDatase
         ]
     if absent == [0] and len(labels) > 2:
         return [
-            f"id 0 ({labels.names[0]!r}) never occurs in any mask, all other ids do: ids may start "
-            f"at 1, and then every name is off by one; {_shift(labels)}; if the ids are right, "
-            f"give --label_map 0={labels.names[0]}"
+            f"id 0 ({labels.names[0]!r}) never occurs in any mask, but all other ids do: ids may "
+            f"start at 1, and then every name is off by one; {_shift(labels)}; if the ids are "
+            f"right, give --label_map 0={labels.names[0]}"
         ]
     return []
 
@@ -163,7 +166,7 @@ def class_pixels(facts: "datasets.Dataset") -> np.ndarray:
 
 
 def warnings(facts: "Mapping[str, datasets.Dataset]", labels: LabelSet) -> list[str]:
-    """What can be trained on but looks wrong, or will mislead."""
+    """Findings that do not stop training but look wrong or misleading."""
     return [
         *_absent_classes(facts, labels),
         *_one_class(facts, labels),
@@ -197,7 +200,7 @@ def _one_class(facts: "Mapping[str, datasets.Dataset]", labels: LabelSet) -> lis
         for index, name in enumerate(labels.names):
             if len(rows) > 1 and 2 * kinds[(index,)] > len(rows) and len(labels) > 1:
                 found.append(
-                    f"{split}: {kinds[(index,)]} of {len(rows)} masks hold nothing but {name!r}: "
+                    f"{split}: {kinds[(index,)]} of {len(rows)} masks contain only {name!r}: "
                     "they may not be labeled yet, or were exported without their shapes; leave "
                     "such images out unless nothing else is in them"
                 )
@@ -218,7 +221,7 @@ def _specks(facts: "Mapping[str, datasets.Dataset]") -> list[str]:
 
 
 def _near_duplicates(facts: "Mapping[str, datasets.Dataset]") -> list[str]:
-    """Images of `train` that another split shares, as far as perceptual hashes tell."""
+    """Images of other splits that resemble training images, by their perceptual hashes."""
     if "train" not in facts:
         return []
     trained = _looks(facts["train"])
@@ -256,8 +259,8 @@ def _dark(facts: "Mapping[str, datasets.Dataset]") -> list[str]:
     if not peaks or max(peaks) >= _DARK:
         return []
     return [
-        f"{len(peaks)} images of 16 bits use only {100 * max(peaks):.1f} % of their range and are "
-        "nearly black: stretch their values to 0 to 65535, here and where the model is used"
+        f"{len(peaks)} 16-bit images use only {100 * max(peaks):.1f} % of their range and are "
+        "nearly black: scale their values to 0-65535, for training and for prediction"
     ]
 
 
@@ -265,7 +268,7 @@ def _dark(facts: "Mapping[str, datasets.Dataset]") -> list[str]:
 
 
 def class_list(opened: "OpenedDataset") -> str:
-    """The classes, and what is ignored and why, in one line."""
+    """The classes and the ignored values, in one line."""
     labels = opened.labels
     names = ", ".join(f"{index} {name}" for index, name in enumerate(labels.names))
     ignored = [str(labels.ignore_index)]
@@ -274,7 +277,7 @@ def class_list(opened: "OpenedDataset") -> str:
 
 
 def unnamed_values(where: object, values: set[int]) -> None:
-    """Stop where the values of masks without a table of classes can't be ids.
+    """Reject masks without a table of classes if their values can't be ids.
 
     Raises:
         UserError: only 0 (and 255), or ids multiplied by a factor.
@@ -282,18 +285,18 @@ def unnamed_values(where: object, values: set[int]) -> None:
     found = values - {255}
     if found <= {0} and 255 in values:
         raise UserError(
-            f"{where}: the masks hold only 0 and 255, and 255 means ignored; if it is a class, "
+            f"{where}: the masks contain only 0 and 255, and 255 means ignored; if it is a class, "
             "give --label_map 0=background 255=NAME"
         )
     if found <= {0}:
         raise UserError(
-            f"{where}: the masks hold no class but 0; write classes as 0, 1, 2, ..., or put a "
+            f"{where}: the masks contain no class but 0; write classes as 0, 1, 2, ..., or put a "
             "classes.csv with the columns `Pixel Value, Class` into the data folder"
         )
     factor = factor_of(values)
     if factor:
         pairs = " ".join(f"{value}=NAME" for value in sorted(values))
         raise UserError(
-            f"{where}: the masks hold {_listed(values)}, as if their ids had been stretched over "
-            f"the range of grey; say what they mean with --label_map {pairs}"
+            f"{where}: the masks contain {_listed(values)}, as if ids had been stretched over "
+            f"the gray range; define them with --label_map {pairs}"
         )

@@ -1,6 +1,6 @@
-"""Where a user's own folder has its images, masks and splits.
+"""Where a user's folder has its images, masks and splits.
 
-Names of folders may be in any case. docs/data.md shows each layout as a tree.
+Case does not matter in names of folders. docs/data.md shows each layout as a tree.
 """
 
 from collections.abc import Iterator, Sequence
@@ -16,10 +16,10 @@ MASK_STEM_SUFFIXES = ("", "_mask", "_label", "_L")
 
 
 def find_splits(folder: Path) -> dict[str, list[Pair]]:
-    """The pairs of each split, or of the one undivided whole.
+    """The pairs of each split, or of the undivided dataset.
 
     Raises:
-        UserError: says which folder is there and which is missing.
+        UserError: a folder is missing; the message names it.
     """
     return dict(_split_folders(folder)) or {WHOLE: _pairs(folder)}
 
@@ -51,23 +51,23 @@ def _pairs(folder: Path) -> list[Pair]:
 def _what_is_missing(folder: Path, images: Path | None, masks: Path | None) -> str:
     if images:
         return (
-            f"{folder}: {images.name}/ is there, but no folder {MASK_FOLDERS[0]}/ for its masks "
-            f"(nor {', '.join(MASK_FOLDERS[1:])})"
+            f"{folder}: there is {images.name}/, but no folder {MASK_FOLDERS[0]}/ for its masks "
+            f"(or {', '.join(MASK_FOLDERS[1:])})"
         )
     if masks:
         return (
-            f"{folder}: {masks.name}/ is there, but no folder {IMAGE_FOLDERS[0]}/ for its images "
-            f"(nor {', '.join(IMAGE_FOLDERS[1:])})"
+            f"{folder}: there is {masks.name}/, but no folder {IMAGE_FOLDERS[0]}/ for its images "
+            f"(or {', '.join(IMAGE_FOLDERS[1:])})"
         )
     if any(folder.rglob("*.coco.json")):
-        return f"{folder}: it holds COCO annotations; use --dataset_name coco"
+        return f"{folder}: it contains COCO annotations; use --dataset_name coco"
     inside = [path for path in _folders(folder) if _looks_like_data(path)]
     if inside:
         return f"{folder}: the data is one folder deeper; give --dataset_path {inside[0]}"
     names = ", ".join(f"{path.name}/" for path in _folders(folder)[:8])
-    there = f"only {names}" if names else "no folder at all"
+    there = f"only {names}" if names else "no folders"
     return (
-        f"{folder}: no folder {IMAGE_FOLDERS[0]}/ in it ({there}); "
+        f"{folder}: it has no folder {IMAGE_FOLDERS[0]}/ ({there}); "
         f"expected {IMAGE_FOLDERS[0]}/ and {MASK_FOLDERS[0]}/, or train/ and validation/ with "
         "these inside"
     )
@@ -80,7 +80,7 @@ def _looks_like_data(folder: Path) -> bool:
 def _paired(images: Path, masks: Path) -> list[Pair]:
     found = list_images(images, nested=True)
     if not found:
-        raise UserError(f"{images}: no images in it; expected .png or .jpg files")
+        raise UserError(f"{images}: it contains no images; expected .png or .jpg files")
     return pair_by_stem(found, list_images(masks, nested=True), masks, MASK_STEM_SUFFIXES)
 
 

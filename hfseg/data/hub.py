@@ -7,6 +7,7 @@ names the classes; here the repository is opened and its rows become `image` and
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ from PIL import Image
 from hfseg.data.hub_columns import find_columns
 from hfseg.data.hub_labels import find_labels
 from hfseg.data.hub_rows import (
+    Split,
     encoded,
     first_rows,
     image_source,
@@ -23,9 +25,10 @@ from hfseg.data.hub_rows import (
 from hfseg.data.in_memory import from_torch
 from hfseg.data.info import HubSource
 from hfseg.data.label_map import Values, apply_label_map
-from hfseg.data.masks import MaskDecoder, open_image
+from hfseg.data.masks import MaskDecoder, StoredMask, open_image
 from hfseg.data.rows import (
     CACHE_VERSION,
+    Row,
     bad_row,
     cached_rows,
     fact_features,
@@ -47,10 +50,14 @@ if TYPE_CHECKING:
 
 _SNIFFED = 8
 
+RowNumbers = Mapping[str, Sequence[int]]
+"""Rows of each split."""
+Division = Callable[[RowNumbers], RowNumbers]
+
 
 @dataclass(frozen=True)
 class HubRequest:
-    """What the user said about a Hub dataset, rather than leaving it to be found out."""
+    """What the user specified about a Hub dataset; the rest is inferred."""
 
     image_column: str | None = None
     label_column: str | None = None
@@ -67,21 +74,21 @@ class HubDataset:
         name: repository id or folder.
         splits: `train` / `validation` / `test` -> `Dataset` or `IterableDataset` with the two
             columns, nothing decoded; or only `WHOLE`.
-        image_column, label_column: what the two columns are called there.
+        image_column, label_column: names of the two columns.
         labels, decoder: what the masks mean.
         ignored, guessed: as of `pairs.Reading`.
         official_division: how a built-in dataset divides its official train and test splits.
     """
 
     name: str
-    splits: dict[str, Any]
+    splits: Mapping[str, Split]
     image_column: str
     label_column: str
     labels: LabelSet
     decoder: MaskDecoder
     ignored: tuple[str, ...] = ()
     guessed: bool = False
-    official_division: Callable[[dict[str, Any]], dict[str, Any]] | None = None
+    official_division: Division | None = None
     in_time: bool = False
 
     def names(self, split: str) -> list[str]:
@@ -91,7 +98,7 @@ class HubDataset:
     def divide(
         self, names: Mapping[str, Sequence[str]], plan: SplitPlan
     ) -> dict[str, tuple[str, list[int]]]:
-        """By the official rule where there is one, else by the plan."""
+        """By the official rule if there is one, otherwise by the plan."""
         if self.official_division is None or set(names) != {"train", "test"}:
             return plan.complete(names)
         parts = self.official_division({split: range(len(rows)) for split, rows in names.items()})
@@ -100,7 +107,7 @@ class HubDataset:
             for part, rows in parts.items()
         }
 
-    def look(self) -> Iterator[tuple[Image.Image, Any]]:
+    def look(self) -> Iterator[tuple[Image.Image, StoredMask]]:
         """Image and mask of the first rows, those that can be opened."""
         first = next(iter(self.splits.values()))
         for row in first_rows(first, _SNIFFED):
@@ -108,7 +115,7 @@ class HubDataset:
                 source, _ = image_source(row[self.image_column], "")
                 yield open_image(source), mask_source(row[self.label_column], "")
 
-    def read_row(self, row: dict[str, Any], where: str) -> dict[str, Any]:
+    def read_row(self, row: Row, where: str) -> Row:
         """A raw row -> the columns `image` and `label`, encoded, and the facts.
 
         Raises:
@@ -122,14 +129,13 @@ class HubDataset:
         return read
 
     def without_splits(self) -> "HubDataset":
-        """Enough to read rows that come from elsewhere; small, so a worker gets it quickly."""
+        """Enough to read rows from elsewhere; small, so that it is sent to a worker quickly."""
         return replace(self, splits={})
 
-    def rows(self, split: str) -> Iterator[Callable[[], dict[str, Any]]]:
+    def rows(self, split: str) -> Iterator[Callable[[], Row]]:
         """The rows of a split, each as a function that reads it (for `cached_rows`)."""
         for index, row in enumerate(self.splits[split]):
-            where = f"{self.name}, {split} row {index}"
-            yield lambda row=row, where=where: self.read_row(row, where)
+            yield partial(self.read_row, row, f"{self.name}, {split} row {index}")
 
     def build(self, split: str) -> "datasets.Dataset":
         """A downloaded split, with masks decoded once and written as small PNGs.
@@ -145,7 +151,7 @@ class HubDataset:
         if not isinstance(raw, datasets.Dataset):
             return cached_rows(split, self.rows, {"split": split}, (self.name, *read_as))
 
-        def decode(row: dict[str, Any], index: int) -> dict[str, Any]:
+        def decode(row: Row, index: int) -> Row:
             try:
                 read = self.read_row(row, f"{self.name}, {split} row {index}")
             except UserError as error:
@@ -185,11 +191,11 @@ def open_hub_dataset(
     streaming: bool = False,
     built_in: "Reader | None" = None,
 ) -> HubDataset:
-    """Open a repository (or a folder in its form), and find columns, names and encoding.
+    """Open a repository (or a folder in its format), and find columns, names and encoding.
 
     Args:
-        source: the repository; empty column names are found out.
-        requested: what the user gave; it wins.
+        source: the repository; empty column names are inferred.
+        requested: what the user specified; it takes precedence.
         known: labels and decoder of a built-in dataset.
         streaming: open without downloading.
         built_in: the reader of a built-in dataset.
@@ -225,7 +231,7 @@ def _was_saved_to_disk(folder: Path) -> bool:
 
 
 def in_hub_format(folder: Path) -> bool:
-    """Whether a folder holds what the Hub holds, or what `save_to_disk` writes."""
+    """Whether a folder has the Hub's format, or that of `save_to_disk`."""
     return folder.is_dir() and (any(folder.glob("data/*.parquet")) or _was_saved_to_disk(folder))
 
 
@@ -248,7 +254,7 @@ def opened_in_memory(
 
 def _opened(
     source: HubSource,
-    raw: Any,
+    raw: "datasets.DatasetDict | datasets.Dataset",
     requested: HubRequest,
     known: tuple[LabelSet, MaskDecoder] | None,
     streaming: bool,
@@ -290,7 +296,7 @@ def _opened(
     return found
 
 
-def _sampled_masks(split: Any, label: str) -> Iterator[Any]:
+def _sampled_masks(split: Split, label: str) -> Iterator[StoredMask]:
     """The first masks that can be opened; the others are reported when they are read."""
     for row in first_rows(split, _SNIFFED):
         with suppress(UserError):
@@ -299,7 +305,7 @@ def _sampled_masks(split: Any, label: str) -> Iterator[Any]:
 
 @contextmanager
 def _one_sentence(source: HubSource) -> Iterator[None]:
-    """What `datasets` and the Hub raise, as a sentence."""
+    """Turn errors of `datasets` and the Hub into one sentence."""
     try:
         yield
     except UserError:
@@ -318,7 +324,7 @@ def _one_sentence(source: HubSource) -> Iterator[None]:
         ) from error
 
 
-def _named_splits(name: str, raw: dict[str, Any]) -> dict[str, Any]:
+def _named_splits(name: str, raw: dict[str, Split]) -> dict[str, Split]:
     splits = {}
     for split, aliases in SPLIT_ALIASES.items():
         found = next((alias for alias in aliases if alias in raw), None)
@@ -327,5 +333,8 @@ def _named_splits(name: str, raw: dict[str, Any]) -> dict[str, Any]:
     if len(raw) == 1 and list(splits) in ([], ["train"]):
         return {WHOLE: next(iter(raw.values()))}
     if not splits:
-        raise UserError(f"{name}: its splits {list(raw)} are none of train, validation and test")
+        found = ", ".join(map(str, raw))
+        raise UserError(
+            f"{name}: its splits ({found}) are not train, validation or test; rename them"
+        )
     return splits

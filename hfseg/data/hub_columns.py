@@ -1,15 +1,22 @@
 """Which column of a Hub dataset is the image and which the mask.
 
-Found by the features and by a look at a few rows; names are a last hint only, since they mislead
-(the `label` of Pets is a breed).
+Inferred from the features and a few rows; names are only a last hint, since they can mislead (the
+`label` of Pets is a breed).
 """
 
 from collections.abc import Sequence
-from typing import Any
 
 from PIL import Image
 
-from hfseg.data.hub_rows import column_features, encoded, first_rows, is_image, mask_source
+from hfseg.data.hub_rows import (
+    Split,
+    column_features,
+    encoded,
+    first_rows,
+    is_image,
+    mask_source,
+)
+from hfseg.data.masks import StoredMask
 from hfseg.errors import UserError
 
 _SNIFFED = 8
@@ -18,17 +25,17 @@ _MOST_COLORS = 300
 
 
 def find_columns(
-    name: str, split: Any, image: str | None = None, label: str | None = None
+    name: str, split: Split, image: str | None = None, label: str | None = None
 ) -> tuple[str, str]:
     """The names of the image and of the mask column.
 
     Args:
         name: of the dataset, for messages.
         split: with its raw columns.
-        image, label: columns that are known already.
+        image, label: columns that are already known.
 
     Raises:
-        UserError: a column that isn't there, or roles that can't be told apart.
+        UserError: a column that doesn't exist, or roles that can't be told apart.
     """
     known = column_features(split)
     for flag, column in (("--image_column", image), ("--label_column", label)):
@@ -53,14 +60,14 @@ def find_columns(
         image = photos[0]
     if not image or not label:
         raise UserError(
-            f"{name}: can't find out which column is the image and which the mask "
-            f"(pictures are {', '.join(pictures) or 'none'}); give --image_column and "
+            f"{name}: it is unclear which column is the image and which the mask "
+            f"(image columns: {', '.join(pictures) or 'none'}); give --image_column and "
             "--label_column"
         )
     return image, label
 
 
-def _look_like_masks(split: Any, columns: Sequence[str]) -> list[str]:
+def _look_like_masks(split: Split, columns: Sequence[str]) -> list[str]:
     """Of the image columns, those with few colors in every sampled row."""
     found = []
     for column in columns:
@@ -71,20 +78,20 @@ def _look_like_masks(split: Any, columns: Sequence[str]) -> list[str]:
     return found
 
 
-def _few_colors(picture: Any) -> bool:
+def _few_colors(picture: StoredMask) -> bool:
     if not isinstance(picture, Image.Image):
         return True
     if picture.mode in ("P", "1", "I", "I;16"):
         return picture.format != "GIF"
     colors = picture.convert("RGB").getcolors(maxcolors=_MOST_COLORS)
-    # a grey photo has up to 256 values too, but hardly ever large flat areas
+    # a gray photo has up to 256 values too, but hardly ever large flat areas
     if colors is None:
         return False
     largest = sum(sorted((count for count, _ in colors), reverse=True)[:8])
     return len(colors) <= 64 or largest > 0.5 * picture.width * picture.height
 
 
-def _is_nested(feature: Any) -> bool:
+def _is_nested(feature: object) -> bool:
     """Whether a column holds lists of lists: a mask without an image format."""
     import datasets
 
@@ -93,7 +100,7 @@ def _is_nested(feature: Any) -> bool:
     return inner_feature(inner_feature(feature)) is not None
 
 
-def inner_feature(feature: Any) -> Any:
+def inner_feature(feature: object) -> object:
     if isinstance(feature, list):
         return feature[0]
     return getattr(feature, "feature", None)

@@ -2,13 +2,13 @@
 
 import json
 import logging
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from hfseg.data.class_tables import Table, labels_by_value, read_id2label, read_label_table
 from hfseg.data.first_aid import raw_values, unnamed_values
 from hfseg.data.hub_columns import inner_feature
-from hfseg.data.hub_rows import column_features, mask_source
+from hfseg.data.hub_rows import Split, column_features, mask_source
 from hfseg.data.info import HubSource
 from hfseg.data.label_map import Values, named_by_map
 from hfseg.data.masks import MaskDecoder
@@ -20,25 +20,25 @@ logger = logging.getLogger("hfseg")
 LABELS_FILE, ID2LABEL_FILE = "labels.json", "id2label.json"
 
 Meaning = tuple[LabelSet, MaskDecoder, tuple[str, ...], bool]
-"""Labels and decoder, the names that are ignored, and whether values are merely taken for ids."""
+"""Labels and decoder, the names that are ignored, and whether values are only assumed to be ids."""
 
 
 def find_labels(
     source: HubSource,
     known: tuple[LabelSet, MaskDecoder] | None,
-    splits: dict[str, Any],
+    splits: Mapping[str, Split],
     label: str,
-    plain: dict[str, Any],
+    plain: Mapping[str, Split],
     streaming: bool,
     id2label: str | None = None,
     label_map: Values = (),
 ) -> Meaning:
-    """Names from the most explicit place that has them, and the decoder that goes with them.
+    """Names from the most explicit source that has them, and the decoder for them.
 
     Args:
         source: the repository; without an id the data is in memory.
         known: labels and decoder of a built-in dataset.
-        splits, plain: the raw splits, as they are and with nothing decoded.
+        splits, plain: the raw splits, unchanged and with nothing decoded.
         label: the mask column.
         id2label, label_map: what the user gave.
 
@@ -61,7 +61,7 @@ def find_labels(
         return _decoded(labels_by_value(read_id2label(stored)))
     if streaming:
         raise UserError(
-            f"{source.id}: it names no classes, and with --streaming they can't be counted; "
+            f"{source.id}: it has no class names, and with --streaming they can't be counted; "
             "give --id2label FILE"
         )
     return _numbered(source, plain, label, label_map)
@@ -72,7 +72,7 @@ def _decoded(table: Table) -> Meaning:
     return labels, MaskDecoder.for_labels(labels, ids=ids), ignored, not ids
 
 
-def _class_label_names(feature: Any) -> list[str] | None:
+def _class_label_names(feature: object) -> list[str] | None:
     import datasets
 
     while feature is not None:
@@ -82,7 +82,9 @@ def _class_label_names(feature: Any) -> list[str] | None:
     return None
 
 
-def _numbered(source: HubSource, plain: dict[str, Any], label: str, label_map: Values) -> Meaning:
+def _numbered(
+    source: HubSource, plain: Mapping[str, Split], label: str, label_map: Values
+) -> Meaning:
     """The values that occur are the classes; one pass over all masks."""
     found: set[int] = set()
     for name, split in plain.items():
@@ -94,9 +96,11 @@ def _numbered(source: HubSource, plain: dict[str, Any], label: str, label_map: V
     unnamed_values(source.id, found)
     found.discard(IGNORE_INDEX)
     if max(found) >= IGNORE_INDEX:
-        raise UserError(f"{source.id}: a mask holds {max(found)}; ids run from 0 to 254")
+        raise UserError(
+            f"{source.id}: a mask contains {max(found)}, but ids end at 254; give --label_map"
+        )
     logger.warning(
-        "%s names no classes: they are numbered 0 to %d; --id2label FILE names them",
+        "%s has no class names: they are numbered 0 to %d; give names with --id2label FILE",
         source.id,
         max(found),
     )
@@ -105,7 +109,7 @@ def _numbered(source: HubSource, plain: dict[str, Any], label: str, label_map: V
 
 
 def _repository_file(source: HubSource, name: str) -> Path | None:
-    """A file of the repository, or None where it has none."""
+    """A file of the repository, or None if it has none."""
     if not source.id:  # in memory
         return None
     if Path(source.id).is_dir():
@@ -124,6 +128,6 @@ def _repository_file(source: HubSource, name: str) -> Path | None:
 
 
 def id2label_json(labels: LabelSet) -> str:
-    """The Hub's customary `id2label.json`."""
+    """The content of `id2label.json`, common on the Hub."""
     names = {str(index): name for index, name in labels.id2label.items()}
     return json.dumps(names, indent=1, ensure_ascii=False) + "\n"

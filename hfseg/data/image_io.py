@@ -1,4 +1,4 @@
-"""Whatever a user calls an image -> an upright 8-bit RGB image, alike in training and inference."""
+"""Any image -> an upright 8-bit RGB image, in the same way in training and inference."""
 
 import contextlib
 import io
@@ -9,7 +9,7 @@ import urllib.request
 from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
@@ -39,9 +39,9 @@ def to_rgb(image: ImageLike, any_size: bool = False) -> Image.Image:
 
     Args:
         image: a PIL image of any mode, a (H, W, 3) uint8 RGB array, the path of an image file, or
-            a string that begins with http:// or https://. The EXIF orientation is applied. Grey,
+            a string that begins with http:// or https://. The EXIF orientation is applied. Gray,
             palette, CMYK and alpha become RGB (alpha is dropped, as `transformers` and `datasets`
-            do); grey of more than 8 bits is scaled by the depth of its format (`grey_range`).
+            do); gray of more than 8 bits is scaled by the depth of its format (`gray_range`).
         any_size: also open files of more pixels than Pillow's limit, 179 million. Only for files
             that you trust: a small file may unpack to more than the memory holds.
 
@@ -62,7 +62,7 @@ def to_rgb(image: ImageLike, any_size: bool = False) -> Image.Image:
     if isinstance(image, Image.Image):
         return _convert(image, "the image")
     raise UserError(
-        f"an image must be a PIL image, a NumPy array or a path, not {_type_name(image)}"
+        f"an image must be a PIL image, a NumPy array or a path, not {type(image).__name__}"
     )
 
 
@@ -79,13 +79,13 @@ _TURNS = {
 
 
 def turned(image: Image.Image) -> Image.Image:
-    """The image turned as its EXIF orientation says; as it is if that can't be read.
+    """The image turned by its EXIF orientation; unchanged if that can't be read.
 
     `ImageOps.exif_transpose` also rewrites the rest of the block, and fails where that is broken.
     """
     try:
-        turn = _TURNS.get(image.getexif().get(ExifTags.Base.Orientation))
-    except Exception:  # a broken block raises whatever its parser stumbles on
+        turn = _TURNS.get(image.getexif().get(ExifTags.Base.Orientation, 1))
+    except Exception:  # the parser raises anything on a broken block
         turn = None
     return image if turn is None else image.transpose(turn)
 
@@ -109,17 +109,17 @@ def image_files(folder: str | Path, others: Collection[str] = ()) -> list[Path]:
             and not name.startswith(".")
         ]
     if not found:
-        raise UserError(f"the folder {folder} holds no image ({', '.join(sorted(SUFFIXES))})")
+        raise UserError(f"the folder {folder} contains no image ({', '.join(sorted(SUFFIXES))})")
     return sorted(found)
 
 
 def read_ahead(
     items: Iterable[_T], read: Callable[[_T], _R], ahead: int = 2
 ) -> Iterator[tuple[_T, Callable[[], _R]]]:
-    """Read the next items in a thread while this one is worked on.
+    """Read the next items in a thread while this one is processed.
 
     Yields:
-        each item, and a function that gives what `read` made of it, or raises what it raised.
+        each item, and a function that returns the result of `read`, or raises its error.
     """
     with ThreadPoolExecutor(1) as thread:
         waiting: list[tuple[_T, Future[_R]]] = []
@@ -138,7 +138,7 @@ def _download(url: str) -> bytes:
         with urllib.request.urlopen(request, timeout=_URL_SECONDS) as answer:
             data = answer.read(_URL_BYTES + 1)
     except (urllib.error.URLError, OSError, ValueError) as error:
-        raise UserError(f"{url} cannot be downloaded: {error}") from None
+        raise UserError(f"{url} cannot be downloaded ({error}): check the address") from None
     if len(data) > _URL_BYTES:
         raise UserError(f"{url} is larger than {_URL_BYTES >> 20} MiB: download it first")
     return data
@@ -151,16 +151,20 @@ def _opened(file: Path | io.BytesIO, name: str, any_size: bool) -> Image.Image:
             check_scans(image, name)
             return _convert(image, name)
     except FileNotFoundError:
-        raise UserError(f"there is no image file {name}") from None
+        raise UserError(f"there is no image file {name}: check the path") from None
     except UnidentifiedImageError:
-        raise UserError(f"{name} is not an image that Pillow can read") from None
+        raise UserError(
+            f"{name} is not an image that Pillow can read: save it as PNG or JPEG"
+        ) from None
     except Image.DecompressionBombError:
         raise UserError(
             f"{name} {TOO_MANY_PIXELS}: predict it with --sliding_window, which takes any size, or "
             "scale it down"
         ) from None
     except (OSError, SyntaxError) as error:  # Pillow raises SyntaxError for some broken PNGs
-        raise UserError(f"{name} cannot be read as an image: {error}") from None
+        raise UserError(
+            f"{name} cannot be read as an image ({error}): save or copy it again"
+        ) from None
 
 
 @contextlib.contextmanager
@@ -195,8 +199,8 @@ def has_eight_bits(image: Image.Image) -> bool:
     return image.mode in _EIGHT_BIT_MODES
 
 
-def grey_range(image: Image.Image) -> int:
-    """The largest value that the file format of a deep grey image can hold: 65535 for 16 bits.
+def gray_range(image: Image.Image) -> int:
+    """The largest value that the file format of a deep gray image can hold: 65535 for 16 bits.
 
     The depth of the format decides, not the values of one image: the same file is read alike in
     training and in inference, and the images of a dataset keep their relative brightness.
@@ -205,15 +209,15 @@ def grey_range(image: Image.Image) -> int:
     return (1 << min(int(bits), 16)) - 1
 
 
-def deep_grey_peak(image: Image.Image) -> float | None:
-    """The fraction of its range that deep grey uses; None for other images."""
+def deep_gray_peak(image: Image.Image) -> float | None:
+    """The fraction of its range that a deep gray image uses; None for other images."""
     if not image.mode.startswith("I"):
         return None
-    return float(np.asarray(image).max(initial=0)) / grey_range(image)
+    return float(np.asarray(image).max(initial=0)) / gray_range(image)
 
 
 def upright(image: Image.Image, what: str) -> Image.Image:
-    """The image turned as its EXIF data says, deep grey scaled to mode L by `grey_range`.
+    """The image turned by its EXIF orientation, deep gray scaled to mode L by `gray_range`.
 
     Raises:
         UserError: a mode without a defined conversion to 8 bits, such as floating point.
@@ -225,11 +229,7 @@ def upright(image: Image.Image, what: str) -> Image.Image:
             f"{what} has {'floating-point' if image.mode == 'F' else image.mode} pixels without a "
             "defined range: save it with 8 or 16 bits"
         )
-    largest = grey_range(image)
+    largest = gray_range(image)
     # convert("RGB") would clip at 255 and show nearly everything white
     values = np.asarray(turned(image)).astype(np.float64).clip(0, largest)
     return Image.fromarray(np.rint(values * (255 / largest)).astype(np.uint8))
-
-
-def _type_name(value: Any) -> str:
-    return type(value).__name__

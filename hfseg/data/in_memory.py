@@ -1,13 +1,13 @@
-"""Any torch `Dataset` of images and masks -> a dataset as `datasets` holds it."""
+"""Any torch `Dataset` of images and masks -> a `datasets.DatasetDict`."""
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from PIL import Image
 
 from hfseg.data.masks import encode_png
-from hfseg.data.rows import features
+from hfseg.data.rows import Row, features
 from hfseg.data.splits import WHOLE
 from hfseg.errors import UserError
 
@@ -17,11 +17,18 @@ if TYPE_CHECKING:
 _KEYS = (("image", "label"), ("image", "mask"), ("pixel_values", "labels"))
 
 
-def from_torch(data: Any) -> "datasets.DatasetDict":
+class Indexed(Protocol):
+    """A dataset in the style of torch: items by index."""
+
+    def __len__(self) -> int: ...
+    def __getitem__(self, index: int, /) -> object: ...
+
+
+def from_torch(data: Indexed | Mapping[str, Indexed]) -> "datasets.DatasetDict":
     """Read a torch dataset, or a mapping of splits to torch datasets, once.
 
-    The samples are kept in memory as PNG files. A dataset should not augment them: that is the
-    task of `augmentation`, anew in every epoch.
+    The samples are kept in memory as PNG files. The dataset should not augment them: that is the
+    task of `augmentation`, in every epoch.
 
     Args:
         data: items are (image, mask), or dictionaries with `image` and `label` (or `mask`). An
@@ -48,7 +55,7 @@ def from_torch(data: Any) -> "datasets.DatasetDict":
     )
 
 
-def _rows(split: str, items: Any) -> Iterator[dict[str, Any]]:
+def _rows(split: str, items: Indexed) -> Iterator[Row]:
     if not (hasattr(items, "__len__") and hasattr(items, "__getitem__")):
         raise UserError(
             "a dataset must be a name, a folder, a `datasets.Dataset` or `DatasetDict`, or a list "
@@ -60,7 +67,7 @@ def _rows(split: str, items: Any) -> Iterator[dict[str, Any]]:
         yield {"image": {"bytes": encode_png(image)}, "label": {"bytes": encode_png(mask)}}
 
 
-def read_pair(item: Any, name: str) -> tuple[np.ndarray, np.ndarray]:
+def read_pair(item: object, name: str) -> tuple[np.ndarray, np.ndarray]:
     """(H, W, 3) uint8 and (H, W) uint8 of one item, as `from_torch` takes them.
 
     Args:
@@ -70,7 +77,7 @@ def read_pair(item: Any, name: str) -> tuple[np.ndarray, np.ndarray]:
     return _image(image, name), _mask(mask, name)
 
 
-def _pair(item: Any, name: str) -> tuple[Any, Any]:
+def _pair(item: object, name: str) -> tuple[object, object]:
     if isinstance(item, Mapping):
         for image, mask in _KEYS:
             if image in item and mask in item:
@@ -83,7 +90,7 @@ def _pair(item: Any, name: str) -> tuple[Any, Any]:
     )
 
 
-def _image(value: Any, name: str) -> np.ndarray:
+def _image(value: object, name: str) -> np.ndarray:
     pixels = np.asarray(value.convert("RGB") if isinstance(value, Image.Image) else value)
     if pixels.ndim == 3 and pixels.shape[0] == 3 != pixels.shape[2]:  # as torchvision reads images
         pixels = np.ascontiguousarray(np.moveaxis(pixels, 0, -1))
@@ -95,7 +102,7 @@ def _image(value: Any, name: str) -> np.ndarray:
     return pixels
 
 
-def _mask(value: Any, name: str) -> np.ndarray:
+def _mask(value: object, name: str) -> np.ndarray:
     ids = np.asarray(value)
     if ids.ndim != 2 or ids.dtype.kind not in "iub":
         raise UserError(

@@ -24,19 +24,19 @@ class HubSource:
 
 @dataclass(frozen=True)
 class DatasetInfo:
-    """What a card says about a dataset.
+    """The facts about a dataset for its card.
 
     Attributes:
         name: the `--dataset_name`.
         title: its full name.
-        license: the Hub's license key (`other` where none fits).
+        license: the Hub's license key (`other` if none fits).
         license_note: the terms in a sentence.
-        homepage: where the official copy and its terms are.
+        homepage: of the official copy and its terms.
         citation: authors, title and year of the paper.
-        label_modes: values of `--label_mode`, the default first; empty where there is no choice.
+        label_modes: values of `--label_mode`, the default first; empty without a choice.
         hub: copies on the Hub; the first is used when no `--dataset_path` is given.
-        splits: how the splits come about, in a sentence.
-        needs_data: False where the package makes the data itself.
+        splits: where the splits come from, in a sentence.
+        needs_data: False if hfseg draws the data itself.
         hidden_test: the labels of the test split are not public; copies hold blank ones.
         video: the images are frames of videos, so neighbors resemble each other.
     """

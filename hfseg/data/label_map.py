@@ -1,4 +1,4 @@
-"""`--label_map`: what the raw values of masks mean, where they are not the ids of the classes."""
+"""`--label_map`: the meaning of raw mask values that are not class ids."""
 
 from collections.abc import Iterable, Mapping
 
@@ -15,7 +15,7 @@ _LARGEST_VALUE = 65535
 
 
 def parse_label_map(label_map: LabelMap) -> Values:
-    """Pairs of raw value and what it means.
+    """Pairs of raw value and meaning.
 
     Raises:
         UserError: an entry that is not VALUE=CLASS, or a value given twice.
@@ -23,18 +23,21 @@ def parse_label_map(label_map: LabelMap) -> Values:
     if isinstance(label_map, Mapping):
         pairs = [(str(value), str(name)) for value, name in label_map.items()]
     else:
-        pairs = [tuple(str(entry).partition("=")[::2]) for entry in label_map]  # type: ignore[misc]
+        parts = [str(entry).partition("=") for entry in label_map]
+        pairs = [(value, name) for value, _, name in parts]
     values: dict[int, str] = {}
     for text, name in pairs:
         if not text.strip().isdecimal() or int(text) > _LARGEST_VALUE or not name.strip():
             raise UserError(f"--label_map {text}={name}: expected VALUE=CLASS, such as 255=road")
         if values.setdefault(int(text), name.strip()) != name.strip():
-            raise UserError(f"--label_map: {text} stands for {values[int(text)]!r} and {name!r}")
+            raise UserError(
+                f"--label_map: {text} is both {values[int(text)]!r} and {name!r}; give it once"
+            )
     return tuple(values.items())
 
 
 def apply_label_map(decoder: MaskDecoder, labels: LabelSet, values: Values) -> MaskDecoder:
-    """The decoder with these values read as said; every other value keeps its meaning.
+    """The decoder with new meanings for these values; all others keep theirs.
 
     Raises:
         UserError: a class that is not in `labels`.

@@ -1,10 +1,9 @@
-"""Where a dataset is: in memory, in a folder, or on the Hub."""
+"""Find a dataset: in memory, in a folder, or on the Hub."""
 
 import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from hfseg.data import hub
 from hfseg.data.cache import check_cache
@@ -37,7 +36,7 @@ class LoadOptions:
 
 
 def open_dataset(
-    name: Any,
+    name: object,
     source: str | None,
     labels: LabelSet | None,
     options: LoadOptions,
@@ -45,7 +44,7 @@ def open_dataset(
     """Find the data: in memory, in a folder, or on the Hub.
 
     Raises:
-        UserError: an unknown name, or a folder that isn't there or has another layout.
+        UserError: an unknown name, or a folder that is missing or has another layout.
     """
     label_map = parse_label_map(options.label_map)
     requested = hub.HubRequest(
@@ -72,11 +71,12 @@ def open_dataset(
         return hub.open_hub_dataset(place, requested, known, options.streaming, built_in)
     folder = None if source is None else Path(source)
     if folder is not None and name != "coco" and not folder.is_dir():
-        raise UserError(f"--dataset_path {source}: not a folder")
-    opened = built_in.read(  # type: ignore[union-attr]
-        folder, ReadOptions(options.label_mode, options.id2label, label_map)
-    )
-    return opened.settled(folder, label_map) if isinstance(opened, Reading) else opened
+        raise UserError(f"--dataset_path {source}: not a folder; give the one with the data")
+    assert built_in is not None  # `_hub_source` rejects other names
+    opened = built_in.read(folder, ReadOptions(options.label_mode, options.id2label, label_map))
+    if isinstance(opened, Reading) and folder is not None:
+        return opened.settled(folder, label_map)
+    return opened
 
 
 def _check_label_mode(name: str, label_mode: str | None) -> None:
@@ -92,7 +92,7 @@ def _is_folder(source: str | None) -> bool:
 
 
 def _hub_source(name: str, source: str | None) -> HubSource | None:
-    """Where on the Hub (or in which folder of its form) the data is; None for other folders."""
+    """The repository on the Hub (or folder in its format); None for other folders."""
     info = dataset_info(name)
     if name not in DATASETS:
         if source is None and hub.in_hub_format(Path(name)):
@@ -107,7 +107,7 @@ def _hub_source(name: str, source: str | None) -> HubSource | None:
         close = difflib.get_close_matches(name, DATASETS, n=1)
         hint = f"did you mean {close[0]!r}?" if close else f"known are {', '.join(DATASETS)}."
         raise UserError(
-            f"--dataset_name {name!r} is not a dataset hfseg knows; {hint} A dataset on the Hub "
+            f"--dataset_name {name!r} is not a known dataset; {hint} A dataset on the Hub "
             "has the form OWNER/NAME; for a folder of your own give --dataset_name folder "
             "--dataset_path DIR"
         )
@@ -121,7 +121,7 @@ def _hub_source(name: str, source: str | None) -> HubSource | None:
         return HubSource(source, "", "") if hub.in_hub_format(Path(source)) else None
     if info is not None and _could_be_id(source):
         return next((copy for copy in info.hub if copy.id == source), HubSource(source, "", ""))
-    raise UserError(f"--dataset_path {source}: no such folder")
+    raise UserError(f"--dataset_path {source}: no such folder; check the path")
 
 
 def _could_be_id(name: str) -> bool:

@@ -15,7 +15,8 @@ from hfseg.data.orientation import has_orientation
 from hfseg.errors import UserError
 from hfseg.labels import IGNORE_INDEX, Color, LabelSet
 
-MaskSource = str | Path | Image.Image | np.ndarray
+StoredMask = Image.Image | np.ndarray
+MaskSource = str | Path | StoredMask
 
 _INDEX_MODES = ("L", "P", "1", "I", "I;16", "I;16B", "LA", "PA")
 _LOSSY_FORMATS = ("JPEG", "MPO")
@@ -28,14 +29,14 @@ class MaskDecoder:
 
     Args:
         num_labels: ids run from 0 to `num_labels - 1`.
-        ids: raw grey or palette value -> id. Empty: a value is its own id.
+        ids: raw gray or palette value -> id. Empty: a value is its own id.
         colors: RGB color -> id, for masks stored as colors. Empty: colors can't be read.
         rgb_holds_ids: RGB masks have three equal channels that are ids, not colors (`sniff`).
         palette_holds_colors: palette masks mean the colors of their palette, in whatever order
             it lists them, not the indices (`sniff`).
 
-    Both maps may send values to the ignore index. Pairs in tuples rather than dicts, so that a
-    decoder can be hashed into the name of a cached dataset.
+    Both may map values to the ignore index. They are tuples of pairs, not dicts, so that a decoder
+    can be hashed into the name of a cached dataset.
     """
 
     num_labels: int
@@ -72,14 +73,14 @@ class MaskDecoder:
         return replace(self, ids=tuple(sorted(ids.items())), palette_holds_colors=False)
 
     def sniff(self, sample: Iterable[MaskSource]) -> "MaskDecoder":
-        """This decoder, set for how the masks of a dataset are stored, decided once for all.
+        """This decoder, adjusted to how the masks of a dataset are stored.
 
-        RGB masks hold ids where every sampled one is grey and not all greys are known colors.
+        RGB masks hold ids where every sampled one is gray and not all grays are known colors.
         Palette masks hold colors where each sampled one can be read that way; where none was
         sampled, if the RGB masks hold colors.
         """
         known = {color for color, _ in self.colors}
-        grey_values: set[int] = set()
+        gray_values: set[int] = set()
         palettes_hold_colors: list[bool] = []
         colorful = indexed = False
         for source in sample:
@@ -94,13 +95,13 @@ class MaskDecoder:
             elif not colorful:
                 pixels = np.asarray(image.convert("RGB"))
                 colorful = not (pixels == pixels[..., :1]).all()
-                grey_values.update(np.unique(pixels).tolist())
-        grey_ids = not colorful and any((v, v, v) not in known for v in grey_values)
+                gray_values.update(np.unique(pixels).tolist())
+        gray_ids = not colorful and any((v, v, v) not in known for v in gray_values)
         by_color = all(palettes_hold_colors) if palettes_hold_colors else not indexed
         return replace(
             self,
-            rgb_holds_ids=grey_ids,
-            palette_holds_colors=bool(self.colors) and by_color and not grey_ids,
+            rgb_holds_ids=gray_ids,
+            palette_holds_colors=bool(self.colors) and by_color and not gray_ids,
         )
 
     def __call__(self, source: MaskSource, name: str = "") -> np.ndarray:
@@ -115,7 +116,9 @@ class MaskDecoder:
             if image.ndim == 3 and image.shape[2] == 3:
                 return self._from_colors(image.astype(np.uint8), name)
             if image.ndim != 2:
-                raise UserError(f"{name}: a mask has two dimensions, this one has {image.ndim}")
+                raise UserError(
+                    f"{name}: a mask must have two dimensions, but this one has {image.ndim}"
+                )
             return self._from_values(image.astype(np.int64), name)
         lossy = image.format in _LOSSY_FORMATS
         if has_orientation(image):
@@ -131,15 +134,15 @@ class MaskDecoder:
         if self.rgb_holds_ids:
             if not (pixels == pixels[..., :1]).all():
                 raise UserError(
-                    f"{name}: this mask holds colors, others of the dataset grey ids; "
-                    "save all masks in one way"
+                    f"{name}: this mask has colors, but others of the dataset have gray ids; "
+                    "save all masks alike"
                 )
             return self._from_values(pixels[..., 0], name, lossy)
         if not self.colors:
             raise UserError(
-                f"{name}: the mask holds colors but no table with a color of its own for each "
-                "class is known; put a classes.csv or label_colors.txt beside the masks, or save "
-                "masks as ids"
+                f"{name}: the mask has colors, but there is no table with a color for each class; "
+                "put a classes.csv or label_colors.txt beside the masks, or save masks as "
+                "ids"
             )
         return self._from_colors(pixels, name, lossy)
 
@@ -147,7 +150,7 @@ class MaskDecoder:
         """(256,) uint8: id by index of a palette mask, or None where a color in use is unknown.
 
         Programs reorder palettes, so the color decides. A palette in the order of the ids is read
-        by index, which is the same and also tells an ignored 255 from a black class.
+        by index, which also distinguishes an ignored 255 from a black class.
         """
         if not self.colors:
             return None
@@ -210,7 +213,7 @@ class MaskDecoder:
                 hint = "add the color to the class table, or fix the mask"
             raise UserError(
                 f"{name}: color {color} occurs in {counts.max()} pixels but is not in the class "
-                f"({len(unknown)} unknown colors in this mask); {hint}"
+                f"table ({len(unknown)} unknown colors in this mask); {hint}"
             )
         return decoded.astype(np.uint8)
 
@@ -226,7 +229,7 @@ def _ranges(values: Iterable[int]) -> str:
     return ", ".join(f"{a} to {b}" if b > a else str(a) for a, b in runs)
 
 
-def _opened(source: MaskSource) -> Image.Image | np.ndarray:
+def _opened(source: MaskSource) -> StoredMask:
     return source if isinstance(source, Image.Image | np.ndarray) else open_image(source)
 
 
@@ -261,25 +264,22 @@ def is_lossy(path: str | Path) -> bool:
         return False
 
 
-def open_image(source: str | Path | bytes) -> Image.Image:
-    """Open and decode an image file or its bytes.
+def open_image(source: str | Path | bytes, name: str = "") -> Image.Image:
+    """Open and decode an image file or its bytes, which `name` names in messages.
 
     Raises:
         UserError: a file that can't be read, with its name.
     """
+    name = name or ("the image" if isinstance(source, bytes) else str(source))
     try:
         image = Image.open(io.BytesIO(source) if isinstance(source, bytes) else source)
         image.load()
     except FileNotFoundError as error:
-        raise UserError(f"{source}: no such file") from error
+        raise UserError(f"{name}: no such file") from error
     except Image.DecompressionBombError as error:
-        raise UserError(
-            f"{source} {TOO_MANY_PIXELS}: cut it into tiles, or scale it down"
-        ) from error
+        raise UserError(f"{name} {TOO_MANY_PIXELS}: cut it into tiles, or scale it down") from error
     except (OSError, SyntaxError, ValueError) as error:
-        raise UserError(
-            f"{source}: can't be read as an image ({error}); replace the file"
-        ) from error
+        raise UserError(f"{name}: can't be read as an image ({error}); replace the file") from error
     return image
 
 

@@ -1,18 +1,18 @@
 """Photos with an EXIF orientation: were their masks drawn upright, or on the pixels as stored?
 
-Everything shows a photo upright, and so do we. Its mask follows these rules:
+Photos are shown upright. Their masks follow these rules:
 
 1. A mask with an EXIF orientation of its own is turned by it and belongs to the upright photo.
 2. A photo turned by 90 degrees that is not square shows it: the mask has one size or the other.
-3. For others (square, mirrored, turned by 180 degrees) the masks of rule 2 decide, once for the
-   dataset. Where there are none, or they disagree, masks count as drawn on the upright photo. What
-   was decided is reported.
+3. For others (square, mirrored, turned by 180 degrees) the masks of rule 2 decide for the complete
+   dataset. Without any, or if they disagree, masks are taken as drawn on the upright photo. The
+   decision is reported.
 """
 
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import ExifTags, Image, ImageOps
@@ -30,12 +30,12 @@ def exif_orientation(image: Image.Image) -> int:
     """1 (upright) to 8, as in the EXIF standard; 1 where there is none."""
     try:
         orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
-    except Exception:  # a broken block raises whatever its parser stumbles on
+    except Exception:  # the parser raises anything on a broken block
         return 1
     return orientation if orientation in range(1, 9) else 1
 
 
-def has_orientation(source: Any) -> bool:
+def has_orientation(source: object) -> bool:
     """Whether an image, opened or a file, is turned by EXIF data of its own."""
     if isinstance(source, str | Path):
         try:
@@ -54,7 +54,12 @@ def turned(ids: np.ndarray, orientation: int) -> np.ndarray:
 
 
 def align(
-    ids: np.ndarray, mask: Any, size: tuple[int, int], orientation: int, name: str, image_name: str
+    ids: np.ndarray,
+    mask: object,
+    size: tuple[int, int],
+    orientation: int,
+    name: str,
+    image_name: str,
 ) -> tuple[np.ndarray, str | None]:
     """The ids in the frame of the upright image, as far as one sample can tell.
 
@@ -84,12 +89,12 @@ def align(
         return turned(ids, orientation), STORED
     raise UserError(
         f"{name}: the mask is {ids.shape[1]} x {ids.shape[0]} but its image "
-        f"{image_name} is {width} x {height}; both must have one size"
+        f"{image_name} is {width} x {height}; both must have the same size"
     )
 
 
 def is_open(built: "Mapping[str, datasets.Dataset]") -> bool:
-    """Whether there are masks whose own size does not tell in which frame they were drawn."""
+    """Whether there are masks whose size does not tell in which frame they were drawn."""
     return any(
         frame not in (None, UPRIGHT, STORED)
         for rows in built.values()
@@ -100,7 +105,7 @@ def is_open(built: "Mapping[str, datasets.Dataset]") -> bool:
 def settle(
     built: "Mapping[str, datasets.Dataset]",
 ) -> "tuple[dict[str, datasets.Dataset], list[str]]":
-    """Decide rule 3 for all splits; the splits with their masks turned, and what was decided."""
+    """Apply rule 3 to all splits; returns them with their masks turned, and what was decided."""
     frames = Counter(frame for rows in built.values() for frame in rows["frame"][:] if frame)
     unsure = sum(n for frame, n in frames.items() if frame not in (UPRIGHT, STORED))
     turn = unsure > 0 and frames[STORED] > 0 and not frames[UPRIGHT]
@@ -125,7 +130,7 @@ def _turned_rows(rows: "datasets.Dataset") -> "datasets.Dataset":
 
     from hfseg.data.masks import encode_png
 
-    def turn(row: dict[str, Any]) -> dict[str, Any]:
+    def turn(row: dict) -> dict:
         if row["frame"] in (None, UPRIGHT, STORED):
             return {"label": row["label"]}
         return {"label": {"bytes": encode_png(turned(np.asarray(row["label"]), int(row["frame"])))}}

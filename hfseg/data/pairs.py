@@ -4,15 +4,15 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from PIL import Image
 
 from hfseg.data.label_map import Values, apply_label_map
-from hfseg.data.masks import MaskDecoder, open_image
-from hfseg.data.rows import cached_rows, read_row
+from hfseg.data.masks import MaskDecoder, StoredMask, open_image
+from hfseg.data.rows import Decoder, Row, cached_rows, read_row
 from hfseg.data.splits import SplitPlan
 from hfseg.errors import UserError
 from hfseg.labels import LabelSet
@@ -21,9 +21,6 @@ if TYPE_CHECKING:
     import datasets
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp")
-
-Decoder = Callable[[Any, str], np.ndarray]
-"""Turns the mask of a `Pair` into ids, (H, W) uint8; the second argument names it in messages."""
 
 _SNIFFED = 16
 
@@ -52,7 +49,7 @@ class Reading:
         labels, decoder: what the masks mean.
         in_time: frames of a video; if they have to be divided, then in their order.
         ignored: names in the dataset's table that are not classes.
-        guessed: values are taken for ids without a table of values, so `first_aid` has a look.
+        guessed: values are assumed to be ids, without a table of values, so `first_aid` checks.
         root: the folder that the names of the samples are relative to.
     """
 
@@ -73,21 +70,21 @@ class Reading:
         pairs = [pair for split in self.splits.values() for pair in split]
         return pairs[:: max(1, len(pairs) // _SNIFFED)]
 
-    def look(self) -> Iterator[tuple[Image.Image, Any]]:
+    def look(self) -> Iterator[tuple[Image.Image, StoredMask]]:
         """Image and mask of `sample`, those that can be opened."""
         for pair in self.sample():
             with suppress(UserError):
                 yield open_image(pair.image), open_image(pair.mask)
 
     def settled(self, root: Path, label_map: Values = ()) -> "Reading":
-        """With the decoder set for how the masks are stored, and for `label_map`."""
+        """With the decoder adjusted to how the masks are stored, and to `label_map`."""
         decoder = self.decoder
         if isinstance(decoder, MaskDecoder):
             decoder = decoder.sniff(pair.mask for pair in self.sample())
-        if label_map and not isinstance(decoder, MaskDecoder):
-            raise UserError("--label_map is for masks in image files; this data has shapes")
-        if label_map:
-            decoder = apply_label_map(decoder, self.labels, label_map)
+            if label_map:
+                decoder = apply_label_map(decoder, self.labels, label_map)
+        elif label_map:
+            raise UserError("--label_map is for masks in image files, but this data has shapes")
         guessed = self.guessed and not label_map
         return replace(self, decoder=decoder, guessed=guessed, root=str(root))
 
@@ -108,7 +105,7 @@ class Reading:
         """
         pairs = self.splits[split]
         if not pairs:
-            raise UserError(f"the {split} split is empty: no image with a mask was found for it")
+            raise UserError(f"the {split} split is empty: add images with masks to it")
         stamps = [
             (p.image, p.mask_path, getattr(p.mask, "key", ""), _stamp(p.image), _stamp(p.mask_path))
             for p in pairs
@@ -135,7 +132,7 @@ def list_images(folder: Path, nested: bool = False) -> dict[str, Path]:
         stem = file.relative_to(folder).with_suffix("").as_posix()
         if stem in by_stem:
             raise UserError(
-                f"{folder}: both {by_stem[stem].name} and {file.name} are there; remove the one "
+                f"{folder}: both {by_stem[stem].name} and {file.name} exist; remove the one "
                 "that does not belong to the mask"
             )
         by_stem[stem] = file
@@ -171,15 +168,17 @@ def read_list(path: Path) -> list[str]:
 # ---- reading ----
 
 
-def pair_rows(pairs: list[Pair], decoder: Decoder) -> Iterator[Callable[[], dict[str, Any]]]:
+def pair_rows(pairs: list[Pair], decoder: Decoder) -> Iterator[Callable[[], Row]]:
     """A function per pair that reads it (for `rows.cached_rows`)."""
     for pair in pairs:
-        yield lambda pair=pair: _read_pair(pair, decoder)
+        yield partial(_read_pair, pair, decoder)
 
 
-def _read_pair(pair: Pair, decoder: Decoder) -> dict[str, Any]:
+def _read_pair(pair: Pair, decoder: Decoder) -> Row:
     if not os.path.isfile(pair.image):
-        raise UserError(f"{pair.image}: no such image, but {pair.mask_path} is for it; add it")
+        raise UserError(
+            f"{pair.image}: no such image, but there is a mask {pair.mask_path}; add it"
+        )
     if not os.path.isfile(pair.mask_path):
         raise UserError(f"{pair.image}: no mask {pair.mask_path} for it; add it or leave both out")
     return read_row(pair.image, pair.mask, decoder, pair.image, pair.mask_path)

@@ -1,16 +1,19 @@
-"""How image processors are asked for what a model is fed."""
+"""The options with which image processors are called."""
 
-from typing import Any
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from transformers.image_processing_utils import BaseImageProcessor
 
 
-def whole_image_options(processor: Any) -> dict[str, Any]:
-    """Options by which a processor gives the whole image, as the model is fed.
+def whole_image_options(processor: "BaseImageProcessor") -> dict[str, bool | dict[str, int]]:
+    """Options with which a processor keeps the complete image.
 
     A center crop, which some processors of the Hub (MobileViT's) inherited from classification, is
-    left out: the logits of a crop, stretched over the whole image, lie beside the objects. EoMT
-    cuts its windows itself, out of the image scaled by its shorter side.
+    disabled: the logits of a crop, stretched over the image, would miss the objects. EoMT cuts its
+    windows itself, from the image scaled by its shorter side.
     """
-    options: dict[str, Any] = {}
+    options: dict[str, bool | dict[str, int]] = {}
     if getattr(processor, "do_center_crop", None):
         options["do_center_crop"] = False
     if hasattr(processor, "do_split_image"):

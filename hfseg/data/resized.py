@@ -1,19 +1,20 @@
-"""`--cache_resized`: the deterministic part of training, done once and kept."""
+"""`--cache_resized`: decode and resize the training images once, and keep them."""
 
 import logging
 import os
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+import datasets
 import numpy as np
+from datasets.fingerprint import Hasher
 
 from hfseg.data.samples import read_example, resize_pair
 from hfseg.errors import UserError
 from hfseg.progress import track
 
 if TYPE_CHECKING:
-    import datasets
     from transformers import SegformerImageProcessor
 
 logger = logging.getLogger("hfseg")
@@ -36,7 +37,7 @@ class ResizedRows:
             self._pixels = np.load(self.file, mmap_mode="r")
         return self._pixels
 
-    def __getstate__(self) -> dict[str, Any]:
+    def __getstate__(self) -> dict[str, object]:
         return {"file": self.file, "_pixels": None}
 
     def __len__(self) -> int:
@@ -47,18 +48,15 @@ class ResizedRows:
         return {"image": pixels[..., :3], "label": pixels[..., 3]}
 
 
-def resized_rows(rows: "datasets.Dataset", processor: "SegformerImageProcessor") -> ResizedRows:
-    """The samples at the processor's size, from the cache or put there.
+def resized_rows(rows: datasets.Dataset, processor: "SegformerImageProcessor") -> ResizedRows:
+    """The samples at the processor's size, from the cache or written to it.
 
-    What is stored is what `resize_pair` makes of each sample, so a run trains on the same pixels
-    with and without it. The need, 4 bytes per pixel, is printed beforehand.
+    The results of `resize_pair` are stored, so a run trains on the same pixels with and without
+    it. Logs the disk space needed, 4 bytes per pixel, beforehand.
 
     Raises:
-        UserError: not enough room on the disk, reported before anything is written.
+        UserError: not enough disk space, reported before anything is written.
     """
-    import datasets
-    from datasets.fingerprint import Hasher
-
     height, width = int(processor.size["height"]), int(processor.size["width"])
     folder = Path(datasets.config.HF_DATASETS_CACHE) / "hfseg-resized"
     name = Hasher.hash((rows._fingerprint, height, width, int(processor.resample)))

@@ -1,12 +1,12 @@
 """Samples as rows of a `datasets.Dataset`: image, ids, and the facts found while reading them.
 
-What a dataset as a whole decides (see `orientation`, `first_aid`) is decided from these facts, so
-no file is read twice and a cached dataset tells the same as a fresh one.
+Whatever depends on all samples (see `orientation`, `first_aid`) is decided from these facts, so no
+file is read twice, and a cached dataset gives the same results as a new one.
 """
 
 import io
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image
 
 from hfseg.data.decode_limits import TOO_MANY_PIXELS
-from hfseg.data.image_io import deep_grey_peak, has_eight_bits, upright
+from hfseg.data.image_io import deep_gray_peak, has_eight_bits, upright
 from hfseg.data.masks import encode_png
 from hfseg.data.orientation import align, exif_orientation
 from hfseg.data.specks import count_specks
@@ -28,12 +28,17 @@ from hfseg.progress import track
 if TYPE_CHECKING:
     import datasets
 
+Row = dict[str, Any]
+"""Column -> value, as `datasets` stores it."""
+Decoder = Callable[[Any, str], np.ndarray]
+"""Turns a stored mask into ids, (H, W) uint8; the second argument names it in messages."""
+
 # Part of every cache name: raise it when what is stored for the same files changes.
 CACHE_VERSION = 5
 FACTS = ("problem", "frame", "ids", "pixels", "specks", "look", "peak")
 """Columns beside `image` and `label`: why a sample can't be used, the frame its mask was drawn in
 (`orientation.align`), its ids and how many pixels each has, its specks (`count_specks`), a
-perceptual hash (`look_of`), and the fraction of its range that deep grey uses."""
+perceptual hash (`look_of`), and the fraction of its range that deep gray uses."""
 
 _LOOK_SIDE = 8
 _FLAT = 2.0
@@ -66,13 +71,11 @@ def fact_features() -> "datasets.Features":
     )
 
 
-def read_row(
-    source: str | bytes, mask: Any, decoder: Callable[..., np.ndarray], name: str, mask_name: str
-) -> dict[str, Any]:
+def read_row(source: str | bytes, mask: object, decoder: Decoder, name: str, mask_name: str) -> Row:
     """One sample as a row: the image's file or bytes (see `ReadImage`), ids as PNG, and the facts.
 
     Raises:
-        UserError: an image or mask that can't be read, or that don't fit each other.
+        UserError: an image or mask that can't be read, or that differ in size.
     """
     image = read_image(source, name)
     beside = "in the same row" if mask_name == name else Path(name).name
@@ -81,13 +84,13 @@ def read_row(
     return _row(image, ids, frame)
 
 
-def drawn_row(image: bytes, ids: np.ndarray, name: str) -> dict[str, Any]:
-    """A row of an image and ids that the package made itself."""
+def drawn_row(image: bytes, ids: np.ndarray, name: str) -> Row:
+    """The row of an image and ids that hfseg drew itself."""
     read = read_image(image, name)
     return _row(replace(read, stored={"path": named(name), "bytes": image}), ids, None)
 
 
-def _row(image: "ReadImage", ids: np.ndarray, frame: str | None) -> dict[str, Any]:
+def _row(image: "ReadImage", ids: np.ndarray, frame: str | None) -> Row:
     values, pixels = np.unique(ids, return_counts=True)
     return {
         "image": image.stored,
@@ -102,25 +105,25 @@ def _row(image: "ReadImage", ids: np.ndarray, frame: str | None) -> dict[str, An
     }
 
 
-def bad_row(problem: UserError) -> dict[str, Any]:
+def bad_row(problem: UserError) -> Row:
     """The row of a sample that can't be used."""
     return {"image": None, "label": None, **dict.fromkeys(FACTS), "problem": str(problem)}
 
 
 @dataclass(frozen=True)
 class ReadImage:
-    """What is known of an image that was decoded once.
+    """What decoding an image once revealed.
 
     Attributes:
         stored: its path, or its bytes and path. Bytes are those of the file, unless the decoder of
-            `datasets` would misread them (deep grey): then an 8-bit PNG made as for inference.
+            `datasets` would misread them (deep gray): then an 8-bit PNG made as for inference.
         size: upright (width, height).
         orientation: EXIF orientation.
         look: perceptual hash.
-        peak: fraction of its range that deep grey uses, or None.
+        peak: fraction of its range that deep gray uses, or None.
     """
 
-    stored: dict[str, Any]
+    stored: dict[str, str | bytes | None]
     size: tuple[int, int]
     orientation: int
     look: str | None
@@ -134,17 +137,18 @@ def read_image(source: str | bytes, name: str) -> ReadImage:
         UserError: a file that is missing, cut off or not an image.
     """
     opened: str | BinaryIO = io.BytesIO(source) if isinstance(source, bytes) else source
-    stored: dict[str, Any] = {"path": None, "bytes": source}
+    stored: dict[str, str | bytes | None] = {"path": None, "bytes": source}
     if isinstance(source, str):
         stored = {"path": source, "bytes": None}
     try:
-        with Image.open(opened) as image:
-            width, height = image.size
-            orientation = exif_orientation(image)
-            # JPEG: every byte is read, but few pixels are made
-            image.draft("L", (max(width // 8, 64), max(height // 8, 64)))
-            image.load()
-            peak = deep_grey_peak(image)
+        with Image.open(opened) as file:
+            width, height = file.size
+            orientation = exif_orientation(file)
+            # JPEG: every byte is read, but only a small image is decoded
+            file.draft("L", (max(width // 8, 64), max(height // 8, 64)))
+            file.load()
+            image: Image.Image = file
+            peak = deep_gray_peak(image)
             if not has_eight_bits(image):
                 image = upright(image, name)
                 stored = {"path": named(name), "bytes": encode_png(np.asarray(image))}
@@ -195,16 +199,16 @@ def looks(rows: "datasets.Dataset") -> list[str | None]:
 
 def cached_rows(
     split: str,
-    rows: Callable[..., Iterator[Callable[[], dict[str, Any]]]],
-    arguments: dict[str, Any],
-    identity: Any,
+    rows: Callable[..., Iterator[Callable[[], Row]]],
+    arguments: Mapping[str, Any],
+    identity: object,
 ) -> "datasets.Dataset":
     """`rows(**arguments)` as a dataset with `image`, `label` and the `FACTS`, kept in the cache.
 
     Args:
         rows: yields functions that return a row; one that raises a `UserError` becomes a row with
             a `problem`.
-        identity: what the cache finds the data again by.
+        identity: what identifies the data in the cache.
     """
     import datasets
     from datasets.fingerprint import Hasher
@@ -221,7 +225,7 @@ def cached_rows(
 
 @contextmanager
 def quiet_datasets() -> Iterator[None]:
-    """Without the progress bars of `datasets`, which tell of internal steps."""
+    """Without the progress bars of `datasets`, which show internal steps."""
     import datasets
 
     shown = datasets.is_progress_bar_enabled()
@@ -234,10 +238,10 @@ def quiet_datasets() -> Iterator[None]:
 
 
 def _generate(
-    rows: Callable[..., Iterator[Callable[[], dict[str, Any]]]],
-    arguments: dict[str, Any],
+    rows: Callable[..., Iterator[Callable[[], Row]]],
+    arguments: Mapping[str, Any],
     what: str,
-) -> Iterator[dict[str, Any]]:
+) -> Iterator[Row]:
     total = len(arguments["pairs"]) if "pairs" in arguments else None
     doing = "reading" if what == WHOLE else f"reading {what}"
     for row in track(rows(**arguments), doing, total):
@@ -247,8 +251,8 @@ def _generate(
             yield bad_row(error)
 
 
-def file_names(rows: Any) -> list[str] | None:
-    """The file of each image, without reading any; None where some have no name."""
+def file_names(rows: "datasets.Dataset") -> list[str] | None:
+    """The file of each image, without reading any; None if some have no name."""
     import datasets
     import pyarrow.compute
 
@@ -264,8 +268,8 @@ def file_names(rows: Any) -> list[str] | None:
     return names if all(names) else None
 
 
-def sample_names(rows: Any, split: str) -> list[str]:
-    """What to call each sample in tables, captions and messages: its file, if it has one.
+def sample_names(rows: "datasets.Dataset", split: str) -> list[str]:
+    """The name of each sample in tables, captions and messages: its file, if it has one.
 
     Only as much of the path as makes the names differ; without files "train sample 3".
     """

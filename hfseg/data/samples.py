@@ -1,11 +1,11 @@
 """What a DataLoader reads: samples for training and for evaluation, and how they become a batch.
 
-Pixels reach the model by one way only, the image processor that is saved with it, so what
-training, evaluation and inference feed is the same.
+Pixels reach the model only through the image processor that is saved with it, so that training,
+evaluation and inference agree.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import TypedDict, TypeVar, cast
 
 import datasets
 import numpy as np
@@ -13,14 +13,37 @@ import torch
 from torch.utils.data import Dataset, IterableDataset, Sampler
 from transformers import SegformerImageProcessor
 
-from hfseg.data.in_memory import read_pair
+from hfseg.data.in_memory import Indexed, read_pair
 from hfseg.data.pixel_values import whole_image_options
 from hfseg.data.rows import sample_names
 from hfseg.data.transforms import Size, TrainingTransform
 from hfseg.errors import UserError
 
 SampleKey = tuple[int, int]
-"""(epoch, index): what decides a training sample, its augmentation included."""
+"""(epoch, index): determines a training sample, including its augmentation."""
+
+
+class Sample(TypedDict, total=False):
+    """`index` (or a checksum); `image`, (H, W, 3) uint8, or `pixel_values`, (3, H, W) float32; and
+    `label`, (H, W) integers."""
+
+    index: int
+    image: np.ndarray
+    pixel_values: torch.Tensor
+    label: np.ndarray
+
+
+Tensors = torch.Tensor | list[torch.Tensor]
+"""A stacked batch, or one tensor per sample where sizes differ."""
+_Rows = TypeVar("_Rows")
+
+
+class Batch(TypedDict):
+    """What `Collator` returns."""
+
+    index: torch.Tensor
+    pixel_values: Tensors
+    labels: Tensors
 
 
 class EpochSampler(Sampler[SampleKey]):
@@ -59,13 +82,13 @@ class EpochSampler(Sampler[SampleKey]):
         return iter([(self.epoch, int(index)) for index in order])
 
 
-class TrainingSamples(Dataset[dict[str, Any]]):
+class TrainingSamples(Dataset[Sample]):
     """Augmented samples, addressed by (epoch, index).
 
     Args:
         data: columns `image` and `label`.
         transform: the augmentation.
-        resize: a processor with a fixed `size`, to bring image and mask to it first, or None.
+        resize: a processor that first resizes image and mask, or None.
         extra, extra_weight: as of `EpochSampler`.
     """
 
@@ -95,7 +118,7 @@ class TrainingSamples(Dataset[dict[str, Any]]):
     def __len__(self) -> int:
         return len(self.data)
 
-    def __getitem__(self, key: SampleKey) -> dict[str, Any]:
+    def __getitem__(self, key: SampleKey) -> Sample:
         epoch, index = key
         image, label = read_example(self.data, index)
         if self.resize is not None:
@@ -104,7 +127,7 @@ class TrainingSamples(Dataset[dict[str, Any]]):
         return {"index": index, "image": image, "label": label}
 
 
-class EvaluationSamples(Dataset[dict[str, Any]]):
+class EvaluationSamples(Dataset[Sample]):
     """Samples as they are: the image at its own size, the label at the size it is scored at.
 
     Args:
@@ -119,23 +142,23 @@ class EvaluationSamples(Dataset[dict[str, Any]]):
     def __len__(self) -> int:
         return len(self.data)
 
-    def __getitem__(self, index: int) -> dict[str, Any]:
+    def __getitem__(self, index: int) -> Sample:
         image, label = read_example(self.data, index)
         if self.label_size is not None:
             label = resize_label(label, self.label_size)
         return {"index": index, "image": image, "label": label}
 
 
-class OwnSamples(Dataset[dict[str, Any]]):
+class OwnSamples(Dataset[Sample]):
     """Items of any dataset, addressed by an index or by (epoch, index); see `as_samples`."""
 
-    def __init__(self, data: Any) -> None:
+    def __init__(self, data: Indexed) -> None:
         self.data = data
 
     def __len__(self) -> int:
         return len(self.data)
 
-    def __getitem__(self, key: int | SampleKey) -> dict[str, Any]:
+    def __getitem__(self, key: int | SampleKey) -> Sample:
         index = key[1] if isinstance(key, tuple) else key
         item = self.data[index]
         if isinstance(item, Mapping) and torch.is_tensor(item.get("pixel_values")):
@@ -145,8 +168,8 @@ class OwnSamples(Dataset[dict[str, Any]]):
         return {"index": index, "image": image, "label": label}
 
 
-def as_samples(dataset: Any) -> Any:
-    """A dataset whose items the trainer's `Collator` takes.
+def as_samples(dataset: Dataset | Indexed) -> Dataset:
+    """A dataset whose items the trainer's `Collator` accepts.
 
     Args:
         dataset: one of this package's, or any with a length whose items are an image and a mask
@@ -154,10 +177,10 @@ def as_samples(dataset: Any) -> Any:
             for the model.
     """
     ours = (TrainingSamples, EvaluationSamples, OwnSamples, IterableDataset)
-    return dataset if isinstance(dataset, ours) else OwnSamples(dataset)
+    return dataset if isinstance(dataset, ours) else OwnSamples(cast(Indexed, dataset))
 
 
-def _pairs(data: Any) -> Any:
+def _pairs(data: _Rows) -> _Rows:
     """The rows without their other columns, which would be converted for every sample."""
     return data.select_columns(["image", "label"]) if isinstance(data, datasets.Dataset) else data
 
@@ -168,21 +191,21 @@ def read_example(data: datasets.Dataset, index: int) -> tuple[np.ndarray, np.nda
         row = data[index]
     except (OSError, SyntaxError) as error:
         name = sample_names(data, "the")[index]
-        raise UserError(f"{name}: the image can't be read ({error})") from error
+        raise UserError(f"{name}: the image can't be read ({error}); replace the file") from error
     return np.array(row["image"]), np.array(row["label"])
 
 
 def resize_pair(
     image: np.ndarray, label: np.ndarray, processor: SegformerImageProcessor
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Both at the processor's size; the image by the very code that inference uses."""
-    resized = processor(image, do_rescale=False, do_normalize=False)["pixel_values"][0]
-    size = (int(processor.size["height"]), int(processor.size["width"]))
-    return np.ascontiguousarray(np.moveaxis(np.asarray(resized), 0, -1)), resize_label(label, size)
+    """Both at the processor's size; the image is resized by the same code as in inference."""
+    options = {**whole_image_options(processor), "do_rescale": False, "do_normalize": False}
+    resized = np.asarray(processor(image, **options)["pixel_values"][0])
+    return np.ascontiguousarray(np.moveaxis(resized, 0, -1)), resize_label(label, resized.shape[1:])
 
 
 def resize_label(label: np.ndarray, size: Size) -> np.ndarray:
-    """Nearest neighbour, pixel centres aligned (torch's `nearest-exact`)."""
+    """Nearest neighbor, pixel centers aligned (torch's `nearest-exact`)."""
     tensor = torch.from_numpy(label)[None, None]
     resized = torch.nn.functional.interpolate(tensor, size=size, mode="nearest-exact")
     return resized[0, 0].numpy()
@@ -206,7 +229,7 @@ class Collator:
         self.resize = resize and bool(processor.do_resize)
         self.normalize = not _only_normalizes(processor)
 
-    def __call__(self, samples: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    def __call__(self, samples: Sequence[Sample]) -> Batch:
         return {
             # first, and a tensor: transformers reads the batch size from the first tensor it finds
             "index": torch.tensor([sample["index"] for sample in samples]),
@@ -214,22 +237,25 @@ class Collator:
             "labels": _stack([_label(sample["label"]) for sample in samples]),
         }
 
-    def _pixels(self, sample: dict[str, Any]) -> torch.Tensor:
+    def _pixels(self, sample: Sample) -> torch.Tensor:
         """(3, H, W): uint8, or float32 from a processor that does more than normalize."""
         if "pixel_values" in sample:
             return sample["pixel_values"]
         if not self.normalize and not self.resize:
-            return torch.from_numpy(np.require(sample["image"], None, "CW")).permute(2, 0, 1)
-        options = {**whole_image_options(self.processor), "do_resize": self.resize}
+            return torch.from_numpy(np.require(sample["image"], None, ["C", "W"])).permute(2, 0, 1)
+        options: dict[str, object] = {
+            **whole_image_options(self.processor),
+            "do_resize": self.resize,
+            "input_data_format": "channels_last",
+        }
         if not self.normalize:
             options |= {"do_rescale": False, "do_normalize": False}
-        options["input_data_format"] = "channels_last"
         # one at a time: Mask2Former's processor pads a list to one size
         return torch.as_tensor(self.processor(sample["image"], **options)["pixel_values"][0])
 
 
-def on_device(batch: dict[str, Any], processor: SegformerImageProcessor) -> dict[str, Any]:
-    """A batch of `Collator`, wherever it lies, as a model is fed: float32 and int64."""
+def on_device(batch: Batch, processor: SegformerImageProcessor) -> Batch:
+    """A batch of `Collator`, wherever it lies, as the model needs it: float32 and int64."""
 
     def normalized(pixels: torch.Tensor) -> torch.Tensor:
         if pixels.dtype != torch.uint8:
@@ -247,23 +273,23 @@ def on_device(batch: dict[str, Any], processor: SegformerImageProcessor) -> dict
     }
 
 
-def _each(function: Callable[[torch.Tensor], torch.Tensor], tensors: Any) -> Any:
+def _each(function: Callable[[torch.Tensor], torch.Tensor], tensors: Tensors) -> Tensors:
     if isinstance(tensors, torch.Tensor):
         return function(tensors)
     return [function(tensor) for tensor in tensors]
 
 
-def _only_normalizes(processor: Any) -> bool:
+def _only_normalizes(processor: object) -> bool:
     """Whether `rescale_and_normalize` is all that the processor does after resizing: others pad."""
     return type(processor) is SegformerImageProcessor
 
 
 def _label(label: np.ndarray) -> torch.Tensor:
     dtype = np.uint8 if label.dtype == np.uint8 else np.int64
-    return torch.from_numpy(np.require(label, dtype, "CW"))
+    return torch.from_numpy(np.require(label, dtype, ["C", "W"]))
 
 
-def _stack(tensors: list[torch.Tensor]) -> torch.Tensor | list[torch.Tensor]:
+def _stack(tensors: list[torch.Tensor]) -> Tensors:
     if all(tensor.shape == tensors[0].shape for tensor in tensors):
         return torch.stack(tensors)
     return tensors

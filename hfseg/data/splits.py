@@ -1,4 +1,4 @@
-"""How samples are divided into train, validation and test."""
+"""Divide samples into train, validation and test."""
 
 import hashlib
 import re
@@ -12,7 +12,7 @@ from hfseg.errors import UserError
 Item = TypeVar("Item")
 SPLITS = ("train", "validation", "test")
 WHOLE = "whole"
-"""The name of the only split of data that is still to be divided."""
+"""The name of the only split of data that has not been divided yet."""
 DEFAULT_FRACTIONS = (0.8, 0.1, 0.1)
 
 # What folders of other tools call the three splits.
@@ -24,18 +24,18 @@ SPLIT_ALIASES = {
 
 
 def parse_fractions(text: str | Sequence[float]) -> tuple[float, ...]:
-    """`"0.8,0.1,0.1"` -> (0.8, 0.1, 0.1); two or three shares that add up to 1."""
+    """`"0.8,0.1,0.1"` -> (0.8, 0.1, 0.1); two or three fractions that add up to 1."""
     try:
         parts = text.split(",") if isinstance(text, str) else text
-        shares = tuple(float(part) for part in parts)
+        fractions = tuple(float(part) for part in parts)
     except ValueError:
-        shares = ()
-    if len(shares) not in (2, 3) or min(shares) < 0 or abs(sum(shares) - 1) > 1e-6:
+        fractions = ()
+    if len(fractions) not in (2, 3) or min(fractions) < 0 or abs(sum(fractions) - 1) > 1e-6:
         raise UserError(
-            f"--train_val_test_split {text!r}: give two or three shares that add up to 1, "
+            f"--train_val_test_split {text!r}: give two or three fractions that add up to 1, "
             "such as 0.8,0.1,0.1"
         )
-    return shares
+    return fractions
 
 
 @dataclass(frozen=True)
@@ -43,10 +43,10 @@ class SplitPlan:
     """How data without splits of its own is divided.
 
     Args:
-        fractions: shares of train, validation and perhaps test.
+        fractions: of train, validation and optionally test.
         seed: of the random and the group split.
-        by: None for at random; `time` for in order of the names; `group` to keep what belongs
-            together (`group_of`) in one split.
+        by: None: at random; `time`: in order of the names; `group`: samples that belong together
+            (`group_of`) stay in one split.
     """
 
     fractions: tuple[float, ...] = DEFAULT_FRACTIONS
@@ -58,7 +58,7 @@ class SplitPlan:
             raise UserError(f"--split_by {self.by!r}: choose time or group")
 
     def divide(self, items: Sequence[Item], names: Sequence[str]) -> dict[str, list[Item]]:
-        """Items by split; `names` are their paths or keys, from which order and groups follow."""
+        """Items by split; `names` are their paths or keys, which determine order and groups."""
         if self.by == "time":
             ranked = sorted(zip(names, items, strict=True), key=lambda pair: natural_key(pair[0]))
             return split_in_order([item for _, item in ranked], self.fractions)
@@ -67,10 +67,10 @@ class SplitPlan:
         return split_at_random(items, names, self.fractions, self.seed)
 
     def complete(self, splits: Mapping[str, Sequence[str]]) -> dict[str, tuple[str, list[int]]]:
-        """What each split is made of: the given split, and which of its samples.
+        """The origin of each split: a given split, and which of its samples.
 
-        An undivided dataset (`WHOLE`) is divided; where there are only train and test, a part of
-        train becomes the validation split.
+        An undivided dataset (`WHOLE`) is divided; if there are only train and test, part of train
+        becomes the validation split.
 
         Args:
             splits: the names of the samples of each split.
@@ -97,10 +97,10 @@ def natural_key(name: str) -> list[tuple[int, int, str]]:
 
 
 def group_of(name: str) -> str:
-    """What a file belongs to, by its name.
+    """The group of a file, by its name.
 
-    Copies that Roboflow made of one picture (`NAME.rf.HASH.jpg`) belong to that picture; other
-    files to their sequence, that is the folder and the name without its last number.
+    Copies that Roboflow made of one image (`NAME.rf.HASH.jpg`) form a group; other files belong to
+    their sequence, which is the folder and the name without its last number.
     """
     path = PurePath(name)
     stem = path.name.rsplit(".", 1)[0] if path.suffix else path.name
@@ -112,9 +112,9 @@ def group_of(name: str) -> str:
 def split_in_order(
     items: Sequence[Item], fractions: Sequence[float] = DEFAULT_FRACTIONS
 ) -> dict[str, list[Item]]:
-    """The first share is train, the next validation, the last test: for video frames.
+    """First train, then validation, then test: for video frames.
 
-    Where there are too few items for all, validation comes before test.
+    With too few items for all, validation takes precedence over test.
     """
     cuts = [round(sum(fractions[:index]) * len(items)) for index in range(len(fractions))]
     if fractions[1] > 0 and len(items) > 1:
@@ -134,12 +134,12 @@ def split_at_random(
     fractions: Sequence[float] = DEFAULT_FRACTIONS,
     seed: int = 42,
 ) -> dict[str, list[Item]]:
-    """A seeded split that depends on the keys alone, not on the order or machine they come from.
+    """A seeded split that depends only on the keys, not on their order or the machine.
 
-    Items are ordered by a hash of (seed, key), so the same files always fall into the same split.
+    Items are ordered by a hash of (seed, key), so the same files are always in the same split.
     """
     if len(set(keys)) != len(keys):
-        raise UserError("samples to split need different names")
+        raise UserError("some samples have the same name; rename them, so that they can be split")
     ranked = sorted(
         zip(keys, items, strict=True),
         key=lambda pair: hashlib.sha256(f"{seed}/{pair[0]}".encode()).hexdigest(),
@@ -157,9 +157,9 @@ def split_by_group(
     fractions: Sequence[float] = DEFAULT_FRACTIONS,
     seed: int = 42,
 ) -> dict[str, list[Item]]:
-    """Whole groups (`group_of`), largest first, each to the split that misses most of its share.
+    """Complete groups (`group_of`), largest first, each to the split that lacks the most samples.
 
-    No split is left empty; the seed decides between groups of one size.
+    No split is left empty; the seed decides between groups of equal size.
 
     Raises:
         UserError: fewer groups than splits.
@@ -168,9 +168,9 @@ def split_by_group(
     for name, item in zip(names, items, strict=True):
         groups.setdefault(group_of(name), []).append((name, item))
     targets = {
-        split: share * len(items)
-        for split, share in zip(SPLITS, fractions, strict=False)
-        if share > 0
+        split: fraction * len(items)
+        for split, fraction in zip(SPLITS, fractions, strict=False)
+        if fraction > 0
     }
     if len(groups) < len(targets):
         raise UserError(

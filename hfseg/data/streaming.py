@@ -1,22 +1,23 @@
-"""Training on a Hub dataset as it comes, without downloading it first."""
+"""Training on a Hub dataset without downloading it first."""
 
 import itertools
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+import datasets
 import numpy as np
+from datasets.distributed import split_dataset_by_node
 from torch.utils.data import IterableDataset
 
 from hfseg.data.hub import HubDataset
-from hfseg.data.rows import features
-from hfseg.data.samples import resize_pair
+from hfseg.data.rows import Row, features
+from hfseg.data.samples import Sample, resize_pair
 from hfseg.data.transforms import TrainingTransform
 from hfseg.errors import UserError
 
 if TYPE_CHECKING:
-    import datasets
     from transformers import SegformerImageProcessor
 
 SHUFFLE_BUFFER = 128
@@ -25,14 +26,12 @@ SHUFFLE_BUFFER = 128
 
 def training_stream(
     data: HubDataset, skip_bad_samples: bool, seed: int = 0
-) -> "datasets.IterableDataset":
+) -> datasets.IterableDataset:
     """The training split as a shuffled stream with the columns `image`, `label` and `key`.
 
-    `key` is a checksum of the stored image: what takes the place of an index, since a stream
-    that is dealt to processes and workers has no positions.
+    `key` is a checksum of the stored image. It replaces the index, since the samples of a stream
+    that is divided among processes and workers have no positions.
     """
-    import datasets
-
     columns = datasets.Features({**features(), "key": datasets.Value("int64")})
     # shuffled before anything is decoded, so that the buffer holds files and not pixels
     raw = data.splits["train"].shuffle(seed=seed, buffer_size=SHUFFLE_BUFFER)
@@ -46,12 +45,12 @@ def training_stream(
 
 @dataclass(frozen=True)
 class _ReadRow:
-    """A raw row -> the columns of the stream; an object and no closure, so that it pickles."""
+    """A raw row -> the columns of the stream; an object, so that it can be pickled."""
 
     data: HubDataset
     skip: bool
 
-    def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
+    def __call__(self, row: Row) -> Row:
         try:
             sample = self.data.read_row(row, f"{self.data.name}, train")
         except UserError:
@@ -69,8 +68,8 @@ def _was_read(key: int | None) -> bool:
     return key is not None
 
 
-class StreamedTrainingSamples(IterableDataset[dict[str, Any]]):
-    """Augmented samples of a stream, without end: pass after pass over it.
+class StreamedTrainingSamples(IterableDataset[Sample]):
+    """Augmented samples of a stream, in endless passes over it.
 
     Every process gets its own part of the stream, and every worker of it its part of that; in one
     pass each sample is seen once by one of them. The randomness of a sample is a function of
@@ -79,14 +78,14 @@ class StreamedTrainingSamples(IterableDataset[dict[str, Any]]):
     Args:
         stream: from `training_stream`.
         transform: the augmentation.
-        resize: a processor with a fixed `size`, to bring image and mask to it first, or None.
+        resize: a processor that first resizes image and mask, or None.
         rank, world_size: of this process.
-        passes: how often the stream is read; None for ever.
+        passes: how often the stream is read; None: endlessly.
     """
 
     def __init__(
         self,
-        stream: "datasets.IterableDataset",
+        stream: datasets.IterableDataset,
         transform: TrainingTransform,
         resize: "SegformerImageProcessor | None" = None,
         *,
@@ -94,14 +93,12 @@ class StreamedTrainingSamples(IterableDataset[dict[str, Any]]):
         world_size: int = 1,
         passes: int | None = None,
     ) -> None:
-        from datasets.distributed import split_dataset_by_node
-
         self.stream = split_dataset_by_node(stream, rank=rank, world_size=world_size)
         self.transform = transform
         self.resize = resize
         self.passes = passes
 
-    def __iter__(self) -> Iterator[dict[str, Any]]:
+    def __iter__(self) -> Iterator[Sample]:
         epochs = itertools.count() if self.passes is None else range(self.passes)
         for epoch in epochs:
             self.stream.set_epoch(epoch)

@@ -1,9 +1,9 @@
-"""Augmentation. The one place that knows albumentations.
+"""Augmentation. The only module that uses albumentations.
 
-Its 2.0.8 release has two habits that this file fixes: every DataLoader worker draws the same
-random stream, and after `set_random_seed` each transform of a pipeline gets the same seed, so
-that two flips always agree. Here the randomness of a sample is a function of
-(seed, epoch, index), whichever process or worker draws it.
+It works around two problems of release 2.0.8: every DataLoader worker draws the same random
+stream, and after `set_random_seed` each transform of a pipeline gets the same seed, so that two
+flips always agree. Here the randomness of a sample is a function of
+(seed, epoch, index), in any process or worker.
 """
 
 import os
@@ -16,11 +16,12 @@ os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
 import albumentations as A
 import cv2
 import numpy as np
+import yaml
 
 from hfseg.errors import UserError
 from hfseg.labels import IGNORE_INDEX
 
-cv2.setNumThreads(0)  # OpenCV's own threads fight with DataLoader workers
+cv2.setNumThreads(0)  # OpenCV's threads compete with DataLoader workers
 
 Size = tuple[int, int]
 AUGMENTATIONS = ("none", "light", "standard", "strong", "roboflow")
@@ -49,7 +50,7 @@ def _color(strength: float, p: float) -> A.BasicTransform:
 
 
 def _rotate(degrees: float, p: float) -> A.BasicTransform:
-    """What turns into the picture from outside is black and ignored."""
+    """Pixels from outside the image are black and ignored."""
     return A.Rotate(
         limit=(-degrees, degrees),
         border_mode=cv2.BORDER_CONSTANT,
@@ -80,7 +81,7 @@ def _scale(low: float, high: float) -> A.BasicTransform:
 
 
 def _preset(name: str, crop: list[A.BasicTransform]) -> list[A.BasicTransform]:
-    """The transforms of a preset, `crop` (possibly none) at its place."""
+    """The transforms of a preset, with `crop` (possibly none) in its place."""
     flip = A.HorizontalFlip(p=0.5)
     presets: dict[str, list[A.BasicTransform]] = {
         "none": crop,
@@ -95,7 +96,7 @@ def _preset(name: str, crop: list[A.BasicTransform]) -> list[A.BasicTransform]:
             A.OneOf([A.GaussianBlur(sigma_limit=(0.1, 2.0)), A.GaussNoise((0.02, 0.1))], p=0.3),
             A.ToGray(p=0.1),
         ],
-        # the augmentation that Roboflow's export offers and the field's course projects use
+        # the augmentation that Roboflow's export offers and many course projects use
         "roboflow": [
             _rotate(15, p=1.0),
             flip,
@@ -108,21 +109,21 @@ def _preset(name: str, crop: list[A.BasicTransform]) -> list[A.BasicTransform]:
 
 
 def _read_pipeline(path: Path) -> A.BaseCompose:
-    """An albumentations pipeline from YAML, in the form of `A.to_dict`; masks are filled with 255.
+    """An albumentations pipeline from YAML, as `A.to_dict` writes it; masks are filled with 255.
 
     Raises:
-        UserError: a file that isn't there, no YAML, or a transform that albumentations refuses.
+        UserError: a missing file, invalid YAML, or a transform that albumentations rejects.
     """
-    import yaml
-
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
         pipeline = A.from_dict(content if "transform" in content else {"transform": content})
     except OSError as error:
-        raise UserError(f"--augmentation {path}: can't be read ({error.strerror})") from error
-    except Exception as error:  # albumentations raises whatever its transforms raise
         raise UserError(
-            f"--augmentation {path}: no albumentations pipeline as A.to_dict writes it "
+            f"--augmentation {path}: can't be read ({error.strerror}); check the path"
+        ) from error
+    except Exception as error:  # transforms raise anything
+        raise UserError(
+            f"--augmentation {path}: not an albumentations pipeline as A.to_dict writes it "
             f"({' '.join(str(error).split())[:200] or type(error).__name__})"
         ) from error
     if not isinstance(pipeline, A.BaseCompose):
@@ -151,16 +152,16 @@ def _leaves(pipeline: A.BaseCompose) -> Iterator[A.BasicTransform]:
 
 
 class TrainingTransform:
-    """Augments one image and mask: random scale, crop, pad, flip and color as the preset says.
+    """Augments one image and mask: random scale, crop, pad, flip and color, by the preset.
 
     Args:
         augmentation: `none`, `light` (flip), `standard` (scale 0.5-2, crop, flip, photometric),
-            `strong` (`standard` with rotation, blur or noise, and grey), `roboflow` (rotation of
+            `strong` (`standard` with rotation, blur or noise, and gray), `roboflow` (rotation of
             up to 15 degrees, flip, brightness and contrast, noise), or a YAML file with an
             albumentations pipeline as `A.to_dict` writes it.
-        crop_size: (height, width) of what comes out; images are padded with 0, masks with 255.
+        crop_size: (height, width) of the result; images are padded with 0, masks with 255.
             Without it `standard` and `strong` crop back to each image's own size.
-        seed: with the epoch and the index, what decides a sample's randomness.
+        seed: with the epoch and the index, determines a sample's randomness.
     """
 
     def __init__(self, augmentation: str, crop_size: Size | None, seed: int) -> None:
@@ -189,7 +190,7 @@ class TrainingTransform:
             own = [self._own] if self._own is not None else None
             steps = [*own, *_crop(size)] if own else _preset(self.augmentation, _crop(size))
             compose = self._compose[size] = A.Compose(steps)
-        # one pair of generators for the whole pipeline: no two transforms share a draw
+        # one pair of generators for the pipeline, so that no two transforms draw the same numbers
         entropy = np.random.SeedSequence((self.seed, epoch, index))
         words = entropy.generate_state(2)
         compose.set_random_state(

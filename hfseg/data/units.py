@@ -1,18 +1,21 @@
-"""Which images of a split are independent: what a confidence interval must be based on.
+"""Which images of a split are independent, as a confidence interval requires.
 
-Frames of a video and copies of one picture resemble each other, so a model that gets one right
-gets its neighbors right too. Taken as independent they would promise far too much.
+Frames of a video and copies of one image resemble each other, so a model that gets one right also
+gets its neighbors right. If they counted as independent, intervals would be far too narrow.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from hfseg.data.readers import dataset_info
 from hfseg.data.rows import file_names
 from hfseg.data.splits import group_of, natural_key
+
+if TYPE_CHECKING:
+    import datasets
 
 _ENOUGH_SEQUENCES = 10
 
@@ -38,11 +41,11 @@ class Units:
 IMAGES = Units()
 
 
-def units_of(rows: Any, dataset_name: str | None, split_by: str | None) -> Units:
+def units_of(rows: "datasets.Dataset", dataset_name: str | None, split_by: str | None) -> Units:
     """The units of a split: sequences or blocks in time, groups, or images.
 
     Video (known of the dataset, or `--split_by time`): whole sequences if there are at least
-    ten. Else blocks of consecutive frames, as many as a block has frames, as batch means do
+    ten. Otherwise blocks of consecutive frames, as many as a block has frames, as batch means do
     (Flegal & Jones, "Batch means and spectral variance estimators in Markov chain Monte Carlo",
     Annals of Statistics 38, 2010). Groups (`--split_by group`, or copies that Roboflow
     made): what `group_of` keeps together.

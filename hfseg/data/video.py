@@ -4,7 +4,7 @@ import json
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import IO, NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -16,11 +16,11 @@ SUFFIXES = frozenset((".avi", ".m4v", ".mkv", ".mov", ".mp4", ".webm"))
 """What counts as a video in a folder."""
 
 _DEFAULT_RATE = 25.0
-_FASTEST = 240.0  # frames a second; a container may claim anything
+_FASTEST = 240.0  # frames per second; a container may claim anything
 
 
 class VideoInfo(NamedTuple):
-    """What a video says of itself; `frames` is an estimate, 0 if unknown."""
+    """What a container states; `frames` is an estimate, 0 if unknown."""
 
     width: int
     height: int
@@ -44,13 +44,13 @@ class Video:
         import cv2
 
         if not Path(path).is_file():
-            raise UserError(f"there is no video file {path}")
+            raise UserError(f"there is no video file {path}: check the path")
         _silence_opencv()
         self._capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
         first = self._next() if self._capture.isOpened() else None
         if first is None:
             self._capture.release()
-            raise UserError(f"{path} cannot be read as a video")
+            raise UserError(f"{path} cannot be read as a video: save it as MP4 or WebM")
         self._first: np.ndarray | None = first
         rate = self._capture.get(cv2.CAP_PROP_FPS)
         count = self._capture.get(cv2.CAP_PROP_FRAME_COUNT)
@@ -84,10 +84,10 @@ class VideoWriter:
     Args:
         path: ends in .webm.
         size: (width, height) of every frame.
-        rate: frames a second.
+        rate: frames per second.
 
     Raises:
-        UserError: this OpenCV can't write the format, or not there.
+        UserError: this OpenCV can't write the format or the path.
     """
 
     def __init__(self, path: str | Path, size: tuple[int, int], rate: float) -> None:
@@ -97,7 +97,9 @@ class VideoWriter:
         self._size = size
         self._writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"VP80"), rate, size)
         if not self._writer.isOpened():
-            raise UserError(f"{path} cannot be written as a WebM video by this OpenCV")
+            raise UserError(
+                f"{path} cannot be written as WebM: check the folder, and that OpenCV has VP8"
+            )
 
     def write(self, frame: np.ndarray) -> None:
         """Add a (H, W, 3) uint8 RGB frame."""
@@ -113,11 +115,11 @@ class VideoWriter:
 
 
 class BoundedVideo:
-    """The frames of a stranger's video, decoded in a process that is killed when it takes too long.
+    """The frames of an untrusted video, decoded in a process that is killed if it takes too long.
 
     Args:
         max_side: larger frames are scaled down.
-        max_frames: the rest is left out.
+        max_frames: later frames are left out.
         seconds: for any one frame.
 
     Raises:
@@ -143,7 +145,7 @@ class BoundedVideo:
             if not data:
                 return
             if len(data) < shape[0] * shape[1] * 3:
-                raise UserError("This file cannot be read as a video to its end.")
+                raise UserError("This video is damaged: it cannot be read to its end.")
             yield np.frombuffer(data, np.uint8).reshape(shape)
 
     def __enter__(self) -> "BoundedVideo":
@@ -156,7 +158,7 @@ class BoundedVideo:
         """End the process."""
         self._process.close()
 
-    def _read_line(self) -> dict[str, Any]:
+    def _read_line(self) -> dict:
         line = self._bounded(DecodingProcess.read_line)
         return json.loads(line) if line else {"error": "This file cannot be read as a video."}
 
@@ -181,13 +183,13 @@ def _serve(path: str, max_side: str, max_frames: str) -> None:
         with Video(path) as video:
             scale = min(1.0, int(max_side) / max(video.info[:2]))
             # VP8 wants even sides
-            size = tuple(max(2, 2 * round(scale * side / 2)) for side in video.info[:2])
-            header = video.info._replace(width=size[0], height=size[1])
+            width, height = (max(2, 2 * round(scale * side / 2)) for side in video.info[:2])
+            header = video.info._replace(width=width, height=height)
             out.write(json.dumps(header._asdict()).encode() + b"\n")
             for index, frame in enumerate(video):
                 if index == int(max_frames):
                     break
-                out.write(Image.fromarray(frame).resize(size).tobytes())
+                out.write(Image.fromarray(frame).resize((width, height)).tobytes())
                 out.flush()
     except UserError:
         out.write(json.dumps({"error": "This file cannot be read as a video."}).encode() + b"\n")

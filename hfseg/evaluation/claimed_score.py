@@ -19,7 +19,9 @@ def claimed_mean_iou(name_or_path: str, split: str, token: str | None = None) ->
     """
     readme = Path(name_or_path, "README.md")
     if Path(name_or_path).is_dir() and not readme.is_file():
-        raise UserError(f"--check_card: {name_or_path} has no model card (README.md)")
+        raise UserError(
+            f"--check_card: {name_or_path} has no model card (README.md); leave the flag out"
+        )
     try:
         card = ModelCard.load(readme if readme.is_file() else name_or_path, token=token)
     except (OSError, ValueError) as error:

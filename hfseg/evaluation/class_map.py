@@ -47,7 +47,9 @@ def prediction_table(
             "dataset's class`"
         )
     if len(lost) == len(data):
-        raise UserError(f"--class_map {class_map}: maps no model class to a class of the dataset")
+        raise UserError(
+            f"--class_map {class_map}: it maps no model class to a dataset class; check the names"
+        )
     return table
 
 
@@ -57,7 +59,7 @@ def _read(class_map: str | Path, model: LabelSet, data: LabelSet) -> dict[str, s
         text = path.read_text(encoding="utf-8")
         values = json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)
     except FileNotFoundError:
-        raise UserError(f"--class_map {path}: no such file") from None
+        raise UserError(f"--class_map {path}: no such file; check the path") from None
     except (OSError, ValueError, yaml.YAMLError) as error:
         raise UserError(
             f"--class_map {path}: not readable as JSON or YAML ({' '.join(str(error).split())})"

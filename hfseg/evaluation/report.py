@@ -3,19 +3,20 @@
 import csv
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
 
 from hfseg.data.units import IMAGES, Units
-from hfseg.labels import LabelSet
 from hfseg.metrics.calibration import CALIBRATION_ERROR, reliability
 from hfseg.metrics.intervals import interval_text
 from hfseg.metrics.split_scores import SplitScores
 from hfseg.metrics.table import METRICS, TITLES
-from hfseg.visualization.figures import plot_confusion, plot_per_class_iou, plot_predictions
+from hfseg.visualization import tables
+from hfseg.visualization.class_figures import plot_confusion, plot_per_class_iou
+from hfseg.visualization.prediction_figures import PredictionRow, plot_predictions
 from hfseg.visualization.reliability import plot_reliability
 
 RESULTS = "results.json"
@@ -74,22 +75,14 @@ def markdown(results: Results) -> str:
         "",
         f"{results['num_images']} images. {results['protocol']}",
         "",
-        "| metric | value |",
-        "|---|---:|",
-    ]
-    lines += [f"| {name} | {_cell(results[key])} |" for key, name in TITLES.items()]
-    lines += [
+        tables.markdown_table([["metric", "value"], *_summary(results)]),
         "",
         f"{interval_line(results)}.",
         "",
         f"{calibration_line(results)}.",
         "",
-        f"| class | {' | '.join(_PER_CLASS.values())} |",
-        "|---|" + "---:|" * len(_PER_CLASS),
+        tables.markdown_table([["class", *_PER_CLASS.values()], *_classes(results, _PER_CLASS)]),
     ]
-    for name, row in results["per_class"].items():
-        cells = " | ".join(_cell(row[key]) for key in _PER_CLASS)
-        lines.append(f"| {name.replace('|', chr(92) + '|')} | {cells} |")
     if results["absent_classes"]:
         lines += [
             "",
@@ -116,7 +109,7 @@ def calibration_line(results: Results) -> str:
 
 
 def write_figures(
-    folder: Path, results: Results, scores: SplitScores, rows: list[dict[str, Any]]
+    folder: Path, results: Results, scores: SplitScores, rows: list[PredictionRow]
 ) -> None:
     """Draw per_class_iou.png, confusion_matrix.png, reliability.png, and worst.png from `rows`."""
     labels = scores.labels
@@ -148,15 +141,22 @@ def worst_first(per_image: dict[int, float]) -> list[int]:
     return sorted(per_image, key=lambda i: (math.isnan(per_image[i]), per_image[i], i))
 
 
-def terminal_table(results: Results, labels: LabelSet) -> str:
+def terminal_table(results: Results) -> str:
     """IoU and Boundary IoU per class, and the means, for the terminal."""
-    width = max(len(name) for name in (*labels.names, *TITLES.values()))
-    lines = [f"{'class'.ljust(width)}{'IoU':>10}{'boundary':>10}", "-" * (width + 20)]
-    for name, row in results["per_class"].items():
-        lines.append(f"{name.ljust(width)}{_cell(row['iou']):>10}{_cell(row['boundary_iou']):>10}")
-    lines.append("-" * (width + 20))
-    lines += [f"{name.ljust(width)}{_cell(results[key]):>10}" for key, name in TITLES.items()]
-    return "\n".join(lines)
+    summary = [[name, value, ""] for name, value in _summary(results)]
+    classes = _classes(results, ("iou", "boundary_iou"))
+    rows = [["class", "IoU", "boundary"], *classes, *summary]
+    return tables.terminal_table(rows, summary_rows=len(summary))
+
+
+def _summary(results: Results) -> list[list[str]]:
+    return [[name, _cell(results[key])] for key, name in TITLES.items()]
+
+
+def _classes(results: Results, keys: Iterable[str]) -> list[list[str]]:
+    return [
+        [name, *(_cell(row[key]) for key in keys)] for name, row in results["per_class"].items()
+    ]
 
 
 def _number(value: float) -> float | None:

@@ -1,7 +1,6 @@
 """Scores a `Segmenter` on a labeled split, in one process or several."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import datasets
 import numpy as np
@@ -10,7 +9,7 @@ from accelerate.utils import gather_object
 from PIL import Image
 
 from hfseg.data.image_io import read_ahead
-from hfseg.data.samples import EvaluationSamples
+from hfseg.data.samples import EvaluationSamples, Sample
 from hfseg.data.transforms import Size
 from hfseg.inference.result import Options, Segmentation
 from hfseg.inference.segmenter import Segmenter
@@ -65,7 +64,7 @@ def score_split(
     return scores
 
 
-def predict_sample(segmenter: Segmenter, sample: dict[str, Any], options: Options) -> Segmentation:
+def predict_sample(segmenter: Segmenter, sample: Sample, options: Options) -> Segmentation:
     """The answer for a sample of `EvaluationSamples`, at the size of its label."""
     image, label = Image.fromarray(sample["image"]), sample["label"]
     return segmenter.segment(image, options, size=label.shape)

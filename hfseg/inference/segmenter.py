@@ -169,7 +169,7 @@ class Segmenter:
         if isinstance(images, torch.Tensor):
             raise UserError(
                 "images must be PIL images, arrays or paths, not a tensor: the image processor "
-                "makes tensors of them; give tensor.numpy() of a (H, W, 3) uint8 tensor"
+                "makes tensors of them; give tensor.numpy() of an (H, W, 3) uint8 tensor"
             )
         if isinstance(images, (list, tuple)):
             return list(self._stream(images, options, batch_size))

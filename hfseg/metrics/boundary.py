@@ -1,25 +1,26 @@
-"""How well outlines are met: Boundary IoU and the boundary F-score, as counts that add up.
+"""How well boundaries match: Boundary IoU and the boundary F-score, as counts that add up.
 
-Both are sums over pixels, so the counts of two sets of images added are the counts of both.
+Both are sums over pixels, so the counts of two sets of images add up to the counts of both.
 Everything runs on the device of the label maps.
 
 Boundary IoU: Cheng, Girshick, Dollár, Berg & Kirillov, "Boundary IoU: Improving Object-Centric
-Image Segmentation Evaluation", CVPR 2021. The boundary region of a class are its pixels at most
+Image Segmentation Evaluation", CVPR 2021. The boundary region of a class is its pixels at most
 `d` away (in a square) from a pixel that is not of the class, d = 2 % of the image's diagonal; the
 image's border is an edge. A pixel of the label map is in the boundary region of its own class
 exactly if the smallest and the largest id around it differ: one minimum and one maximum filter
-do for all classes at once.
+are enough for all classes.
 
 Boundary F-score: Csurka, Larlus & Perronnin, "What is a good evaluation measure for semantic
-segmentation?", BMVC 2013. Precision is the share of predicted contour pixels with a true contour
+segmentation?", BMVC 2013. Precision is the fraction of predicted contour pixels with a true contour
 pixel of the class within 0.75 % of the diagonal (in a disc), recall the reverse. Where that paper
 averages over images, counts are summed over the dataset here, as they are for IoU.
+
 Where labels are ignored:
 - a contour may run under an ignored band, as nearly all of VOC's do: as in the paper, the edge of
   the band is true contour, but only where another class begins across it, within twice the
-  tolerance. The edge of a wide ignored region (a car's bonnet) and the image's border are none;
-- a predicted contour among ignored pixels, or that only they make one, counts where a true contour
-  of any class is within the tolerance, and is neither right nor wrong elsewhere.
+  tolerance. The edge of a wide ignored region (a car's hood) and the image's border are not;
+- a predicted contour among ignored pixels, or next to them only, counts where a true contour of any
+  class is within the tolerance, and is neither right nor wrong elsewhere.
 """
 
 from collections.abc import Callable
@@ -32,9 +33,9 @@ from hfseg.labels import IGNORE_INDEX, UNLABELED
 from hfseg.metrics.confusion import count_ids
 
 BOUNDARY_WIDTH = 0.02
-"""Of the image's diagonal: d of Boundary IoU."""
+"""d of Boundary IoU, as a fraction of the image's diagonal."""
 CONTOUR_TOLERANCE = 0.0075
-"""Of the image's diagonal: how far apart two contours may be and still match."""
+"""How far apart matching contours may be, as a fraction of the image's diagonal."""
 
 _NOTHING = 255  # above every class id
 
@@ -46,7 +47,7 @@ def boundary_iou_counts(
     ignore_index: int = IGNORE_INDEX,
     width: int | None = None,
 ) -> Tensor:
-    """What Boundary IoU is made of, for one image.
+    """The counts of Boundary IoU, for one image.
 
     Args:
         predictions: (H, W) predicted ids, any integer dtype; ids past the last class count for
@@ -76,7 +77,7 @@ def boundary_f_counts(
     ignore_index: int = IGNORE_INDEX,
     tolerance: int | None = None,
 ) -> Tensor:
-    """What the boundary F-score is made of, for one image; arguments as `boundary_iou_counts`.
+    """The counts of the boundary F-score, for one image; arguments as `boundary_iou_counts`.
 
     Args:
         tolerance: radius in pixels; 0.75 % of the diagonal, rounded, at least 1, if None.
@@ -97,7 +98,7 @@ def boundary_f_counts(
     counts = torch.zeros(4, num_labels, dtype=torch.int64, device=truth.device)
     counts[1] = _count(predicted_contour, num_labels)
     counts[3] = _count(true_contour, num_labels)
-    # read back once per image: growing contours that don't occur would cost more
+    # one copy to the host per image: dilating contours that don't occur would cost more
     both = (counts[1] * counts[3]).tolist()
     for index in (index for index, pixels in enumerate(both) if pixels):
         theirs, ours = true_contour == index, predicted_contour == index
@@ -113,9 +114,9 @@ def _label_maps(predictions: Tensor, labels: Tensor, ignore_index: int) -> tuple
     return truth, predictions.masked_fill(ignored, _NOTHING).to(torch.uint8)
 
 
-def _pixels(share: float, label_map: Tensor) -> int:
+def _pixels(fraction: float, label_map: Tensor) -> int:
     height, width = label_map.shape
-    return max(1, round(share * (height**2 + width**2) ** 0.5))
+    return max(1, round(fraction * (height**2 + width**2) ** 0.5))
 
 
 def _near_an_edge(ids: Tensor, distance: int) -> Tensor:

@@ -1,11 +1,9 @@
-"""Confusion counts with torch, on the device of the tensors, and the scores they give.
+"""Confusion matrices with torch, on the device of the tensors, and their scores.
 
-Everything a segmentation metric needs is in the (K, K) matrix of counts, rows truth and columns
-prediction; the sum of two matrices is the matrix of both sets. So nothing else is kept or
-gathered: no pixels, whatever the number of images.
+Everything a segmentation metric needs is in the (K, K) matrix of counts, rows ground truth and
+columns prediction; the sum of two matrices is the matrix of both sets. So no pixels are kept or
+gathered, whatever the number of images.
 """
-
-from typing import Any
 
 import numpy as np
 import torch
@@ -13,13 +11,13 @@ from torch import Tensor
 
 from hfseg.errors import UserError
 from hfseg.labels import IGNORE_INDEX, UNLABELED
-from hfseg.metrics.table import region_counts, score
+from hfseg.metrics.table import Scores, region_counts, score
 
 
 def confusion_matrix(
     predictions: Tensor, labels: Tensor, num_labels: int, ignore_index: int = IGNORE_INDEX
 ) -> Tensor:
-    """Count the pixels of every (truth, prediction) pair over one image or a batch.
+    """Count the pixels of every (ground truth, prediction) pair over one image or a batch.
 
     Args:
         predictions: predicted class ids, (H, W) or (B, H, W), any integer dtype.
@@ -28,7 +26,7 @@ def confusion_matrix(
         ignore_index: pixels with this label, or with -100, do not count.
 
     Returns:
-        (K, K) int64 on the device of the inputs; rows are the truth, columns the prediction.
+        (K, K) int64 on the device of the inputs; rows are the ground truth, columns the prediction.
 
     Raises:
         UserError: shapes that differ, tensors that are not integers, or a label or prediction
@@ -54,10 +52,10 @@ def confusion_matrix_per_image(
 def count_pairs(
     predictions: Tensor, labels: Tensor, num_labels: int, ignore_index: int = IGNORE_INDEX
 ) -> Tensor:
-    """As `confusion_matrix_per_image`, but ids outside 0..K-1 are counted instead of refused.
+    """As `confusion_matrix_per_image`, but ids outside 0..K-1 are counted instead of rejected.
 
-    Nothing is read back from the device, so a GPU goes on without waiting for the host. Whoever
-    has the counts on the host checks that nothing is outside.
+    Nothing is copied to the host, so a GPU does not have to wait. The caller checks that nothing is
+    outside, once the counts are on the host.
 
     Returns:
         (B, K + 1, K + 1) int64: the last row counts labels outside 0..K-1, the last column
@@ -79,7 +77,7 @@ def count_pairs(
     truth = labels.flatten(1).long()  # not uint8, which has no -100 to compare with
     predicted = predictions.flatten(1).long()
 
-    # one histogram for all: (K + 1)^2 cells per image, and one more for pixels that don't count
+    # one histogram per image: (K + 1)^2 cells, and one more for pixels that don't count
     side = num_labels + 1
     cell = _or_outside(truth, num_labels) * side + _or_outside(predicted, num_labels)
     cell = cell.where(_is_counted(truth, ignore_index), side * side)
@@ -90,7 +88,7 @@ def count_pairs(
 def count_ids(ids: Tensor, num_ids: int) -> Tensor:
     """(B, P) int64 ids in 0..num_ids-1 -> (B, num_ids) int64: how often each occurs in its row.
 
-    `torch.bincount` would do, but asks a GPU for the smallest and the largest id first.
+    `torch.bincount` would first wait for a GPU to find the smallest and the largest id.
     """
     one = torch.ones((), dtype=torch.int64, device=ids.device)
     return ids.new_zeros(len(ids), num_ids).scatter_add_(1, ids, one.expand_as(ids))
@@ -108,7 +106,7 @@ def _or_outside(ids: Tensor, num_labels: int) -> Tensor:
 def _what_is_outside(
     predictions: Tensor, labels: Tensor, num_labels: int, ignore_index: int
 ) -> str:
-    """Names an id that is not a class, a label rather than a prediction."""
+    """The error message, which names a label that is not a class, or else a prediction."""
     counted = _is_counted(labels.long(), ignore_index)
     name, ids = "label", labels.long()[counted]
     outside = ids[_or_outside(ids, num_labels) == num_labels]
@@ -122,12 +120,12 @@ def _what_is_outside(
     )
 
 
-def scores(confusion: np.ndarray | Tensor) -> dict[str, Any]:
-    """Everything that a confusion matrix says: `hfseg.metrics.table.score` of its counts.
+def scores(confusion: np.ndarray | Tensor) -> Scores:
+    """The scores of a confusion matrix: `hfseg.metrics.table.score` of its counts.
 
     Args:
-        confusion: (K, K) counts, rows are the truth and columns the prediction; or (K, K + 1), the
-            last column for predictions of other classes, hence wrong.
+        confusion: (K, K) counts, rows ground truth and columns prediction; or (K, K + 1), the last
+            column for predictions of other classes, hence wrong.
 
     Raises:
         ValueError: another shape, or negative counts.
@@ -136,5 +134,7 @@ def scores(confusion: np.ndarray | Tensor) -> dict[str, Any]:
     if matrix.ndim != 2 or matrix.shape[1] - matrix.shape[0] not in (0, 1):
         raise ValueError(f"a confusion matrix is (K, K) or (K, K + 1), not {matrix.shape}")
     if (matrix < 0).any():
-        raise ValueError(f"a confusion matrix holds counts, but {matrix.min()} is in this one")
+        raise ValueError(
+            f"a confusion matrix can't have negative counts, but this one has {matrix.min()}"
+        )
     return score({None: region_counts(matrix)})

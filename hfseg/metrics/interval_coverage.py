@@ -69,7 +69,7 @@ def sample(
     shape = np.where(rare, 3.0, 8.0)
     truth = np.exp(0.7 * rng.standard_normal(present.shape)) * present
     difficulty = np.exp(0.4 * rng.standard_normal((images, 1)))
-    # what is found by mistake is smaller, and its own for each model
+    # false positives are smaller, and differ between models
     counts = []
     for _ in range(models):
         iou = rng.beta(mean * shape, (1 - mean) * shape, present.shape) ** difficulty
@@ -113,15 +113,16 @@ def coverage(scenario: Scenario, images: int, samples: int = 500, seed: int = 0)
     widths = []
     for _ in range(samples):
         first, second = sample(scenario, images, rng, models=2)
-        pair = [dict(enumerate(counts)) for counts in (first, second)]
-        chosen = mean_iou_interval(pair[0], _NAMES).bounds
-        difference = mean_iou_difference(*pair, _NAMES).bounds
+        before, after = dict(enumerate(first)), dict(enumerate(second))
+        chosen = mean_iou_interval(before, _NAMES).bounds
+        difference = mean_iou_difference(before, after, _NAMES).bounds
         assert chosen is not None and difference is not None
         bounds = (percentile_bootstrap(first, rng), chosen, difference)
         values = (true, true, 0.0)
         held += [low <= value <= high for (low, high), value in zip(bounds, values, strict=True)]
         widths.append(chosen[1] - chosen[0])
-    return Coverage(*(float(value) for value in held / samples), float(np.median(widths)))
+    bootstrap, intervals, differences = (held / samples).tolist()
+    return Coverage(bootstrap, intervals, differences, float(np.median(widths)))
 
 
 def main() -> None:

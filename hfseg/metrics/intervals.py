@@ -40,7 +40,7 @@ class Interval:
     note: str
     p_value: float | None = None
 
-    def as_results(self, key: str = "mean_iou") -> dict[str, Any]:
+    def as_results(self, key: str = "mean_iou") -> dict[str, list[float] | str | None]:
         """The entries of results.json: `KEY_interval_95` and `KEY_interval_note`."""
         bounds = None if self.bounds is None else list(self.bounds)
         return {f"{key}_interval_95": bounds, f"{key}_interval_note": self.note}
@@ -78,8 +78,8 @@ def mean_iou_difference(
 ) -> Interval:
     """Mean IoU of the second model minus that of the first, paired over the images in common.
 
-    Arguments as `mean_iou_interval`. What both models find hard cancels, so the interval is
-    narrower than those of the two scores suggest.
+    Arguments as `mean_iou_interval`. Images that are hard for both models cancel out, so the
+    interval is narrower than those of the two scores suggest.
     """
     common = first.keys() & second.keys()
     pair = [{index: counts[index] for index in common} for counts in (second, first)]
@@ -103,11 +103,11 @@ def _interval(
         return Interval(value, None, f"no interval: {units.counted(number)} only")
     single = np.any([part.in_one_unit for part in parts], axis=0)
     if single.any():
-        listed = ", ".join(repr(names[index]) for index in np.flatnonzero(single))
+        listed = ", ".join(repr(names[index]) for index in np.flatnonzero(single).tolist())
         return Interval(value, None, f"no interval: {listed} in one {units.one} only")
 
     terms = parts[0].terms - sum(part.terms for part in parts[1:])
-    leverages = sum(part.leverages for part in parts) / len(parts)
+    leverages = np.mean([part.leverages for part in parts], axis=0)
     error = float(np.sqrt((terms.sum(1) ** 2).sum()))
     freedom = _degrees_of_freedom(terms, leverages)
     reach = error * float(stats.t.ppf((1 + LEVEL) / 2, freedom))

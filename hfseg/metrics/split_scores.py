@@ -1,7 +1,6 @@
-"""`SplitScores`: all metrics of a split, image by image, in memory that hardly grows with it."""
+"""`SplitScores`: all metrics of a split, counted image by image in little memory."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import torch
@@ -16,6 +15,7 @@ from hfseg.metrics.table import (
     METRICS,
     Count,
     Metric,
+    Scores,
     iou,
     mean_over_classes,
     region_counts,
@@ -24,7 +24,7 @@ from hfseg.metrics.table import (
 
 
 class SplitScores:
-    """Adds up the counts of images; what several processes added can be merged.
+    """Adds up the counts of images; the counts of several processes can be merged.
 
     Of each image only its true positives, true and predicted pixels per class are kept (24 bytes
     per class), for the ranking and for the confidence interval.
@@ -35,7 +35,7 @@ class SplitScores:
         metrics: what is measured.
 
     Attributes:
-        confusion: (K, K + 1) int64, rows truth; the last column is for the other classes.
+        confusion: (K, K + 1) int64, rows ground truth; the last column is for the other classes.
         mask_counts: sums of what the metrics' `count` functions return.
         per_image: sample index -> (3, K) int64 `region_counts`.
         calibration: (3, BINS) sum of `confidence_counts`, where confidences were given.
@@ -45,7 +45,7 @@ class SplitScores:
         self.labels = labels
         self.metrics = tuple(metrics)
         self.confusion = np.zeros((len(labels), len(labels) + 1), dtype=np.int64)
-        self.mask_counts: dict[Count, np.ndarray] = {}
+        self.mask_counts: dict[Count | None, np.ndarray] = {}
         self.per_image: dict[int, np.ndarray] = {}
         self.calibration = np.zeros((3, BINS), dtype=np.int64)
 
@@ -65,10 +65,10 @@ class SplitScores:
             confidence: (H, W) probability of the prediction.
 
         Raises:
-            UserError: ids out of range, or two shapes.
+            UserError: ids out of range, or shapes that differ.
         """
         count, ignored = len(self.labels), self.labels.ignore_index
-        # K + 1 classes, so that a prediction may be "another one"; and those outside
+        # K + 1 classes, the last for other predictions; and one more for ids out of range
         pairs = count_pairs(prediction, label, count + 1, ignored)[0].cpu().numpy()
         if pairs[count:].any() or pairs[:, -1].any():
             raise UserError(
@@ -82,17 +82,17 @@ class SplitScores:
             counted = (label != ignored) & (label >= 0)
             counts = confidence_counts(confidence, prediction == label, counted)
             self.calibration += counts.cpu().numpy()
-        for function in {metric.count for metric in self.metrics} - {None}:
+        for function in {metric.count for metric in self.metrics if metric.count}:
             self._add_mask_counts(
                 function, function(prediction, label, count, ignored).cpu().numpy()
             )
 
-    def _add_mask_counts(self, function: Count, counts: np.ndarray) -> None:
+    def _add_mask_counts(self, function: Count | None, counts: np.ndarray) -> None:
         known = self.mask_counts.get(function)
         self.mask_counts[function] = counts if known is None else known + counts
 
     def merge(self, other: "SplitScores") -> None:
-        """Take in what another process counted.
+        """Add what another process counted.
 
         Raises:
             ValueError: both counted the same image.
@@ -106,8 +106,8 @@ class SplitScores:
         self.per_image |= other.per_image
         self.calibration += other.calibration
 
-    def compute(self) -> dict[str, Any]:
-        """`hfseg.metrics.table.score` of all images, for the metrics that were asked for."""
+    def compute(self) -> Scores:
+        """`hfseg.metrics.table.score` of all images, for the chosen metrics."""
         return score({None: region_counts(self.confusion), **self.mask_counts}, self.metrics)
 
     @property

@@ -1,6 +1,6 @@
-"""`StreamingScores`: `Trainer`'s `compute_metrics`, fed batch by batch with counts."""
+"""`StreamingScores`: `Trainer`'s `compute_metrics`, which receives counts batch by batch."""
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -12,6 +12,9 @@ from hfseg.metrics.confusion import scores
 from hfseg.metrics.intervals import Interval, mean_iou_interval
 from hfseg.metrics.table import TRAINING_METRICS, iou, mean_over_classes, region_counts
 
+if TYPE_CHECKING:
+    from transformers import EvalPrediction
+
 
 class StreamingScores:
     """Adds up confusion matrices, one per image, and turns the sum into scores.
@@ -22,7 +25,7 @@ class StreamingScores:
     gathered over processes and trimmed of repeated samples.
 
     Attributes:
-        confusion: (K, K) int64, rows truth and columns prediction, of the last evaluation.
+        confusion: (K, K) int64, rows ground truth and columns prediction, of the last evaluation.
         per_image: sample index -> mIoU of that image, to find the worst ones.
         image_counts: sample index -> (3, K) int64 `region_counts`, for `interval`.
         calibration: (3, BINS) sum of `confidence_counts`.
@@ -39,8 +42,8 @@ class StreamingScores:
         self.per_image: dict[int, float] = {}
         self.image_counts: dict[int, np.ndarray] = {}
 
-    def __call__(self, batch: Any, compute_result: bool = True) -> dict[str, float]:
-        """Count a batch; the scores of all batches if it is the last.
+    def __call__(self, batch: "EvalPrediction", compute_result: bool = True) -> dict[str, float]:
+        """Count a batch; after the last one, return the scores of all.
 
         Raises:
             UserError: a label that is not a class id.

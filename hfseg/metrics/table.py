@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 Count = Callable[["Tensor", "Tensor", int, int], "Tensor"]
 """(H, W) predicted ids, (H, W) true ids, K, ignored id -> (C, K) counts of one image."""
 
+Scores = dict[str, Any]
+"""Metric -> float, and `per_category_CLASS_NAME` -> (K,) float64."""
+
 
 @dataclass(frozen=True)
 class Metric:
@@ -23,15 +26,15 @@ class Metric:
 
     Attributes:
         name: key in results and for `--metric_for_best_model`.
-        title: in words.
+        title: for tables and figures.
         formula: (C, K) counts -> one value, or (K,) values whose mean over the classes where they
             are defined is the metric.
         class_name: key of a single class's value: `iou` in `iou_road`, `per_category_iou`; empty
             where the formula gives one value.
-        class_title: in words.
-        count: None: the formula takes region counts, so it is measured at every evaluation of a
-            training. Else the counts come from the masks, which is too slow for that.
-        greater_is_better: which of two models is chosen.
+        class_title: for tables and figures.
+        count: None: the formula takes region counts, so it is measured at every evaluation during
+            training. Otherwise the counts come from the masks, which is too slow for that.
+        greater_is_better: whether the model with the larger value is better.
     """
 
     name: str
@@ -44,16 +47,16 @@ class Metric:
 
 
 def region_counts(confusion: np.ndarray) -> np.ndarray:
-    """(3, K) pixels that are right, true, predicted, of a (K, K) or (K, K + 1) confusion matrix.
+    """(3, K) correct, ground-truth and predicted pixels of a (K, K) or (K, K + 1) confusion matrix.
 
-    The last of K + 1 columns is for predictions of other classes. 24 bytes per class, so that
-    it can be kept for every image.
+    The last of K + 1 columns is for predictions of other classes. 24 bytes per class are little
+    enough to keep them for every image.
     """
     number = len(confusion)
     return np.stack([np.diagonal(confusion), confusion.sum(1), confusion.sum(0)[:number]])
 
 
-# ---- formulas: (C, ..., K) counts -> (..., K); NaN where nothing is counted ----
+# ---- formulas: (C, ..., K) counts -> (..., K); NaN where nothing was counted ----
 
 
 def iou(counts: np.ndarray) -> np.ndarray:
@@ -75,7 +78,7 @@ def dice(counts: np.ndarray) -> np.ndarray:
 
 
 def overall_accuracy(counts: np.ndarray) -> np.ndarray:
-    """The fraction of all pixels that are right."""
+    """The fraction of all pixels that are correct."""
     hits, truth, _ = np.asarray(counts, dtype=np.float64)
     return _ratio(hits.sum(-1), truth.sum(-1))
 
@@ -87,7 +90,7 @@ def frequency_weighted_iou(counts: np.ndarray) -> np.ndarray:
 
 
 def boundary_f(counts: np.ndarray) -> np.ndarray:
-    """F-score of `boundary_f_counts`; 0 for a contour in only one of truth and prediction."""
+    """F-score of `boundary_f_counts`; 0 if only one of the two masks has a contour."""
     matched, predicted, found, truth = np.asarray(counts, dtype=np.float64)
     precision = np.nan_to_num(_ratio(matched, predicted))
     recall = np.nan_to_num(_ratio(found, truth))
@@ -103,16 +106,20 @@ def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
 # ---- counts of masks; torch is imported when the first one is counted ----
 
 
-def _boundary_iou_counts(*masks: Any) -> "Tensor":
+def _boundary_iou_counts(
+    prediction: "Tensor", label: "Tensor", num_labels: int, ignore_index: int
+) -> "Tensor":
     from hfseg.metrics.boundary import boundary_iou_counts
 
-    return boundary_iou_counts(*masks)
+    return boundary_iou_counts(prediction, label, num_labels, ignore_index)
 
 
-def _boundary_f_counts(*masks: Any) -> "Tensor":
+def _boundary_f_counts(
+    prediction: "Tensor", label: "Tensor", num_labels: int, ignore_index: int
+) -> "Tensor":
     from hfseg.metrics.boundary import boundary_f_counts
 
-    return boundary_f_counts(*masks)
+    return boundary_f_counts(prediction, label, num_labels, ignore_index)
 
 
 METRICS = (
@@ -139,24 +146,24 @@ METRICS = (
     ),
 )
 TRAINING_METRICS = tuple(metric for metric in METRICS if metric.count is None)
-"""Those that every evaluation of a training measures."""
+"""The metrics that every evaluation during training measures."""
 TITLES = {metric.name: metric.title for metric in METRICS}
 
 
 def score(
     counts: Mapping[Count | None, np.ndarray], metrics: Sequence[Metric] = TRAINING_METRICS
-) -> dict[str, Any]:
+) -> Scores:
     """All metrics of some images.
 
     Args:
-        counts: by the metrics' `count`; None: region counts.
+        counts: by `Metric.count`; None: region counts.
 
     Returns:
         `NAME` (float) of every metric, and `per_category_CLASS_NAME` ((K,) float64) of those that
-        have values per class. NaN: not defined, such as the IoU of a class in neither labels nor
-        predictions; means leave it out.
+        have values per class. NaN: undefined, such as the IoU of a class in neither labels nor
+        predictions; means ignore it.
     """
-    result: dict[str, Any] = {}
+    result: Scores = {}
     for metric in metrics:
         values = metric.formula(counts[metric.count])
         result[metric.name] = float(mean_over_classes(values) if metric.class_name else values)
@@ -166,15 +173,15 @@ def score(
 
 
 def mean_over_classes(values: np.ndarray) -> np.ndarray:
-    """(..., K) -> (...) mean of what is not NaN; NaN where nothing is left."""
+    """(..., K) -> (...) mean of the values that are not NaN; NaN where all are."""
     known = ~np.isnan(values)
-    # the sum of np.nanmean: its order decides the last digit, which others have too
+    # summed in the order of np.nanmean, so that the last digit agrees with other libraries
     total, number = np.where(known, values, 0).sum(-1), known.sum(-1)
     return _ratio(total, number)
 
 
 def metric_of(name: str) -> Metric | None:
-    """The metric that a name belongs to: its own, or that of a class such as `iou_road`."""
+    """The metric of that name, or that a score per class such as `iou_road` belongs to."""
     for metric in METRICS:
         if name == metric.name or (metric.class_name and name.startswith(f"{metric.class_name}_")):
             return metric

@@ -1,7 +1,9 @@
 """Models: names, weights, and the segmentation_models_pytorch architectures.
 
-Importing this registers `SmpForSemanticSegmentation` with transformers' Auto classes.
+Importing it registers `SmpForSemanticSegmentation` with transformers' Auto classes.
 """
+
+from transformers import AutoConfig, AutoModelForSemanticSegmentation
 
 from hfseg.models.build import load_model
 from hfseg.models.catalog import NAMED_MODELS, NamedModel, find_model
@@ -19,12 +21,5 @@ __all__ = [
     "load_model",
 ]
 
-
-def _register() -> None:
-    from transformers import AutoConfig, AutoModelForSemanticSegmentation
-
-    AutoConfig.register(SmpConfig.model_type, SmpConfig, exist_ok=True)
-    AutoModelForSemanticSegmentation.register(SmpConfig, SmpForSemanticSegmentation, exist_ok=True)
-
-
-_register()
+AutoConfig.register(SmpConfig.model_type, SmpConfig, exist_ok=True)
+AutoModelForSemanticSegmentation.register(SmpConfig, SmpForSemanticSegmentation, exist_ok=True)

@@ -1,16 +1,13 @@
-"""A model object of the user's own, made to know the labels it is trained on."""
+"""Models that the user built, adapted to the labels they are trained on."""
 
-from typing import TYPE_CHECKING, Any
+from transformers import PreTrainedConfig, PreTrainedModel
 
 from hfseg.errors import UserError
 from hfseg.labels import LabelSet
 from hfseg.models.universal import act_as_semantic
 
-if TYPE_CHECKING:
-    from transformers import PreTrainedModel
 
-
-def write_labels(config: Any, labels: LabelSet) -> None:
+def write_labels(config: PreTrainedConfig, labels: LabelSet) -> None:
     """Put names, colors and the ignored id into a model's config."""
     config.id2label = labels.id2label
     config.label2id = labels.label2id
@@ -20,8 +17,8 @@ def write_labels(config: Any, labels: LabelSet) -> None:
         config.semantic_loss_ignore_index = labels.ignore_index
 
 
-def adopt_model(model: "PreTrainedModel", labels: LabelSet) -> "PreTrainedModel":
-    """The model, its config describing `labels`.
+def adopt_model(model: PreTrainedModel, labels: LabelSet) -> PreTrainedModel:
+    """The same model; its config describes `labels`.
 
     Raises:
         UserError: the head has another number of classes.
@@ -29,7 +26,7 @@ def adopt_model(model: "PreTrainedModel", labels: LabelSet) -> "PreTrainedModel"
     if model.config.num_labels != len(labels):
         raise UserError(
             f"the model has {model.config.num_labels} classes but the dataset has {len(labels)}; "
-            "give the name or folder of the model instead, and its head is replaced"
+            "give the name or folder of the model instead, so that its head is replaced"
         )
     write_labels(model.config, labels)
     act_as_semantic(model)

@@ -5,6 +5,15 @@ import difflib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from transformers import (
+    AutoConfig,
+    AutoModelForSemanticSegmentation,
+    AutoModelForUniversalSegmentation,
+    PreTrainedConfig,
+    PreTrainedModel,
+)
+from transformers.modeling_layers import GradientCheckpointingLayer
+
 from hfseg.errors import UserError
 from hfseg.hub_connection import work_offline_without_network
 from hfseg.labels import LabelSet
@@ -44,7 +53,6 @@ from hfseg.models.universal_eomt import (
 )
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedConfig, PreTrainedModel
     from transformers.image_processing_utils import BaseImageProcessor
 
 
@@ -57,79 +65,50 @@ def load_model(
     trust_remote_code: bool = False,
     **model_config: Any,
 ) -> "tuple[PreTrainedModel, BaseImageProcessor]":
-    """A semantic segmentation model for these labels, and the image processor that feeds it.
+    """A semantic segmentation model for these labels, and its image processor.
 
     Args:
         name: a name from `hfseg.models.NAMED_MODELS` (`segformer-b0`, ...),
             `<architecture>-<encoder>` of segmentation_models_pytorch (`unet-resnet34`), or a Hub
             id or local folder of a segmentation checkpoint or of a bare encoder.
-        labels: the classes; the head of a trained model keeps those it knows by name, the rest is
-            reinitialized, both named in the log.
-        pretrained: load weights; False starts from random ones (`--from_scratch`).
-        encoder_weights: where a named model's encoder comes from instead: a Hub id, a local
-            folder, a `.safetensors` or `.pth` state dict, or a name of weights the encoder offers.
+        labels: the classes; the head of a trained model keeps those it knows by name, which the log
+            lists with the reinitialized ones.
+        pretrained: load weights; False: start from random ones (`--from_scratch`).
+        encoder_weights: other weights for a named model's encoder: a Hub id, a local folder, a
+            `.safetensors` or `.pth` state dict, or the name of weights that the encoder offers.
         trust_remote_code: run code that comes with a Hub checkpoint.
         model_config: options of the architecture's config, such as `output_stride=16`; those of a
-            part with a dot, `**{"backbone_config.drop_path_rate": 0.1}`.
+            nested config with a dot, `**{"backbone_config.drop_path_rate": 0.1}`.
 
     Returns:
         The model, whose config carries `id2label`, `label2id`, `palette` and `loss_ignore_index`,
-        and the image processor that makes the pixels its weights were trained with: a
-        `SegformerImageProcessor`, or the own one of Mask2Former and EoMT.
+        and the image processor that computes the pixels its weights were trained with: a
+        `SegformerImageProcessor`, or that of Mask2Former or EoMT.
 
     Raises:
         UserError: an unknown name or option, or weights that can't be downloaded.
     """
-    # a folder of one's own may be called unet-something
+    # a user's folder may be called unet-something
     named = None if name not in NAMED_MODELS and Path(name).is_dir() else find_model(name)
     if named is None and not _looks_like_checkpoint(name):
         raise unknown_model(name)
-    source = encoder_weights or (named.weights if named else name)
-    if pretrained and source is None:
+    chosen = encoder_weights or (named.weights if named else name)
+    if pretrained and chosen is None:
         raise UserError(f"{name} has no pretrained weights: train it with --from_scratch")
-    from transformers.modeling_layers import GradientCheckpointingLayer
-
-    source, hub = str(source), {"trust_remote_code": trust_remote_code}
+    source, hub = str(chosen), {"trust_remote_code": trust_remote_code}
     if pretrained and not Path(source).exists():
         work_offline_without_network()
     is_state_dict = named is not None and (named.model_type == "smp" or _is_state_dict(source))
     statistics: Statistics = (IMAGENET_MEAN, IMAGENET_STD)
     if named is not None:
         statistics = named.image_mean, named.image_std
-
-    if not pretrained:
-        config = _new_config(named, name, labels, model_config, hub)
-        model = _build(config, name)
-    elif named is not None and is_state_dict:
-        config = _new_config(named, name, labels, model_config, hub)
-        model = _build(config, name)
-        if Path(source).exists():
-            load_encoder_weights(model, read_state_dict(source), source)
-            statistics = stored_statistics(source) or statistics
-        else:
-            statistics = load_smp_weights(model, source) or statistics
+    if pretrained and not is_state_dict:
+        model = _from_checkpoint(named, name, source, labels, model_config, hub)
     else:
-        stored = _stored_config(name if named is None else source, hub)
-        config = stored if named is None else _as_architecture(stored, named, name, source)
-        side = side_of(config) if config.model_type in EOMT else None
-        before = trained_labels(stored)
-        _set_options(config, {**(named.options if named else {}), **model_config}, labels)
-        if config is stored and side is not None and side != config.image_size:
-            # at the size of the weights first: their position embeddings are interpolated
-            wanted, config.image_size = config.image_size, side
-            model = load_checkpoint(_model_class(config, name), source, config, before, **hub)
-            resize_positions(model, wanted)
-        elif config is stored:
-            model = load_checkpoint(_model_class(config, name), source, config, before, **hub)
-        else:
-            model = _build(config, name)
-            load_backbone(model, source, **hub)
-    accept_small_images(model)
-    act_as_semantic(model)
-    if is_universal(model):
-        model.supports_gradient_checkpointing = False  # their decoders don't honor it
-    elif any(isinstance(module, GradientCheckpointingLayer) for module in model.modules()):
-        model.supports_gradient_checkpointing = True  # UperNet does not say so itself
+        model = _build(_new_config(named, name, labels, model_config, hub), name)
+        if pretrained:
+            statistics = _load_encoder(model, source) or statistics
+    _adapt(model)
     theirs = None
     if named is None or (pretrained and encoder_weights and not is_state_dict):
         theirs = stored_processor(source, hub)
@@ -138,12 +117,57 @@ def load_model(
     return model, make_processor(model.config, statistics)
 
 
+def _from_checkpoint(
+    named: NamedModel | None,
+    name: str,
+    source: str,
+    labels: LabelSet,
+    options: dict[str, Any],
+    hub: dict[str, bool],
+) -> PreTrainedModel:
+    """A trained segmentation model, or a new one with a trained backbone."""
+    stored = _stored_config(name if named is None else source, hub)
+    config = stored if named is None else _as_architecture(stored, named, name, source)
+    side = side_of(config) if config.model_type in EOMT else None
+    before = trained_labels(stored)
+    _set_options(config, {**(named.options if named else {}), **options}, labels)
+    if config is not stored:
+        model = _build(config, name)
+        load_backbone(model, source, **hub)
+        return model
+    if side is None or side == config.image_size:
+        return load_checkpoint(_model_class(config, name), source, config, before, **hub)
+    # at the size of the weights first: their position embeddings are interpolated
+    wanted, config.image_size = config.image_size, side
+    model = load_checkpoint(_model_class(config, name), source, config, before, **hub)
+    resize_positions(model, wanted)
+    return model
+
+
+def _load_encoder(model: PreTrainedModel, source: str) -> Statistics | None:
+    """Load a state dict into the encoder; returns the statistics it was trained with, if known."""
+    if not Path(source).exists():
+        return load_smp_weights(model, source)
+    load_encoder_weights(model, read_state_dict(source), f"--encoder_weights {source}")
+    return stored_statistics(source)
+
+
+def _adapt(model: PreTrainedModel) -> None:
+    """Let the model take any image, return logits, and say whether it can recompute its blocks."""
+    accept_small_images(model)
+    act_as_semantic(model)
+    if is_universal(model):
+        model.supports_gradient_checkpointing = False  # their decoders ignore it
+    elif any(isinstance(module, GradientCheckpointingLayer) for module in model.modules()):
+        model.supports_gradient_checkpointing = True  # UperNet does not say so itself
+
+
 def _looks_like_checkpoint(name: str) -> bool:
     return Path(name).is_dir() or "/" in name
 
 
 def _is_state_dict(source: str) -> bool:
-    """Whether it is a file of weights, or a folder with one but without a config."""
+    """Whether it is a weights file, or a folder with one but without a config."""
     path = Path(source)
     return path.is_file() or (path.is_dir() and not (path / "config.json").is_file())
 
@@ -153,10 +177,8 @@ def _new_config(
     name: str,
     labels: LabelSet,
     options: dict[str, Any],
-    hub: dict[str, Any],
-) -> "PreTrainedConfig":
-    from transformers import AutoConfig
-
+    hub: dict[str, bool],
+) -> PreTrainedConfig:
     if named is None:
         config = _stored_config(name, hub)
     else:
@@ -166,9 +188,7 @@ def _new_config(
     return config
 
 
-def _stored_config(source: str, hub: dict[str, Any]) -> "PreTrainedConfig":
-    from transformers import AutoConfig
-
+def _stored_config(source: str, hub: dict[str, bool]) -> PreTrainedConfig:
     try:
         with quiet_transformers():
             return AutoConfig.from_pretrained(source, **hub)
@@ -178,11 +198,9 @@ def _stored_config(source: str, hub: dict[str, Any]) -> "PreTrainedConfig":
 
 
 def _as_architecture(
-    stored: "PreTrainedConfig", named: NamedModel, name: str, source: str
-) -> "PreTrainedConfig":
-    """The stored config itself, or the architecture's around that of a bare encoder."""
-    from transformers import AutoConfig
-
+    stored: PreTrainedConfig, named: NamedModel, name: str, source: str
+) -> PreTrainedConfig:
+    """The stored config, or that of the architecture around a bare encoder."""
     if stored.model_type == named.model_type:
         return stored
     if ENCODERS.get(stored.model_type) == named.model_type:
@@ -199,13 +217,13 @@ def _as_architecture(
     encoders = [encoder for encoder, model in ENCODERS.items() if model == named.model_type]
     fitting = " or ".join(repr(each) for each in (named.model_type, backbone, *encoders) if each)
     raise UserError(
-        f"{source} holds a {stored.model_type!r} model, but {name} needs {fitting}; "
+        f"{source} has a {stored.model_type!r} model, but {name} needs {fitting}; "
         "give weights of that architecture"
     )
 
 
-def _set_options(config: "PreTrainedConfig", options: dict[str, Any], labels: LabelSet) -> None:
-    """Put the user's options and the labels into a config."""
+def _set_options(config: PreTrainedConfig, options: dict[str, Any], labels: LabelSet) -> None:
+    """Write the user's options and the labels into a config."""
     for key, value in options.items():
         *parts, option = key.split(".")
         part = config
@@ -221,7 +239,7 @@ def _set_options(config: "PreTrainedConfig", options: dict[str, Any], labels: La
     write_labels(config, labels)
 
 
-def _build(config: "PreTrainedConfig", name: str) -> "PreTrainedModel":
+def _build(config: PreTrainedConfig, name: str) -> PreTrainedModel:
     """The model with random weights."""
     try:
         return _model_class(config, name)(config)
@@ -233,9 +251,7 @@ def _build(config: "PreTrainedConfig", name: str) -> "PreTrainedModel":
         ) from error
 
 
-def _model_class(config: "PreTrainedConfig", name: str) -> "type[PreTrainedModel]":
-    from transformers import AutoModelForSemanticSegmentation, AutoModelForUniversalSegmentation
-
+def _model_class(config: PreTrainedConfig, name: str) -> type[PreTrainedModel]:
     universal = config.model_type in UNIVERSAL
     auto = AutoModelForUniversalSegmentation if universal else AutoModelForSemanticSegmentation
     mapping = auto._model_mapping

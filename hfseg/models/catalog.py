@@ -1,10 +1,11 @@
-"""The names a user can say: architecture, sizes, and where the weights come from."""
+"""The named models: architecture, sizes, and where the weights come from."""
 
 import difflib
 from dataclasses import dataclass, field
 from typing import Any
 
 from hfseg.errors import UserError
+from hfseg.models.configuration_smp import ARCHITECTURES
 
 # ImageNet statistics, as torchvision and the SegFormer authors use them.
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -20,11 +21,11 @@ class NamedModel:
     Args:
         model_type: transformers' name of the architecture, or `smp` for those of
             segmentation_models_pytorch.
-        weights: Hub id of the pretrained encoder (for `smp`: the name of its weights), None where
-            there are none.
+        weights: Hub id of the pretrained encoder (for `smp`: the name of its weights); None: there
+            are none.
         license: of these weights, as the Hub states it.
-        sizes: options of the config class that weights fix, used when training from scratch.
-        options: options of the config class that hold with and without weights.
+        sizes: options of the config class that the weights fix, used when training from scratch.
+        options: options of the config class that apply with and without weights.
         image_mean, image_std: what the encoder was trained with.
     """
 
@@ -33,8 +34,8 @@ class NamedModel:
     license: str | None
     sizes: dict[str, Any] = field(default_factory=dict)
     options: dict[str, Any] = field(default_factory=dict)
-    image_mean: tuple[float, float, float] = IMAGENET_MEAN
-    image_std: tuple[float, float, float] = IMAGENET_STD
+    image_mean: tuple[float, ...] = IMAGENET_MEAN
+    image_std: tuple[float, ...] = IMAGENET_STD
 
 
 def _segformer(size: str, hidden: list[int], depths: list[int], decoder: int) -> NamedModel:
@@ -224,16 +225,14 @@ _NOT_IMAGENET = {
 
 
 def find_model(name: str) -> NamedModel | None:
-    """What a short name means, or None if it is not one.
+    """The model of a short name, or None if it is not one.
 
     Names are those of `NAMED_MODELS`, and `<architecture>-<encoder>` with an architecture and an
     encoder of segmentation_models_pytorch (`fcn` included).
 
     Raises:
-        UserError: an architecture that is known with an encoder that is not.
+        UserError: a known architecture with an unknown encoder.
     """
-    from hfseg.models.configuration_smp import ARCHITECTURES
-
     if name in NAMED_MODELS:
         return NAMED_MODELS[name]
     architecture, _, encoder = name.partition("-")
@@ -262,9 +261,7 @@ def encoder_names() -> dict[str, str | None]:
 
 
 def unknown_model(name: str) -> UserError:
-    """The sentence for a name that is not a model, with the nearest ones that are."""
-    from hfseg.models.configuration_smp import ARCHITECTURES
-
+    """The error for a name that is not a model, with the most similar names."""
     architecture, _, encoder = name.partition("-")
     close = difflib.get_close_matches(architecture, ARCHITECTURES, n=3, cutoff=0.6)
     names = [f"{each}-{encoder}" for each in close if encoder] + list(NAMED_MODELS)
@@ -278,7 +275,7 @@ def nearest(name: str, names: list[str]) -> str:
     close = difflib.get_close_matches(name, list(dict.fromkeys(names)), n=3, cutoff=0.5)
     if close:
         return f"did you mean {' or '.join(close)}?"
-    return "`python -m hfseg.models` lists the names"
+    return "`hfseg models` lists the names"
 
 
 def _is_timm_model(encoder: str) -> bool:
@@ -287,7 +284,7 @@ def _is_timm_model(encoder: str) -> bool:
     return encoder.startswith("tu-") and timm.is_model(encoder.removeprefix("tu-"))
 
 
-def _statistics(encoder: str) -> tuple[Any, Any]:
+def _statistics(encoder: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Mean and standard deviation that an encoder's ImageNet weights were trained with."""
     import timm
 

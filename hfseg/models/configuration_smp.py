@@ -1,6 +1,6 @@
 """Configuration of the segmentation_models_pytorch architectures and FCN.
 
-This file travels to the Hub with the model: it imports nothing but transformers.
+This file is uploaded with the model, so it imports nothing but transformers.
 """
 
 from typing import Any
@@ -28,10 +28,10 @@ class SmpConfig(PretrainedConfig):
         torchvision_style: compute what torchvision's segmentation models compute, so that their
             weights fit: the first block of a dilated stage keeps the dilation of the stage before,
             logits are resized with `align_corners=False`, no padding. FCN always does.
-        use_auxiliary_head: an FCN head on the last but one stage, used in training only; None is
+        use_auxiliary_head: an FCN head on the second-to-last stage, used in training only; None is
             the architecture's default (True for fcn).
         auxiliary_loss_weight: its weight in the loss.
-        loss_ignore_index: the label that does not count.
+        loss_ignore_index: the label that is ignored.
     """
 
     model_type = "smp"

@@ -1,12 +1,12 @@
-"""What kind of convolutional network a model is: decides which memory format suits it."""
+"""The kind of convolutional network a model is, which decides its memory format."""
 
 from torch import nn
 
 
 def is_convolutional(model: nn.Module) -> bool:
-    """Whether no layer takes features as rows, which would have to be rearranged each time.
+    """Whether no layer takes features as rows, which would need a permutation each time.
 
-    Transformers have such layers, and so has ConvNeXt.
+    Transformers have such layers, and so does ConvNeXt.
     """
     return not any(isinstance(module, (nn.Linear, nn.LayerNorm)) for module in model.modules())
 
@@ -14,7 +14,7 @@ def is_convolutional(model: nn.Module) -> bool:
 def is_depthwise(model: nn.Module) -> bool:
     """Whether it is convolutional, and most of its spatial convolutions are depthwise.
 
-    MobileNet and EfficientNet are; ResNet is not, with the depthwise ASPP of DeepLabV3+ neither.
+    MobileNet and EfficientNet are; ResNet is not, even with the depthwise ASPP of DeepLabV3+.
     """
     spatial = [
         module

@@ -1,4 +1,4 @@
-"""Size and cost of a model, counted without weights and without computing anything."""
+"""Size and cost of a model, counted without loading or computing anything."""
 
 import warnings
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ class ModelCost:
 
 
 def measure(name: str) -> ModelCost:
-    """Count on the `meta` device, where nothing is computed; 19 classes, as Cityscapes has."""
+    """Count on the `meta` device, with the 19 classes of Cityscapes."""
     labels = LabelSet(tuple(f"class {index}" for index in range(19)))
     with torch.device("meta"), warnings.catch_warnings():
         warnings.simplefilter("ignore")

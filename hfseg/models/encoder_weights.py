@@ -1,41 +1,39 @@
-"""Weights of an encoder from a file or from the Hub, into whichever model it is the encoder of."""
+"""Encoder weights from a file or the Hub, for any architecture with that encoder."""
 
 import contextlib
 import pickle
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+
+import torch
+from huggingface_hub import hf_hub_download
+from huggingface_hub.errors import EntryNotFoundError
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from transformers import AutoModel, PreTrainedModel
 
 from hfseg.errors import UserError
 from hfseg.models.image_processors import Statistics, stored_statistics
 from hfseg.models.loading import encoder_parts, first_line, quiet_transformers, unreachable
 from hfseg.models.universal_eomt import load_dino
 
-if TYPE_CHECKING:
-    import torch
-    from transformers import PreTrainedModel
-
 SUFFIXES = (".safetensors", ".pth", ".pt", ".bin")
 _FILES = ("model.safetensors", "pytorch_model.bin")
-# Parameters a backbone has for segmentation only, which no classification checkpoint holds.
+# Parameters that a backbone has for segmentation only, so classification checkpoints lack them.
 _ADDED = re.compile(r"hidden_states_norms\.|num_batches_tracked$")
 _REMEDY = "give a local file or folder with --encoder_weights, or train with --from_scratch"
 
 
-def read_state_dict(path: str | Path) -> "dict[str, torch.Tensor]":
+def read_state_dict(path: str | Path) -> dict[str, torch.Tensor]:
     """Tensors by name from a `.safetensors` or `.pth` file, or from the one in a folder.
 
     Pickles are read with `weights_only=True`, so that no code in them runs. A state dict inside
     a training checkpoint (`{"state_dict": ...}`) is found.
 
     Raises:
-        UserError: no such file, a damaged one, or a pickle that holds more than tensors.
+        UserError: a missing or damaged file, or a pickle that contains more than tensors.
     """
-    import torch
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
     file = _find_file(Path(path))
     if file.suffix == ".safetensors":
         try:
@@ -48,20 +46,24 @@ def read_state_dict(path: str | Path) -> "dict[str, torch.Tensor]":
         content = torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise UserError(
-            f"{file} is a pickle that holds more than tensors or is damaged, so it is not read "
-            "(it could run code); save the weights alone, with torch.save(model.state_dict()) or "
-            "as safetensors"
+            f"{file} is a pickle that contains more than tensors or is damaged, so it is not read "
+            "(it could run code); save only the weights, with torch.save(model.state_dict()) or as "
+            "safetensors"
         ) from error
     except (RuntimeError, OSError, EOFError) as error:
-        raise UserError(f"{file} can't be read as weights ({first_line(error)})") from error
+        raise UserError(
+            f"{file} can't be read as weights ({first_line(error)}); get the file again"
+        ) from error
     for key in ("state_dict", "model_state_dict", "model"):
         if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
             content = content[key]
     if not isinstance(content, Mapping):
-        raise UserError(f"{file} holds a {type(content).__name__}, not tensors by name")
+        raise UserError(
+            f"{file} contains a {type(content).__name__}, not tensors by name; save a state dict"
+        )
     tensors = {key: value for key, value in content.items() if isinstance(value, torch.Tensor)}
     if not tensors:
-        raise UserError(f"{file} holds no tensors by name")
+        raise UserError(f"{file} contains no tensors by name; save a state dict")
     return tensors
 
 
@@ -69,32 +71,35 @@ def _find_file(path: Path) -> Path:
     if path.is_file():
         return path
     if not path.is_dir():
-        raise UserError(f"--encoder_weights {path}: no such file or folder")
+        raise UserError(f"--encoder_weights {path}: no such file or folder; check the path")
     found = [path / name for name in _FILES if (path / name).is_file()]
     found = found or sorted(file for file in path.iterdir() if file.suffix in SUFFIXES)
     if not found:
-        raise UserError(f"--encoder_weights {path}: no {' or '.join(SUFFIXES)} file in this folder")
+        raise UserError(
+            f"--encoder_weights {path}: this folder has no {' or '.join(SUFFIXES)} file; give one "
+            "with weights"
+        )
     return found[0]
 
 
 def load_encoder_weights(
-    model: "PreTrainedModel", tensors: "Mapping[str, torch.Tensor]", source: str
+    model: PreTrainedModel, tensors: Mapping[str, torch.Tensor], source: str
 ) -> None:
-    """Put a state dict into the model's encoder, every tensor of it or none.
+    """Load a state dict into the model's encoder, completely or not at all.
 
     Names may be those of torchvision, timm, segmentation_models_pytorch or transformers, with or
-    without a prefix such as `backbone.`; what the encoder has no place for (a classifier) is left
-    out.
+    without a prefix such as `backbone.`; tensors that the encoder lacks (a classifier) are ignored.
+
+    Args:
+        source: flag and place of the tensors, for messages.
 
     Raises:
         UserError: the tensors belong to another encoder.
     """
-    import torch
-
     parts = list(encoder_parts(model).values())
     if len(parts) > 1:
         raise UserError(
-            f"--encoder_weights {source}: {_kind(model)} takes its encoder from a folder or Hub id "
+            f"{source}: {_kind(model)} takes its encoder from a folder or Hub id "
             "with a config.json, not from a file of weights"
         )
     encoder = parts[0]
@@ -109,8 +114,8 @@ def load_encoder_weights(
         first = (wrong or missing)[0]
         shape = f" of shape {tuple(wanted[first].shape)}"
         raise UserError(
-            f"--encoder_weights {source}: these are the weights of another encoder; "
-            f"{_kind(model)} needs {len(wanted)} tensors, {len(missing)} are not in the file and "
+            f"{source}: these are the weights of another encoder; "
+            f"{_kind(model)} needs {len(wanted)} tensors, {len(missing)} are missing and "
             f"{len(wrong)} have another shape (the first is {first}{shape}); give weights of this "
             "encoder or choose the model they belong to"
         )
@@ -118,9 +123,9 @@ def load_encoder_weights(
 
 
 def _fit(
-    tensors: "Mapping[str, torch.Tensor]", wanted: "Mapping[str, torch.Tensor]"
-) -> "dict[str, torch.Tensor]":
-    """The part of `tensors` that is wanted, by the prefix that lets most names agree."""
+    tensors: Mapping[str, torch.Tensor], wanted: Mapping[str, torch.Tensor]
+) -> dict[str, torch.Tensor]:
+    """The part of `tensors` that is wanted, with the prefix for which most names agree."""
     anchor = next(iter(wanted))
     strip = {key.removesuffix(anchor) for key in tensors if key.endswith(anchor)}
     add = {anchor.removesuffix(key) for key in tensors if key and anchor.endswith(key)}
@@ -158,26 +163,23 @@ def torchvision_to_transformers(name: str) -> str:
     return name
 
 
-def _kind(model: "PreTrainedModel") -> str:
+def _kind(model: PreTrainedModel) -> str:
     return getattr(model.config, "encoder_name", None) or type(model).__name__
 
 
-def load_smp_weights(model: "PreTrainedModel", weights: str) -> Statistics | None:
+def load_smp_weights(model: PreTrainedModel, weights: str) -> Statistics | None:
     """Fill an encoder of segmentation_models_pytorch from the Hub, by the name of its weights.
 
     Args:
         weights: `imagenet` or another name the encoder offers, or a Hub id.
 
     Returns:
-        Mean and standard deviation that the weights were trained with, None where the repository
+        Mean and standard deviation that the weights were trained with, None if the repository
         does not state them.
 
     Raises:
         UserError: a name the encoder does not offer, or weights that can't be downloaded.
     """
-    from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import EntryNotFoundError
-
     repository, revision = smp_repository(model.config.encoder_name, weights)
     try:
         file = hf_hub_download(repository, "model.safetensors", revision=revision)
@@ -185,12 +187,12 @@ def load_smp_weights(model: "PreTrainedModel", weights: str) -> Statistics | Non
             hf_hub_download(repository, "config.json", revision=revision)
     except (OSError, ValueError) as error:
         raise unreachable(repository, error, _REMEDY) from error
-    load_encoder_weights(model, read_state_dict(file), repository)
+    load_encoder_weights(model, read_state_dict(file), f"--encoder_weights {repository}")
     return stored_statistics(Path(file).parent)
 
 
 def smp_repository(encoder_name: str, weights: str) -> tuple[str, str | None]:
-    """Hub id and revision of an encoder's weights, which are given by name or as a Hub id.
+    """Hub id and revision of an encoder's weights, given by name or as a Hub id.
 
     Raises:
         UserError: a name the encoder does not offer.
@@ -217,19 +219,17 @@ def smp_repository(encoder_name: str, weights: str) -> tuple[str, str | None]:
     )
 
 
-def load_backbone(model: "PreTrainedModel", source: str, **hub: Any) -> None:
-    """Fill the encoder of a model of transformers: a config alone would leave it random.
+def load_backbone(model: PreTrainedModel, source: str, **hub: bool) -> None:
+    """Load the encoder of a transformers model, which a config alone would leave random.
 
     Raises:
         UserError: weights that can't be downloaded, or that lack tensors of the backbone.
     """
     parts = list(encoder_parts(model).values())
-    one = parts[0] if len(parts) == 1 else None
+    one: PreTrainedModel | None = parts[0] if len(parts) == 1 else None
     try:
         with quiet_transformers():
-            if one is None:  # EoMT, which is a DINO encoder with parts of its own
-                from transformers import AutoModel
-
+            if one is None:  # EoMT, which is a DINO encoder with additions
                 backbone, info = AutoModel.from_pretrained(source, output_loading_info=True, **hub)
             else:
                 backbone, info = type(one).from_pretrained(
@@ -242,7 +242,7 @@ def load_backbone(model: "PreTrainedModel", source: str, **hub: Any) -> None:
         raise UserError(
             f"the weights in {source} lack {len(lost)} tensors of the backbone "
             f"{type(backbone).__name__} (the first is {lost[0] if lost else 'of another shape'}); "
-            "they belong to another model"
+            "they belong to another model, so give weights of this one"
         )
     if one is None:
         load_dino(model, backbone)

@@ -1,7 +1,7 @@
-"""Parts of a model that are not trained."""
+"""Freezing parts of a model."""
 
+from collections.abc import Sequence
 from functools import partial
-from typing import Any
 
 import torch
 from torch import nn
@@ -34,25 +34,25 @@ def freeze_batch_norm(model: PreTrainedModel) -> int:
 _BATCH_NORMS = (nn.modules.batchnorm._BatchNorm,)
 
 
-def _keep_in_evaluation(model: PreTrainedModel, modules: list[nn.Module]) -> None:
-    """Also after `model.train()`, which the trainer calls before every step."""
+def _keep_in_evaluation(model: PreTrainedModel, modules: Sequence[nn.Module]) -> None:
+    """Even after `model.train()`, which the trainer calls before every step."""
     model.register_forward_pre_hook(partial(_to_evaluation, modules))
 
 
-def _to_evaluation(modules: list[nn.Module], *_: Any) -> None:
+def _to_evaluation(modules: Sequence[nn.Module], *_: object) -> None:
     for module in modules:
         if module.training:
             module.eval()
 
 
 class Probe:
-    """What one pass of a small image through a model shows.
+    """What the forward pass of a small image reveals about a model.
 
     Attributes:
         unused: names of the parameters that no output depends on; DistributedDataParallel would
             wait for their gradients.
         pools_to_one_pixel: whether a batch norm sees a map of one pixel (the image pooling of
-            DeepLabV3 or UperNet), so that training needs at least two images a batch.
+            DeepLabV3 or UperNet), so that training needs at least two images per batch.
     """
 
     def __init__(self, model: PreTrainedModel) -> None:
@@ -82,7 +82,7 @@ class Probe:
 
 
 def _small_size(model: PreTrainedModel) -> tuple[int, int]:
-    """128 x 128, or the one size of a transformer with fixed position embeddings."""
+    """128 x 128, or the only size of a transformer with fixed position embeddings."""
     if model.config.model_type in ("beit", "data2vec-vision", "dpt"):
         size = model.config.image_size
         return (size, size) if isinstance(size, int) else tuple(size)

@@ -1,15 +1,12 @@
-"""Fine-tuning a trained model keeps what its head knows of classes that have the same name."""
+"""Fine-tuning a trained model keeps the rows of its head for classes of the same name."""
 
 import copy
-from typing import TYPE_CHECKING
 
 import torch
+from transformers import PreTrainedConfig, PreTrainedModel
 
 from hfseg.errors import UserError
 from hfseg.labels import LabelSet, plain_name
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedConfig, PreTrainedModel
 
 
 def same_classes(before: LabelSet, after: LabelSet) -> dict[int, int]:
@@ -19,8 +16,8 @@ def same_classes(before: LabelSet, after: LabelSet) -> dict[int, int]:
     return {index: known[name] for index, name in names.items() if name in known}
 
 
-def trained_labels(config: "PreTrainedConfig") -> LabelSet | None:
-    """The classes a checkpoint names, or None where it names none, or too many for a mask."""
+def trained_labels(config: PreTrainedConfig) -> LabelSet | None:
+    """The classes that a checkpoint names; None if it names none, or too many for a mask."""
     try:
         labels = LabelSet.from_config(config)
     except UserError:
@@ -28,7 +25,7 @@ def trained_labels(config: "PreTrainedConfig") -> LabelSet | None:
     return None if labels.unnamed else labels
 
 
-def with_labels(config: "PreTrainedConfig", labels: LabelSet) -> "PreTrainedConfig":
+def with_labels(config: PreTrainedConfig, labels: LabelSet) -> PreTrainedConfig:
     """A copy of the config that describes `labels`."""
     config = copy.deepcopy(config)
     config.id2label, config.label2id = labels.id2label, labels.label2id
@@ -36,29 +33,31 @@ def with_labels(config: "PreTrainedConfig", labels: LabelSet) -> "PreTrainedConf
 
 
 def carry_over(
-    trained: "PreTrainedModel", config: "PreTrainedConfig", before: LabelSet, after: LabelSet
-) -> "PreTrainedModel":
-    """The trained model with a head for other labels: rows of the same classes kept, others new.
+    trained: PreTrainedModel, config: PreTrainedConfig, before: LabelSet, after: LabelSet
+) -> PreTrainedModel:
+    """The trained model with a head for other labels, in which the same classes keep their rows.
 
-    A head may have rows behind those of the classes, such as "no object": they are kept.
+    A new class gets the mean of all trained rows. Its logit is then the mean of theirs, never
+    above the largest: until it is trained, it takes no pixel from the classes that are kept.
+
+    Rows after those of the classes, such as "no object", are kept too.
 
     Args:
         trained: a model for the labels `before`.
         config: its config, describing the labels `after`.
     """
     model = type(trained)(config).to(trained.dtype).eval()
-    state, rows = trained.state_dict(), model.state_dict()
+    kept, state = same_classes(before, after), trained.state_dict()
     for name in class_tensors(trained):
-        rows[name][len(after) :] = state[name][len(before) :]
-        for new, old in same_classes(before, after).items():
-            rows[name][new] = state[name][old]
-        state[name] = rows[name]
+        rows, others = state[name][: len(before)], state[name][len(before) :]
+        new = [rows[kept[index]] if index in kept else rows.mean(0) for index in range(len(after))]
+        state[name] = torch.cat([torch.stack(new), others])
     model.load_state_dict(state, strict=True)
     return model
 
 
-def class_tensors(model: "PreTrainedModel") -> set[str]:
-    """Names of the tensors that have a row per class: those whose shape depends on the number."""
+def class_tensors(model: PreTrainedModel) -> set[str]:
+    """Names of the tensors with one row per class: their shape depends on the number of classes."""
     larger = copy.deepcopy(model.config)
     larger.id2label = {index: str(index) for index in range(model.config.num_labels + 1)}
     with torch.device("meta"):

@@ -6,12 +6,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch
+from transformers import PreTrainedConfig, PreTrainedModel
+
 from hfseg.errors import UserError
 from hfseg.models.loading import quiet_transformers
 from hfseg.models.universal_eomt import EOMT, side_of
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedConfig, PreTrainedModel
     from transformers.image_processing_utils import BaseImageProcessor
 
 logger = logging.getLogger("hfseg")
@@ -21,10 +23,10 @@ Statistics = tuple[tuple[float, ...], tuple[float, ...]]
 
 
 def make_processor(
-    config: "PreTrainedConfig", statistics: Statistics, **options: Any
+    config: PreTrainedConfig, statistics: Statistics, **options: Any
 ) -> "BaseImageProcessor":
-    """One that normalizes by `statistics`: SegFormer's, or for a universal model its own, which
-    knows what queries are."""
+    """A processor that normalizes by `statistics`: SegFormer's, or the universal model's own, which
+    can read queries."""
     from transformers import (
         EomtImageProcessor,
         Mask2FormerImageProcessor,
@@ -42,7 +44,7 @@ def make_processor(
 
 
 def stored_statistics(folder: str | Path) -> Statistics | None:
-    """What a `config.json` beside weights states, as timm and segmentation_models_pytorch do."""
+    """Those in a `config.json` of timm or segmentation_models_pytorch; None if it has none."""
     try:
         config = json.loads((Path(folder) / "config.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -53,8 +55,8 @@ def stored_statistics(folder: str | Path) -> Statistics | None:
     return tuple(config["mean"]), tuple(config["std"])
 
 
-def stored_processor(source: str, hub: Mapping[str, Any]) -> Any | None:
-    """The image processor saved with a checkpoint, of whatever class; None if there is none."""
+def stored_processor(source: str, hub: Mapping[str, bool]) -> "BaseImageProcessor | None":
+    """The image processor saved with a checkpoint, of any class; None if there is none."""
     from transformers import AutoImageProcessor
 
     try:
@@ -64,18 +66,20 @@ def stored_processor(source: str, hub: Mapping[str, Any]) -> Any | None:
         return None
 
 
-def carry_over(theirs: Any, model: "PreTrainedModel", default: Statistics) -> "BaseImageProcessor":
-    """What `make_processor` makes, with the pixels which `theirs` makes, sizes aside.
+def carry_over(
+    theirs: "BaseImageProcessor", model: PreTrainedModel, default: Statistics
+) -> "BaseImageProcessor":
+    """A processor from `make_processor` that computes the same pixels as `theirs`, sizes aside.
 
-    It does not flip channels. For a model that was trained on BGR (MobileViT) the first
-    convolution is changed to read RGB instead, which gives the same features.
+    It does not flip channels. The first convolution of a model that was trained on BGR (MobileViT)
+    is changed to read RGB instead, which gives the same features.
 
     Args:
         theirs: the processor of the checkpoint that `model` was loaded from.
-        default: mean and std for a processor that normalizes without naming them.
+        default: mean and std for a processor that normalizes without stating them.
 
     Raises:
-        UserError: a model that reads BGR, in which that convolution can't be found.
+        UserError: the first convolution of a model that reads BGR can't be found.
     """
     mean = tuple(getattr(theirs, "image_mean", None) or default[0])
     std = tuple(getattr(theirs, "image_std", None) or default[1])
@@ -92,10 +96,8 @@ def carry_over(theirs: Any, model: "PreTrainedModel", default: Statistics) -> "B
     )
 
 
-def _read_rgb(model: "PreTrainedModel") -> None:
-    """Exchange the first and the last input channel of the only convolution on pixels."""
-    import torch
-
+def _read_rgb(model: PreTrainedModel) -> None:
+    """Swap the first and the last input channel of the only convolution on pixels."""
     stems = [
         module
         for module in model.modules()

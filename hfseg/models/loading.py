@@ -1,20 +1,19 @@
-"""Loading transformers checkpoints strictly: what is missing is named, never silently random."""
+"""Loading transformers checkpoints strictly: tensors that are missing are never silently random."""
 
 import contextlib
 import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+
+import torch
+from transformers import PreTrainedConfig, PreTrainedModel
+from transformers.utils import logging as transformers_logging
 
 from hfseg.errors import UserError
 from hfseg.hub_errors import explain_hub_error
 from hfseg.labels import LabelSet
 from hfseg.models.head_reuse import carry_over, class_tensors, same_classes, with_labels
-
-if TYPE_CHECKING:
-    import torch
-    from transformers import PreTrainedConfig, PreTrainedModel
 
 logger = logging.getLogger("hfseg")
 
@@ -24,9 +23,7 @@ _CONSTANTS = ("num_batches_tracked", "criterion.empty_weight", "attn_mask_probs"
 
 @contextlib.contextmanager
 def quiet_transformers() -> Iterator[None]:
-    """No progress bar and no load report: we say what was reinitialized ourselves."""
-    from transformers.utils import logging as transformers_logging
-
+    """No progress bar and no load report: hfseg reports itself what was reinitialized."""
     level = transformers_logging.get_verbosity()
     bars = transformers_logging.is_progress_bar_enabled()
     transformers_logging.set_verbosity_error()
@@ -40,9 +37,9 @@ def quiet_transformers() -> Iterator[None]:
 
 
 def unreachable(name: str, error: Exception, remedy: str) -> UserError:
-    """The sentence for weights that can't be downloaded."""
+    """The error for weights that can't be downloaded."""
     if Path(name).is_dir():
-        reason = f"the folder {name} holds no checkpoint that can be read ({first_line(error)})"
+        reason = f"the folder {name} has no readable checkpoint ({first_line(error)})"
     else:
         cause = explain_hub_error(error, name) or first_line(error)
         reason = f"{name!r} is not a local folder and can't be downloaded from the Hub: {cause}"
@@ -55,14 +52,12 @@ def first_line(error: BaseException) -> str:
     return " ".join(text.split("\n")[0].split()).rstrip(".")[:200]
 
 
-def backbone_name(model: "PreTrainedModel") -> str:
-    """The attribute under which a segmentation model keeps its encoder; all else is the head."""
-    import torch
-
+def backbone_name(model: PreTrainedModel) -> str:
+    """The attribute that holds a segmentation model's encoder; all else is the head."""
     for name in (model.base_model_prefix, "backbone", "encoder"):
         if name and isinstance(getattr(model, name, None), torch.nn.Module):
             return name
-    raise UserError(f"{type(model).__name__}: its encoder can't be told apart from its head")
+    raise UserError(f"{type(model).__name__}: its encoder was not found; use another architecture")
 
 
 # Encoders that are not one attribute of the model.
@@ -73,55 +68,41 @@ _ENCODER_PARTS = {
 }
 
 
-def encoder_parts(model: "PreTrainedModel") -> dict[str, "torch.nn.Module"]:
+def encoder_parts(model: PreTrainedModel) -> dict[str, torch.nn.Module]:
     """The modules of a segmentation model's encoder, by their dotted names."""
     names = _ENCODER_PARTS.get(model.config.model_type) or (backbone_name(model),)
     return {name: model.get_submodule(name) for name in names}
 
 
-def in_encoder(model: "PreTrainedModel") -> Callable[[str], bool]:
-    """Whether the parameter of a name belongs to the encoder; all else is the head."""
+def in_encoder(model: PreTrainedModel) -> Callable[[str], bool]:
+    """A function: whether the parameter of that name is in the encoder; all else is the head."""
     prefixes = tuple(f"{name}." for name in encoder_parts(model))
     return lambda name: name.startswith(prefixes)
 
 
 def load_checkpoint(
-    model_class: type["PreTrainedModel"],
+    model_class: type[PreTrainedModel],
     source: str,
-    config: "PreTrainedConfig",
+    config: PreTrainedConfig,
     before: LabelSet | None = None,
-    **hub: Any,
-) -> "PreTrainedModel":
-    """`from_pretrained`, with a head for other labels reinitialized and named.
+    **hub: bool,
+) -> PreTrainedModel:
+    """`from_pretrained`; a head for other labels is reinitialized, which is logged.
 
     Args:
-        before: the labels the checkpoint was trained on, where they have names; the head keeps
-            what it knows of those that are in `config` too.
+        before: the labels the checkpoint was trained on, if they have names; the head keeps what it
+            knows of those that are in `config` too.
 
     Raises:
-        UserError: weights that can't be reached, or that lack tensors of the encoder.
+        UserError: weights that can't be downloaded, or that lack tensors of the encoder.
     """
     labels = LabelSet.from_config(config)
-    changed = before is not None and before.names != labels.names
-    kept = same_classes(before, labels) if changed else {}
-    try:
-        with quiet_transformers():
-            model, info = model_class.from_pretrained(
-                source,
-                config=with_labels(config, before) if kept else config,
-                ignore_mismatched_sizes=True,
-                output_loading_info=True,
-                **hub,
-            )
-    except (OSError, ValueError, RuntimeError) as error:
-        raise unreachable(
-            source,
-            error,
-            "give a local folder or another id with --model_name_or_path or --encoder_weights, "
-            "or train from random weights with --from_scratch",
-        ) from error
-    fresh = set(info["missing_keys"]) | {_key(entry) for entry in info["mismatched_keys"]}
-    fresh = {key for key in fresh if not key.endswith(_CONSTANTS)}
+    kept: dict[int, int] = {}
+    if before is not None and before.names != labels.names:
+        kept = same_classes(before, labels)
+    trained = before if kept else None
+    stored = config if trained is None else with_labels(config, trained)
+    model, fresh = _from_pretrained(model_class, source, stored, **hub)
     lost = sorted(filter(in_encoder(model), fresh))
     if lost:
         raise UserError(
@@ -129,9 +110,9 @@ def load_checkpoint(
             f"{model_class.__name__} (the first is {lost[0]}); they belong to another model, "
             "so give weights of this architecture, or train with --from_scratch"
         )
-    if kept:
+    if trained is not None:
         untrained = class_tensors(model) & fresh
-        model = carry_over(model, config, before, labels)
+        model = carry_over(model, config, trained, labels)
         if not untrained:
             learned = [name for index, name in enumerate(labels.names) if index not in kept]
             logger.warning(
@@ -148,7 +129,31 @@ def load_checkpoint(
     return model
 
 
-def _key(entry: Any) -> str:
+def _from_pretrained(
+    model_class: type[PreTrainedModel], source: str, config: PreTrainedConfig, **hub: bool
+) -> tuple[PreTrainedModel, set[str]]:
+    """The model, and the names of its tensors that the checkpoint lacks or has in another shape."""
+    try:
+        with quiet_transformers():
+            model, info = model_class.from_pretrained(
+                source,
+                config=config,
+                ignore_mismatched_sizes=True,
+                output_loading_info=True,
+                **hub,
+            )
+    except (OSError, ValueError, RuntimeError) as error:
+        raise unreachable(
+            source,
+            error,
+            "give a local folder or another id with --model_name_or_path or --encoder_weights, "
+            "or train from random weights with --from_scratch",
+        ) from error
+    fresh = set(info["missing_keys"]) | {_key(entry) for entry in info["mismatched_keys"]}
+    return model, {key for key in fresh if not key.endswith(_CONSTANTS)}
+
+
+def _key(entry: str | tuple[str, ...]) -> str:
     return entry if isinstance(entry, str) else entry[0]
 
 

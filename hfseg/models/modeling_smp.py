@@ -1,7 +1,7 @@
 """The architectures of segmentation_models_pytorch, and FCN, as transformers models.
 
-This file travels to the Hub with the model, so it stands alone: it needs torch, transformers and
-segmentation_models_pytorch, and of ours only its configuration.
+This file is uploaded with the model, so it stands alone: it needs torch, transformers,
+segmentation_models_pytorch and the configuration beside it.
 """
 
 import contextlib
@@ -9,7 +9,7 @@ import functools
 import inspect
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import nn
@@ -29,7 +29,7 @@ class AuxiliarySegmenterOutput(SemanticSegmenterOutput):
         auxiliary_logits: (B, C, H, W), None in evaluation or without such a head.
     """
 
-    auxiliary_logits: torch.FloatTensor | None = None
+    auxiliary_logits: torch.Tensor | None = None
 
 
 class FcnDecoder(nn.Sequential):
@@ -78,7 +78,7 @@ class Fcn(nn.Module):
 
 
 class LinearDecoder(nn.Module):
-    """Batch norm of the last feature map: what DINOv2's linear probe has before its classifier."""
+    """Batch norm of the last feature map, as before the classifier of DINOv2's linear probe."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -91,7 +91,7 @@ class LinearDecoder(nn.Module):
 
 
 class Linear(nn.Module):
-    """A linear classifier of a ViT's patches (Oquab et al. 2023, arXiv 2304.07193, section 7.4)."""
+    """A linear classifier on a ViT's patches (Oquab et al. 2023, arXiv 2304.07193, section 7.4)."""
 
     requires_divisible_input_shape = True
 
@@ -151,10 +151,10 @@ class SmpForSemanticSegmentation(PreTrainedModel):
         self.post_init()
 
     def init_weights(self) -> None:
-        """Nothing: segmentation_models_pytorch has initialised what it built."""
+        """Nothing: segmentation_models_pytorch has initialized what it built."""
 
     def _init_weights(self, module: nn.Module) -> None:
-        """What a checkpoint did not hold, such as a head for another number of labels.
+        """Initialize what a checkpoint lacked, such as a head for another number of labels.
 
         Tensors that were loaded are protected by transformers while this runs.
         """
@@ -167,10 +167,14 @@ class SmpForSemanticSegmentation(PreTrainedModel):
                 nn.init.ones_(module.weight)
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
-            if isinstance(module, nn.BatchNorm2d) and module.running_mean is not None:
-                nn.init.zeros_(module.running_mean)
-                nn.init.ones_(module.running_var)
-                nn.init.zeros_(module.num_batches_tracked)
+            if isinstance(module, nn.BatchNorm2d):
+                for initialize, buffer in (
+                    (nn.init.zeros_, module.running_mean),
+                    (nn.init.ones_, module.running_var),
+                    (nn.init.zeros_, module.num_batches_tracked),
+                ):
+                    if buffer is not None:
+                        initialize(buffer)
         for name, value in getattr(module, "_constants", {}).items():
             getattr(module, name).copy_(value)
 
@@ -180,11 +184,11 @@ class SmpForSemanticSegmentation(PreTrainedModel):
         labels: torch.Tensor | None = None,
         return_dict: bool | None = None,
     ) -> ModelOutput | tuple[torch.Tensor, ...]:
-        """Logits at the size of the image, and the loss where labels are given.
+        """Logits at the size of the image, and the loss if labels are given.
 
         Args:
             pixel_values: (B, 3, H, W), normalized; any size.
-            labels: (B, H, W) int64; `config.loss_ignore_index` does not count.
+            labels: (B, H, W) int64; `config.loss_ignore_index` is ignored.
         """
         height, width = pixel_values.shape[-2:]
         padded = F.pad(pixel_values, (0, self._missing(width), 0, self._missing(height)))
@@ -212,14 +216,14 @@ class SmpForSemanticSegmentation(PreTrainedModel):
         return output if use_dict else output.to_tuple()
 
     def _missing(self, length: int) -> int:
-        """Pixels that height or width lacks to be what the architecture needs."""
+        """How many pixels a height or width must be padded by for the architecture."""
         missing = -length % self.size_multiple
-        if self.minimum_size > self.size_multiple:  # a comparison would bind exports to a size
+        if self.minimum_size > self.size_multiple:  # a comparison would tie exports to one size
             missing = max(missing, self.minimum_size - length)
         return missing
 
     def _loss(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        """Mean cross-entropy over the pixels that count; 0 where there are none."""
+        """Mean cross-entropy over the labeled pixels; 0 if there are none."""
         ignore_index = self.config.loss_ignore_index
         logits = _resize(logits.float(), labels.shape[-2:])
         total = F.cross_entropy(logits, labels, ignore_index=ignore_index, reduction="sum")
@@ -237,11 +241,11 @@ class SmpForSemanticSegmentation(PreTrainedModel):
                 block.forward = functools.partial(_recomputed, block, gradient_checkpointing_func)
 
 
-def build_network(config: SmpConfig) -> nn.Module:
+def build_network(config: SmpConfig) -> Any:
     """The network with random weights, as segmentation_models_pytorch builds it.
 
     Raises:
-        ValueError: an architecture, encoder or option that is not known, or that don't fit.
+        ValueError: an unknown architecture, encoder or option, or ones that can't be combined.
     """
     import segmentation_models_pytorch as smp
 
@@ -274,7 +278,7 @@ def build_network(config: SmpConfig) -> nn.Module:
         options["dynamic_img_size"] = True
     known = inspect.signature(smp.MODEL_ARCHITECTURES_MAPPING[config.architecture]).parameters
     for option in config.decoder_options:
-        # what is not known goes to a timm encoder, and is lost on any other
+        # unknown options go to a timm encoder; any other encoder would silently drop them
         if option not in known and not config.encoder_name.startswith("tu-"):
             raise ValueError(
                 f"decoder_options: {config.architecture} has no option {option!r}; it has "
@@ -294,7 +298,7 @@ def build_network(config: SmpConfig) -> nn.Module:
         raise ValueError(str(error).strip("\"'")) from error
 
 
-def _size_rule(config: SmpConfig, network: nn.Module) -> tuple[int, int]:
+def _size_rule(config: SmpConfig, network: Any) -> tuple[int, int]:
     """(multiple, minimum) of height and width that the architecture needs."""
     multiple = int(network.encoder.output_stride)
     if config.torchvision_style or not network.requires_divisible_input_shape:
@@ -308,7 +312,7 @@ def _size_rule(config: SmpConfig, network: nn.Module) -> tuple[int, int]:
 
 
 def _dilate_as_torchvision(encoder: nn.Module) -> None:
-    """Let the first block of each dilated ResNet stage keep the dilation of the stage before.
+    """Let the first block of each dilated ResNet stage keep the dilation of the previous stage.
 
     As `replace_stride_with_dilation` does in torchvision's ResNet.
     """
@@ -317,7 +321,7 @@ def _dilate_as_torchvision(encoder: nn.Module) -> None:
         stage = getattr(encoder, name, None)
         if not isinstance(stage, nn.Sequential):
             return
-        first, second = stage[0].conv2, stage[-1].conv2
+        first, second = (cast(nn.Conv2d, block.conv2) for block in (stage[0], stage[-1]))
         if second.dilation[0] > dilation:
             first.dilation = first.padding = (dilation, dilation)
             dilation = second.dilation[0]
@@ -334,7 +338,7 @@ def _resize(logits: torch.Tensor, size: torch.Size | tuple[int, int]) -> torch.T
 
 
 def _blocks(module: nn.Module) -> Iterator[nn.Module]:
-    """The repeated parts of an encoder: what is in its sequences and lists of modules."""
+    """The repeated parts of an encoder: the items of its sequences and lists of modules."""
     for child in module.children():
         if isinstance(module, nn.Sequential | nn.ModuleList) and not isinstance(
             child, nn.Sequential | nn.ModuleList
@@ -358,21 +362,21 @@ def _recomputed(block: nn.Module, checkpoint: Any, *args: Any, **kwargs: Any) ->
 
 @contextlib.contextmanager
 def _untracked(block: nn.Module) -> Iterator[None]:
-    """Batch norm counts every batch once, not again when it is recomputed."""
-    norms = [
-        module
-        for module in block.modules()
-        if isinstance(module, nn.modules.batchnorm._BatchNorm) and module.track_running_stats
+    """Let batch norm count every batch once, not again when it is recomputed."""
+    before = [
+        (norm, norm.momentum, count, count.clone())
+        for norm in block.modules()
+        if isinstance(norm, nn.modules.batchnorm._BatchNorm)
+        and (count := norm.num_batches_tracked) is not None
     ]
-    before = [(norm, norm.momentum, norm.num_batches_tracked.clone()) for norm in norms]
-    for norm in norms:
+    for norm, *_ in before:
         norm.momentum = 0.0
     try:
         yield
     finally:
-        for norm, momentum, count in before:
+        for norm, momentum, count, earlier in before:
             norm.momentum = momentum
-            norm.num_batches_tracked.copy_(count)
+            count.copy_(earlier)
 
 
 SmpForSemanticSegmentation.register_for_auto_class("AutoModelForSemanticSegmentation")

@@ -1,13 +1,11 @@
-"""Where weights come from and what a model is called, for its card."""
+"""Where weights come from and what a model is called, for the card."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+from transformers import PreTrainedConfig
 
 from hfseg.models.catalog import NAMED_MODELS, find_model
 from hfseg.models.encoder_weights import smp_repository
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedConfig
 
 _TYPES = {
     "segformer": "SegFormer",
@@ -49,7 +47,7 @@ _SMP = {
 def weights_repository(name: str, encoder_weights: str | None = None) -> str | None:
     """Hub id of the weights that `load_model(name, encoder_weights=...)` starts from.
 
-    None where they are a file or folder of this machine, or where there are none.
+    None for a local file or folder, or without weights.
     """
     named = None if name not in NAMED_MODELS and Path(name).is_dir() else find_model(name)
     source = encoder_weights or (named.weights if named else name)
@@ -60,9 +58,9 @@ def weights_repository(name: str, encoder_weights: str | None = None) -> str | N
     return source
 
 
-def architecture_in_words(config: "PreTrainedConfig") -> str:
+def architecture_in_words(config: PreTrainedConfig) -> str:
     """For example "SegFormer", "UperNet with a ConvNeXt backbone" or "U-Net with a resnet34
-    encoder"; the model type of a config that is not known here."""
+    encoder"; the model type if it is not known here."""
     if config.model_type == "smp":
         return f"{_SMP[config.architecture]} with a {config.encoder_name} encoder"
     words = _TYPES.get(config.model_type, config.model_type)

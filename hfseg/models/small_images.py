@@ -1,15 +1,14 @@
-"""Images of sizes that a model of transformers does not take as they are."""
-
-from typing import Any
+"""Images of sizes that transformers' models do not take as they are."""
 
 import torch
 from torch.nn import functional as F
 from transformers import PreTrainedModel
+from transformers.utils import ModelOutput
 
 from hfseg.models.logits import resize_logits
 
 MINIMUM = 32
-"""Pixels a side; the last stage of the encoders has a stride of 32."""
+"""Pixels per side; the last stage of the encoders has a stride of 32."""
 
 
 _MODEL_TYPES = ("segformer", "upernet")
@@ -30,7 +29,9 @@ def accept_small_images(model: PreTrainedModel) -> None:
     model.register_forward_hook(_crop, with_kwargs=True)
 
 
-def _pad(model: PreTrainedModel, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+def _pad(
+    model: PreTrainedModel, args: tuple[object, ...], kwargs: dict[str, object]
+) -> tuple[tuple[object, ...], dict[str, object]] | None:
     images = kwargs.get("pixel_values")
     if not isinstance(images, torch.Tensor) or kwargs.get("labels") is not None:
         return None
@@ -48,10 +49,14 @@ def _pad(model: PreTrainedModel, args: tuple[Any, ...], kwargs: dict[str, Any]) 
 def _patch_size(model: PreTrainedModel) -> int:
     """Of a ViT; the stages of other encoders round up by themselves."""
     backbone = getattr(model.config, "backbone_config", None)
-    return backbone.patch_size if getattr(backbone, "model_type", None) == "dinov3_vit" else 1
+    if backbone is None or backbone.model_type != "dinov3_vit":
+        return 1
+    return backbone.patch_size
 
 
-def _crop(model: PreTrainedModel, args: Any, kwargs: dict[str, Any], output: Any) -> Any:
+def _crop(
+    model: PreTrainedModel, args: object, kwargs: dict[str, torch.Tensor], output: ModelOutput
+) -> ModelOutput:
     small = model._small_image
     if small is not None:
         padded = kwargs["pixel_values"].shape[-2:]

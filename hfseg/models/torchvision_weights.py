@@ -5,15 +5,14 @@ Source of the names: `fcn_resnet50` and `deeplabv3_resnet50` of `torchvision.mod
 
 import re
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+
+import torch
 
 from hfseg.errors import UserError
 from hfseg.labels import LabelSet
+from hfseg.models.adopt import write_labels
 from hfseg.models.configuration_smp import SmpConfig
 from hfseg.models.modeling_smp import SmpForSemanticSegmentation
-
-if TYPE_CHECKING:
-    import torch
 
 _ENCODERS = {6: "resnet50", 23: "resnet101"}  # by the blocks of layer3
 _RENAMES = {
@@ -36,28 +35,30 @@ _RENAMES = {
 
 
 def from_torchvision(
-    state_dict: "Mapping[str, torch.Tensor]", labels: LabelSet | None = None
+    state_dict: Mapping[str, torch.Tensor], labels: LabelSet | None = None
 ) -> SmpForSemanticSegmentation:
-    """A model that gives the logits torchvision's gives with this state dict.
+    """A model that computes the same logits as torchvision's with this state dict.
 
     Args:
         state_dict: of `fcn_resnet50`, `fcn_resnet101`, `deeplabv3_resnet50` or
             `deeplabv3_resnet101`, with or without the auxiliary classifier.
-        labels: names of its classes.
+        labels: its classes.
 
     Raises:
-        UserError: a state dict of something else, or labels of another number.
+        UserError: the state dict of another model, or a wrong number of labels.
     """
     names = set(state_dict)
     blocks = {name.split(".")[2] for name in names if name.startswith("backbone.layer3.")}
     if len(blocks) not in _ENCODERS or "classifier.4.bias" not in names:
         raise UserError(
             "this is not the state dict of torchvision's fcn_resnet50/101 or "
-            "deeplabv3_resnet50/101 (no backbone.layer3 or classifier.4 of theirs)"
+            "deeplabv3_resnet50/101 (it lacks backbone.layer3 or classifier.4); give one of theirs"
         )
     count = len(state_dict["classifier.4.bias"])
     if labels is not None and len(labels) != count:
-        raise UserError(f"the weights are for {count} classes, but there are {len(labels)} labels")
+        raise UserError(
+            f"the weights have {count} classes, but there are {len(labels)} labels: give {count}"
+        )
     architecture = "deeplabv3" if "classifier.0.project.0.weight" in names else "fcn"
     config = SmpConfig(
         architecture=architecture,
@@ -67,8 +68,7 @@ def from_torchvision(
         num_labels=count,
     )
     if labels is not None:
-        config.id2label, config.label2id = labels.id2label, labels.label2id
-        config.palette = [list(color) for color in labels.palette]
+        write_labels(config, labels)
     model = SmpForSemanticSegmentation(config)
     renames = _RENAMES[architecture] + _RENAMES["both"]
     model.load_state_dict({_rename(name, renames): state_dict[name] for name in names})

@@ -1,29 +1,31 @@
 """Mask2Former and EoMT as semantic segmentation models.
 
-A universal model answers with queries: for each a class, or none ("no object"), and a mask. The
-score of a class at a pixel is the sum over the queries of the probability of the class times that
-of the mask (Cheng et al. 2021, https://arxiv.org/abs/2107.06278, section 3.4). `act_as_semantic`
-adds these scores to the model's output as `logits`, so that training, evaluation and inference
-treat the model like any other: resized to the label, the largest score is the answer.
+A universal model predicts a class, or "no object", and a mask per query. The score of a class at a
+pixel is the sum over the queries of the probability of the class times that of the mask (Cheng et
+al. 2021, https://arxiv.org/abs/2107.06278, section 3.4). `act_as_semantic` adds these scores to the
+model's output as `logits`, so that training, evaluation and inference treat the model like any
+other: resized to the label, the largest score wins.
 """
 
 import functools
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from transformers import PreTrainedModel
 from transformers.modeling_outputs import SemanticSegmenterOutput
+from transformers.utils import ModelOutput
 
 from hfseg.models.logits import resize_logits
 from hfseg.models.universal_eomt import EOMT, cut, merge
 
 UNIVERSAL = ("mask2former", *EOMT)
-"""The model types that `act_as_semantic` serves."""
+"""The model types that `act_as_semantic` supports."""
 
 
 class Prediction(NamedTuple):
-    """What the queries of one decoder layer say.
+    """The predictions of the queries of one decoder layer.
 
     Attributes:
         classes: (B, Q, C + 1) logits, the last one for "no object".
@@ -55,10 +57,10 @@ def is_universal(model: PreTrainedModel) -> bool:
     return model.config.model_type in UNIVERSAL
 
 
-def class_scores(prediction: Prediction, size: tuple[int, int]) -> torch.Tensor:
+def class_scores(prediction: Prediction, size: Sequence[int]) -> torch.Tensor:
     """(B, C, H, W) float32: masks resized to `size`, then weighted by their class.
 
-    One image after another: the masks of all queries at full size are the largest tensors.
+    One image at a time, since the masks of all queries at full size are the largest tensors.
     """
     classes = prediction.classes.float().softmax(-1)[..., :-1]
     scores = [
@@ -76,7 +78,7 @@ def class_probabilities(scores: torch.Tensor, dim: int = 1) -> torch.Tensor:
 def act_as_semantic(model: PreTrainedModel) -> None:
     """Let a universal model return a `UniversalSegmenterOutput`, and EoMT take any image.
 
-    Other models, and those that do so already, are left as they are.
+    Other models, and those that already do, are left alone.
     """
     if not is_universal(model) or hasattr(model, "_given_size"):
         return
@@ -97,7 +99,9 @@ def _predict_and_record(
     return masks, classes
 
 
-def _prepare(model: PreTrainedModel, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+def _prepare(
+    model: PreTrainedModel, args: tuple[object, ...], kwargs: dict[str, torch.Tensor]
+) -> tuple[tuple[object, ...], dict[str, object]]:
     if kwargs.get("labels") is not None:
         raise TypeError(f"{type(model).__name__} takes no labels: its loss is `UniversalLoss`")
     images = kwargs["pixel_values"]
@@ -108,7 +112,9 @@ def _prepare(model: PreTrainedModel, args: tuple[Any, ...], kwargs: dict[str, An
     return args, {**kwargs, "pixel_values": cut(images, model)}
 
 
-def _add_scores(model: PreTrainedModel, args: Any, kwargs: dict[str, Any], output: Any) -> Any:
+def _add_scores(
+    model: PreTrainedModel, args: object, kwargs: dict[str, torch.Tensor], output: ModelOutput
+) -> UniversalSegmenterOutput:
     names = ("loss", "class_queries_logits", "masks_queries_logits", "patch_offsets")
     given = {name: output.get(name) for name in names}
     last = Prediction(output.class_queries_logits, output.masks_queries_logits)
@@ -120,7 +126,7 @@ def _add_scores(model: PreTrainedModel, args: Any, kwargs: dict[str, Any], outpu
     return UniversalSegmenterOutput(**given, logits=scores)
 
 
-def _earlier(model: PreTrainedModel, output: Any) -> list[Prediction]:
+def _earlier(model: PreTrainedModel, output: ModelOutput) -> list[Prediction]:
     """The predictions before the last one."""
     if model.config.model_type in EOMT:
         recorded, model._recorded = model._recorded[:-1], []

@@ -7,31 +7,29 @@ windows overlap (Kerssies et al. 2025, https://arxiv.org/abs/2503.19108). transf
 """
 
 from math import ceil
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch.nn import functional as F
+from transformers import PreTrainedConfig, PreTrainedModel
 
 from hfseg.errors import UserError
 from hfseg.models.logits import resize_logits
 
-if TYPE_CHECKING:
-    from transformers import PreTrainedConfig, PreTrainedModel
-
 EOMT = ("eomt", "eomt_dinov3")
 
 
-def side_of(config: "PreTrainedConfig") -> int:
-    """Pixels of a side of the squares that the model takes."""
+def side_of(config: PreTrainedConfig) -> int:
+    """Pixels per side of the squares that the model takes."""
     size = config.image_size
     return size if isinstance(size, int) else size[0]
 
 
-def cut(images: torch.Tensor, model: "PreTrainedModel") -> torch.Tensor:
+def cut(images: torch.Tensor, model: PreTrainedModel) -> torch.Tensor:
     """(B, 3, H, W) -> (N * B, 3, S, S): the first window of every image, then the second, ...
 
     Raises:
-        UserError: in training, images of another size than S x S.
+        UserError: in training, images that are not S x S.
     """
     height, width = images.shape[-2:]
     side = side_of(model.config)
@@ -69,7 +67,7 @@ def merge(scores: torch.Tensor, image_size: tuple[int, int]) -> torch.Tensor:
 
 
 def scaled_size(size: tuple[int, int], side: int) -> tuple[int, int]:
-    """(H, W) with the shorter side brought to `side`, rounded down as transformers does."""
+    """(H, W) with the shorter side scaled to `side`, rounded down as transformers does."""
     height, width = size
     if height > width:
         return side * height // width, side
@@ -77,24 +75,26 @@ def scaled_size(size: tuple[int, int], side: int) -> tuple[int, int]:
 
 
 def _starts(length: int, side: int) -> list[int]:
-    """Where windows of `side` pixels start: as few as cover `length`, evenly spread."""
+    """Where the windows of `side` pixels start: as few as cover `length`, evenly spaced."""
     count = ceil(length / side)
     overlap = (count * side - length) / (count - 1) if count > 1 else 0
     return [int(index * (side - overlap)) for index in range(count)]
 
 
-def resize_positions(model: "PreTrainedModel", side: int) -> None:
-    """Bring a loaded EoMT to squares of another size, with its position embeddings interpolated.
+def resize_positions(model: PreTrainedModel, side: int) -> None:
+    """Let a loaded EoMT take squares of another size, with its position embeddings interpolated.
 
-    transformers would start them at random.
+    transformers would reinitialize them.
 
     Raises:
-        UserError: a size that isn't a multiple of the patches'.
+        UserError: a size that isn't a multiple of the patch size.
     """
     config = model.config
     patch = config.patch_size if isinstance(config.patch_size, int) else config.patch_size[0]
     if side < patch or side % patch:
-        raise UserError(f"--model_config image_size={side}: give a multiple of {patch}, the patch")
+        raise UserError(
+            f"--model_config image_size={side}: give a multiple of the patch size, {patch}"
+        )
     grid = side // patch
     positions = getattr(model.embeddings, "position_embeddings", None)
     if positions is not None:  # DINOv3 computes its positions from the image
@@ -109,21 +109,19 @@ def resize_positions(model: "PreTrainedModel", side: int) -> None:
     config.image_size = side
 
 
-# config key of DINOv2 or DINOv3 -> of EoMT on it
+# keys that the configs of DINOv2 or DINOv3 and of EoMT on it share
 _SHARED = (
     "hidden_size", "num_hidden_layers", "num_attention_heads", "hidden_act", "layer_norm_eps",
     "num_register_tokens", "layerscale_value", "mlp_ratio", "use_swiglu_ffn", "intermediate_size",
     "query_bias", "key_bias", "value_bias", "proj_bias", "mlp_bias", "use_gated_mlp",
     "pos_embed_rescale",
 )  # fmt: skip
-ENCODERS = {
-    "dinov2": "eomt", "dinov2_with_registers": "eomt", "dinov3_vit": "eomt_dinov3",
-}  # fmt: skip
-"""Model type of a bare encoder -> of the EoMT that it fits."""
+ENCODERS = {"dinov2": "eomt", "dinov2_with_registers": "eomt", "dinov3_vit": "eomt_dinov3"}
+"""Model type of a bare encoder -> model type of the EoMT that it fits."""
 
 
-def encoder_options(stored: "PreTrainedConfig") -> dict[str, Any]:
-    """What an EoMT on this encoder has to share with it."""
+def encoder_options(stored: PreTrainedConfig) -> dict[str, Any]:
+    """The options that an EoMT shares with its encoder."""
     values = stored.to_dict()
     options = {key: values[key] for key in _SHARED if key in values}
     if stored.model_type == "dinov2":
@@ -131,12 +129,12 @@ def encoder_options(stored: "PreTrainedConfig") -> dict[str, Any]:
     return options
 
 
-def load_dino(model: "PreTrainedModel", encoder: "PreTrainedModel") -> None:
+def load_dino(model: PreTrainedModel, encoder: PreTrainedModel) -> None:
     """Put a DINOv2 or DINOv3 encoder into an EoMT built from its `encoder_options`.
 
     EoMT's patches have 16 pixels; kernels of DINOv2's 14 are resampled (Beyer et al. 2023,
     https://arxiv.org/abs/2212.08013), position embeddings interpolated. EoMT has none for the
-    class token, so that one's is added to the token.
+    class token, so that one is added to the token.
     """
     from timm.layers import resample_patch_embed
 

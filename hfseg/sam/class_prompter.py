@@ -85,31 +85,8 @@ class ClassPrompter:
         prompts: dict[str, str] | None = None,
         dtype: torch.dtype = torch.float32,
     ) -> "ClassPrompter":
-        """From a folder or Hub id, on a GPU where there is one.
-
-        Raises:
-            UserError: nothing there, or not a SAM 3.
-        """
-        if not Path(name_or_path).is_dir():
-            work_offline_without_network()
-        try:
-            config = transformers.AutoConfig.from_pretrained(name_or_path)
-            kind = _FAMILY.get(config.model_type)
-            if kind is None:
-                raise UserError(
-                    f"--sam3 {name_or_path} is a {config.model_type!r} model: give a SAM 3 such as "
-                    f"{_EXAMPLE}"
-                )
-            with quiet_transformers():
-                model = getattr(transformers, kind).from_pretrained(name_or_path, dtype=dtype)
-                processor = transformers.Sam3Processor.from_pretrained(name_or_path)
-        except (OSError, ValueError, ImportError) as error:
-            raise UserError(
-                f"--sam3 {name_or_path} can't be loaded ({first_line(error)}): give the folder or "
-                f"Hub id of a SAM 3 such as {_EXAMPLE}"
-            ) from error
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-        return cls(model.to(device), processor, labels, prompts)
+        """With the model that `load_sam3` loads; errors as there."""
+        return cls(*load_sam3(name_or_path, dtype), labels, prompts)
 
     @torch.inference_mode()
     def _embed_texts(self) -> list[tuple[Any, torch.Tensor]]:
@@ -159,6 +136,33 @@ class ClassPrompter:
         for position in scores.argsort().tolist():
             painted[masks[position]] = classes[position]
         return painted.cpu().numpy(), masks.cpu().numpy()
+
+
+def load_sam3(name_or_path: str, dtype: torch.dtype = torch.float32) -> tuple[Any, Any]:
+    """Model and processor from a folder or Hub id, on a GPU where there is one.
+
+    Raises:
+        UserError: nothing there, or not a SAM 3.
+    """
+    if not Path(name_or_path).is_dir():
+        work_offline_without_network()
+    try:
+        config = transformers.AutoConfig.from_pretrained(name_or_path)
+        kind = _FAMILY.get(config.model_type)
+        if kind is None:
+            raise UserError(
+                f"--sam3 {name_or_path} is a {config.model_type!r} model: give a SAM 3 such as "
+                f"{_EXAMPLE}"
+            )
+        with quiet_transformers():
+            model = getattr(transformers, kind).from_pretrained(name_or_path, dtype=dtype)
+            processor = transformers.Sam3Processor.from_pretrained(name_or_path)
+    except (OSError, ValueError, ImportError) as error:
+        raise UserError(
+            f"--sam3 {name_or_path} can't be loaded ({first_line(error)}): give the folder or "
+            f"Hub id of a SAM 3 such as {_EXAMPLE}"
+        ) from error
+    return model.to("cuda" if torch.cuda.is_available() else "cpu"), processor
 
 
 def read_class_prompts(path: str | Path, labels: LabelSet) -> dict[str, str]:

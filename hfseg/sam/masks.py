@@ -58,10 +58,10 @@ class Prompt:
     class_id: int | None = None
 
     def __post_init__(self) -> None:
-        points = tuple(_numbers(point, 2, "a point is (x, y)") for point in self.points)
+        points = tuple(_numbers(point, 2, "a point must be (x, y)") for point in self.points)
         box = None
         if self.box is not None:
-            box = _numbers(self.box, 4, "a box is (left, top, right, bottom)")
+            box = _numbers(self.box, 4, "a box must be (left, top, right, bottom)")
             if box[0] > box[2] or box[1] > box[3]:
                 raise UserError(
                     f"the corners of box {box} are swapped: give (left, top, right, bottom)"

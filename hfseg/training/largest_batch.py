@@ -1,4 +1,4 @@
-"""`--auto_find_batch_size`: batches that fit into memory, and the training they were asked for.
+"""`--auto_find_batch_size`: batches that fit into memory, for an unchanged training.
 
 A batch that doesn't fit is divided, and its parts are accumulated: every optimizer step sees the
 same images and has the same loss. `Trainer` alone would train with smaller batches, from weights
@@ -26,6 +26,10 @@ class LargestBatchTrainer(ResumableTrainer):
     """
 
     smallest_batch = 1
+
+    # of `Trainer`, which counts as untyped
+    optimizer: torch.optim.Optimizer | None
+    lr_scheduler: torch.optim.lr_scheduler.LRScheduler | None
 
     def _inner_training_loop(
         self, batch_size: int | None = None, args: Any = None, **kwargs: Any

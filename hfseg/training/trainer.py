@@ -51,7 +51,7 @@ from hfseg.training.optimization import (
     parameter_groups,
     start_encoder_later,
 )
-from hfseg.training.universal_loss import loss_for
+from hfseg.training.universal_loss import UniversalLoss, loss_for
 
 _Batch = dict[str, Any]
 """From `Collator`: `pixel_values` and `labels` are tensors, or lists of them if sizes differ."""
@@ -67,6 +67,18 @@ class _EpochCallback(TrainerCallback):
         self, args: object, state: TrainerState, *_: object, **kwargs: object
     ) -> None:
         self.sampler.start_epoch(int(state.epoch or 0))
+
+
+class _StepCallback(TrainerCallback):
+    """Passes the optimizer step to the loss, which samples other points in each."""
+
+    def __init__(self, loss: UniversalLoss) -> None:
+        self.loss = loss
+
+    def on_step_begin(
+        self, args: object, state: TrainerState, *_: object, **kwargs: object
+    ) -> None:
+        self.loss.step = state.global_step
 
 
 class SegmentationTrainer(LargestBatchTrainer):
@@ -90,8 +102,6 @@ class SegmentationTrainer(LargestBatchTrainer):
     # of `Trainer`, which counts as untyped
     args: TrainingArguments
     data_collator: Collator
-    optimizer: torch.optim.Optimizer | None
-    lr_scheduler: LRScheduler | None
 
     def __init__(
         self,
@@ -142,6 +152,8 @@ class SegmentationTrainer(LargestBatchTrainer):
             ours = isinstance(dataset, TrainingSamples)
             self._sampler = dataset.sampler(seed) if ours else EpochSampler(len(dataset), seed)
             self.add_callback(_EpochCallback(self._sampler))
+        if isinstance(self.loss, UniversalLoss):
+            self.add_callback(_StepCallback(self.loss))
         if self.model.config.model_type in EOMT:
             self.add_callback(MaskAnnealing(self.model))
 
@@ -190,8 +202,8 @@ class SegmentationTrainer(LargestBatchTrainer):
             generator=torch.Generator().manual_seed(0),
         )
 
-    def _prepare_inputs(self, inputs: dict[str, Any]) -> dict[str, Any]:
-        return on_device(super()._prepare_inputs(inputs), self.processing_class)
+    def _prepare_inputs(self, inputs: _Batch) -> _Batch:
+        return {**on_device(super()._prepare_inputs(inputs), self.processing_class)}
 
     # ---- loss ----
 

@@ -9,7 +9,8 @@ points. It differs from transformers' `Mask2FormerLoss` and `EomtLoss` in three 
   they are negatives of every mask.
 - Sums and counts add up over batches, as in `losses.py`: accumulation steps and processes compute
   the loss of one large batch. In transformers every batch is divided by its own counts.
-- The points of an image depend only on its labels, not on the order of the images.
+- The points of an image depend only on its labels and the optimizer step, neither on the order of
+  the images nor on how a batch is divided.
 """
 
 import zlib
@@ -33,10 +34,13 @@ class UniversalLoss:
 
     Attributes:
         evaluation: the loss that evaluation reports.
+        step: the optimizer step. Each samples other points: an image that is not augmented would
+            otherwise be learned at the same ones for ever.
     """
 
     def __init__(self, config: PreTrainedConfig, ignore_index: int = 255) -> None:
         self.config = config
+        self.step = 0
         self.num_labels = config.num_labels
         self.ignore_index = ignore_index
         self.evaluation = ScoreLoss(ignore_index=ignore_index)
@@ -79,7 +83,7 @@ class UniversalLoss:
     ) -> torch.Tensor:
         """(2,) of one image: (Q, C + 1) and (Q, h, w) logits, (H, W) labels."""
         config = self.config
-        points = _Points(label, self.ignore_index)
+        points = _Points(label, self.ignore_index, self.step)
         targets = label[label != self.ignore_index].unique()
         count, oversampled = config.train_num_points, config.oversample_ratio
         for_matching, candidates, others = points.draw(
@@ -150,14 +154,15 @@ class _Points:
         label: (H * W,) class ids.
     """
 
-    def __init__(self, label: torch.Tensor, ignore_index: int) -> None:
+    def __init__(self, label: torch.Tensor, ignore_index: int, step: int) -> None:
+        self.step = step
         self.size = label.shape
         self.label = label.flatten()
         self.valid = (self.label != ignore_index).nonzero()[:, 0]
 
     def draw(self, *counts: int) -> list[torch.Tensor]:
         """Indices into `label`, (count,) each, drawn with replacement."""
-        seed = zlib.crc32(self.label.to(torch.uint8).cpu().numpy().tobytes())
+        seed = zlib.crc32(self.label.to(torch.uint8).cpu().numpy().tobytes(), self.step)
         generator = torch.Generator().manual_seed(seed)
         drawn = torch.randint(len(self.valid), (sum(counts),), generator=generator)
         return list(self.valid[drawn.to(self.valid.device)].split(counts))

@@ -261,5 +261,7 @@ def _rgb(image: Image.Image | np.ndarray) -> Image.Image:
 @cache
 def _font(size: int) -> ImageFont.FreeTypeFont:
     # PIL's own font lacks accents; matplotlib's has them (found without importing matplotlib)
-    fonts = Path(find_spec("matplotlib").origin).parent / "mpl-data" / "fonts" / "ttf"
+    matplotlib = find_spec("matplotlib")
+    assert matplotlib is not None and matplotlib.origin is not None
+    fonts = Path(matplotlib.origin).parent / "mpl-data" / "fonts" / "ttf"
     return ImageFont.truetype(str(fonts / "DejaVuSans.ttf"), size)

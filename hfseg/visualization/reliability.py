@@ -3,10 +3,9 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import matplotlib
 from matplotlib.figure import Figure
 
-from hfseg.visualization.figures import STYLE, saved
+from hfseg.visualization.figure_style import save, style
 
 _COLORS = ("#0072b2", "#d55e00")
 
@@ -24,7 +23,7 @@ def plot_reliability(
             0-1; one or two.
         path: of the PNG.
     """
-    with matplotlib.rc_context(STYLE):
+    with style():
         figure = Figure(figsize=(4.6, 4.8), layout="constrained")
         axes = figure.subplots()
         axes.plot([0, 1], [0, 1], color="#999999", linewidth=1, linestyle="--")
@@ -39,4 +38,4 @@ def plot_reliability(
         axes.set_xlabel("confidence")
         axes.set_ylabel("accuracy")
         figure.legend(loc="outside upper left")
-        return saved(figure, path)
+        return save(figure, path)

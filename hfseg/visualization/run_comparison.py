@@ -4,16 +4,18 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 import matplotlib
 import numpy as np
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure, SubFigure
 from PIL import Image
 
 from hfseg.labels import LabelSet
-from hfseg.visualization.figures import LEGEND_LINE, class_patches, legend_columns
-from hfseg.visualization.overlay import color_mask, hatch
+from hfseg.visualization.figure_style import DPI
+from hfseg.visualization.legends import LEGEND_LINE, class_patches, legend_columns
+from hfseg.visualization.panels import hatched_classes, panel_height
+from hfseg.visualization.tables import markdown_table
 
 _COLORS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#5a5a5a")
 _PANEL = 2.6  # inches
@@ -40,6 +42,14 @@ class RunResult:
     milliseconds: float
 
 
+class ComparedImage(TypedDict):
+    """An image, its (H, W) ground truth, and the (H, W) class ids that each run predicts."""
+
+    image: Image.Image
+    truth: np.ndarray
+    predictions: list[np.ndarray]
+
+
 def comparison_table(
     results: Sequence[RunResult], labels: LabelSet, titles: Mapping[str, str]
 ) -> str:
@@ -62,10 +72,8 @@ def comparison_table(
         (f"IoU {name} (%)", [_percent(result.scores.get(f"eval_iou_{key}")) for result in results])
         for name, key in zip(labels.names, labels.metric_names, strict=True)
     ]
-    lines = ["| | " + " | ".join(result.name for result in results) + " |"]
-    lines.append("|---|" + "---:|" * len(results))
-    lines += [f"| {title} | " + " | ".join(cells) + " |" for title, cells in rows]
-    return "\n".join(lines) + "\n"
+    heading = ("metric", [result.name for result in results])
+    return markdown_table([[title, *cells] for title, cells in (heading, *rows)]) + "\n"
 
 
 def _percent(value: float | None) -> str:
@@ -75,7 +83,7 @@ def _percent(value: float | None) -> str:
 def plot_comparison(
     results: Sequence[RunResult],
     labels: LabelSet,
-    pictures: Sequence[dict[str, Any]],
+    images: Sequence[ComparedImage],
     path: str | Path,
 ) -> Figure:
     """IoU per class as grouped bars; below, the predictions of each run on the same images.
@@ -83,46 +91,45 @@ def plot_comparison(
     Args:
         results: one per run.
         labels: names and colors.
-        pictures: dicts with `image` (PIL), `truth` ((H, W) ids) and `predictions` ((H, W) ids, one
-            per run).
+        images: what is shown, with one prediction per run.
         path: of the PNG.
     """
     columns = len(results) + 2
-    shapes = [np.shape(picture["truth"]) for picture in pictures]
-    heights = [min(_PANEL * height / width, 1.3 * _PANEL) + 0.1 for height, width in shapes]
-    masks = [mask for shown in pictures for mask in (shown["truth"], *shown["predictions"])]
+    heights = [panel_height(shown["truth"], _PANEL) + 0.1 for shown in images]
+    masks = [mask for shown in images for mask in (shown["truth"], *shown["predictions"])]
     patches = class_patches(masks, labels)
     width = max(_PANEL * columns, 8)
     ncols = legend_columns(patches, 0.98 * width)
     legend = LEGEND_LINE * -(-len(patches) // ncols) + 0.1
-    bars, panels = 3.0, 0.4 + sum(heights)
-    figure = Figure(figsize=(width, bars + panels + legend))
-    top, below, foot = figure.subfigures(3, 1, height_ratios=[bars, panels, legend])
+    bars, predictions = 3.0, 0.4 + sum(heights)
+    figure = Figure(figsize=(width, bars + predictions + legend))
+    parts = figure.subfigures(3, 1, height_ratios=[bars, predictions, legend], squeeze=False)
+    top, below, foot = parts[:, 0]
     with matplotlib.rc_context({"font.size": 8, "hatch.linewidth": 0.8}):
         _bars(top, results, labels)
-        grid = below.subplots(
-            len(pictures), columns, squeeze=False, gridspec_kw={"height_ratios": heights}
+        rows = below.subplots(
+            len(images), columns, squeeze=False, gridspec_kw={"height_ratios": heights}
         )
         below.subplots_adjust(
             left=0.01, right=0.99, bottom=0.01, top=0.93, wspace=0.03, hspace=0.05
         )
-        for row, picture in zip(grid, pictures, strict=True):
-            shown = [_thumbnail(picture["image"])]
-            for mask in (picture["truth"], *picture["predictions"]):
+        for row, shown in zip(rows, images, strict=True):
+            panels = [_thumbnail(shown["image"])]
+            for mask in (shown["truth"], *shown["predictions"]):
                 ids = _thumbnail(Image.fromarray(np.asarray(mask, dtype=np.uint8)))
-                shown.append(hatch(np.asarray(color_mask(ids, labels)), ids >= len(labels)))
-            for axes, pixels in zip(row, shown, strict=True):
+                panels.append(hatched_classes(ids, labels))
+            for axes, pixels in zip(row, panels, strict=True):
                 axes.imshow(pixels)
                 axes.axis("off")
         names = ["image", "ground truth", *(result.name for result in results)]
-        for axes, name in zip(grid[0], names, strict=True):
+        for axes, name in zip(rows[0], names, strict=True):
             axes.set_title(name, fontsize=8)
         foot.legend(handles=patches, loc="center", ncols=ncols, frameon=False)
-        figure.savefig(path, dpi=150)
+        figure.savefig(path, dpi=DPI)
     return figure
 
 
-def _bars(figure: Any, results: Sequence[RunResult], labels: LabelSet) -> None:
+def _bars(figure: SubFigure, results: Sequence[RunResult], labels: LabelSet) -> None:
     axes = figure.subplots()
     figure.subplots_adjust(
         left=0.06, right=0.99, bottom=0.4 if len(labels) > 12 else 0.16, top=0.84

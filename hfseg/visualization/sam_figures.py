@@ -1,18 +1,20 @@
-"""Comparison of a semantic model with SAM: the tables, and one figure per image."""
+"""Comparison of a semantic model with SAM: the table, and one figure per image."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.patches import Patch
 from PIL import Image
 
 from hfseg.labels import LabelSet, default_palette
-from hfseg.visualization.figures import class_patches, error_patches
-from hfseg.visualization.overlay import color_mask, contours, error_map, hatch
+from hfseg.visualization.figure_style import save
+from hfseg.visualization.legends import class_patches, error_patches
+from hfseg.visualization.overlay import contours
+from hfseg.visualization.panels import Panels, add_panel, panel_height
 
 UNTRAINED = (
     "UNTRAINED, NOT A RESULT: this SAM has random weights, so the rows with SAM only show that the "
@@ -35,7 +37,8 @@ CLASS_NAMES = (
     "semantic probability times presence. A pixel that no class reaches by the threshold is "
     "background, or wrong if the dataset has no such class."
 )
-_PANEL, _DPI = 3.1, 130  # inches, dots per inch
+_DPI = 130
+_PANEL, _GAP, _TITLE, _FOOT = 3.1, 0.08, 0.26, 0.32  # inches
 
 
 @dataclass(frozen=True)
@@ -59,38 +62,15 @@ class Row:
     million_parameters: float
 
 
-def table(rows: Sequence[Row], titles: Mapping[str, str]) -> list[list[str]]:
-    """Header and rows, as text; `titles` selects the metrics and names them."""
-    heading = ["method", "classes from", *titles.values(), "s/image", "peak GiB", "M parameters"]
-    lines = [heading]
+def method_table(rows: Sequence[Row], titles: Mapping[str, str]) -> list[list[str]]:
+    """Heading and rows, as text, for `tables`; `titles` selects the metrics and names them."""
+    lines = [["method", "classes from", *titles.values(), "s/image", "peak GiB", "M parameters"]]
     for number, row in enumerate(rows, start=1):
         scores = [_cell(row.scores[key]) for key in titles]
         peak = "unknown" if row.peak_gib is None else f"{row.peak_gib:.2f}"
         cost = [f"{row.seconds:.3f}", peak, f"{row.million_parameters:.2f}"]
         lines.append([f"{number} {row.name}", row.classes_from, *scores, *cost])
     return lines
-
-
-def terminal_table(rows: Sequence[Row], titles: Mapping[str, str]) -> str:
-    """The table with aligned columns."""
-    lines = table(rows, titles)
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    texts = [
-        "  ".join(
-            cell.ljust(width) if place < 2 else cell.rjust(width)
-            for place, (cell, width) in enumerate(zip(line, widths, strict=True))
-        )
-        for line in lines
-    ]
-    return "\n".join([texts[0], "-" * len(texts[0]), *texts[1:]])
-
-
-def markdown_table(rows: Sequence[Row], titles: Mapping[str, str]) -> str:
-    """The table in Markdown."""
-    heading, *lines = table(rows, titles)
-    texts = ["| " + " | ".join(line) + " |" for line in lines]
-    rule = "|---|---|" + "---:|" * (len(heading) - 2)
-    return "\n".join(["| " + " | ".join(heading) + " |", rule, *texts])
 
 
 def boundary_changes(rows: Sequence[Row]) -> list[str]:
@@ -152,82 +132,63 @@ def plot_sam_image(
         path: of the PNG.
         caption: below the panels.
     """
-    shape = (truth.shape[1], truth.shape[0])
-    height = min(_PANEL * shape[1] / shape[0], 1.3 * _PANEL)
-    scale = _DPI * min(_PANEL / shape[0], height / shape[1])
-    size = (max(1, round(scale * shape[0])), max(1, round(scale * shape[1])))
-
-    def classes(mask: np.ndarray) -> np.ndarray:
-        ids = np.asarray(_ids(mask).resize(size, Image.Resampling.NEAREST))
-        return hatch(np.asarray(color_mask(ids, labels)), ids >= len(labels))
-
-    def errors(mask: np.ndarray) -> np.ndarray:
-        ids, true = (
-            np.asarray(_ids(values).resize(size, Image.Resampling.NEAREST))
-            for values in (mask, truth)
-        )
-        return np.asarray(error_map(ids, true, labels))
-
-    def photo(picture: Image.Image) -> np.ndarray:
-        return np.asarray(picture.resize(size, Image.Resampling.LANCZOS))
-
+    draw = Panels.fitting(truth, _PANEL, _DPI, labels)
+    height = panel_height(truth, _PANEL)
     panels = [
-        [("photo", photo(image)), ("ground truth", classes(truth)),
-         (f"all SAM masks ({num_masks}), without classes", photo(masks))],
-        [(title, classes(mask)) for title, mask in predictions],
-        [("", errors(mask)) for _, mask in predictions],
+        [("photo", draw.photo(image)), ("ground truth", draw.classes(truth)),
+         (f"all SAM masks ({num_masks}), without classes", draw.photo(masks))],
+        [(title, draw.classes(mask)) for title, mask in predictions],
+        [("", draw.errors(mask, truth)) for _, mask in predictions],
     ]  # fmt: skip
-    patches = class_patches([truth, *(mask for _, mask in predictions)], labels)
-    verdicts = error_patches()
-    gap, title_height, foot = 0.08, 0.26, 0.32
-    full = (len(predictions) * (_PANEL + gap) + gap, 3 * height + 2 * title_height + 3 * gap + foot)
+    full = (
+        len(predictions) * (_PANEL + _GAP) + _GAP,
+        3 * height + 2 * _TITLE + 3 * _GAP + _FOOT,
+    )
     with matplotlib.rc_context({"font.size": 9, "hatch.linewidth": 0.8}):
         figure = Figure(figsize=full)
         top = full[1]
         for line, row in enumerate(panels):
-            top -= height + (title_height if line < 2 else gap)
-            for column, (title, picture) in enumerate(row):
-                left = gap + column * (_PANEL + gap)
-                box = (left / full[0], top / full[1], _PANEL / full[0], height / full[1])
-                axes = figure.add_axes(box)
-                axes.imshow(picture, interpolation="none")
-                axes.axis("off")
+            top -= height + (_TITLE if line < 2 else _GAP)
+            for column, (title, pixels) in enumerate(row):
+                left = _GAP + column * (_PANEL + _GAP)
+                axes = add_panel(figure, pixels, left, top, _PANEL, height)
                 axes.set_title(title, fontsize=9, pad=4)
-        # the free space right of SAM's masks: legend of the classes above, of the error maps below
-        left = (gap + len(panels[0]) * (_PANEL + gap)) / full[0]
-        columns = 1 if len(patches) <= 8 else 2  # a third would cut long names
-        points_per_line = 72 * (height + title_height - 0.65) / -(-len(patches) // columns)
-        style = {
-            "alignment": "left", "borderaxespad": 0, "frameon": False,
-            "columnspacing": 1.0, "handletextpad": 0.5, "handlelength": 1.6,
-        }  # fmt: skip
-        figure.legend(
-            handles=patches,
-            title="classes",
-            loc="upper left",
-            bbox_to_anchor=(left, 1 - 0.05 / full[1]),
-            ncols=columns,
-            fontsize=min(8, points_per_line / 1.5),
-            **style,
-        )
-        figure.legend(
-            handles=verdicts,
-            title="error maps",
-            loc="lower left",
-            bbox_to_anchor=(left, 1 - (title_height + height) / full[1]),
-            ncols=len(verdicts),
-            fontsize=8,
-            **style,
-        )
-        figure.text(gap / full[0], 0.5 * foot / full[1], caption, va="center", color="#444444")
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(path, dpi=_DPI)
-    return figure
+        left = (_GAP + len(panels[0]) * (_PANEL + _GAP)) / full[0]
+        patches = class_patches([truth, *(mask for _, mask in predictions)], labels)
+        _draw_legends(figure, patches, left, height)
+        figure.text(_GAP / full[0], 0.5 * _FOOT / full[1], caption, va="center", color="#444444")
+        return save(figure, path, _DPI)
 
 
-def _ids(mask: np.ndarray) -> Image.Image:
-    return Image.fromarray(np.asarray(mask).clip(max=255).astype(np.uint8))
+def _draw_legends(figure: Figure, patches: Sequence[Patch], left: float, height: float) -> None:
+    """In the free space right of SAM's masks: the classes above, the errors below."""
+    full_height = figure.get_size_inches()[1]
+    columns = 1 if len(patches) <= 8 else 2  # a third would cut long names
+    points_per_line = 72 * (height + _TITLE - 0.65) / -(-len(patches) // columns)
+    style = {
+        "alignment": "left", "borderaxespad": 0, "frameon": False,
+        "columnspacing": 1.0, "handletextpad": 0.5, "handlelength": 1.6,
+    }  # fmt: skip
+    figure.legend(
+        handles=patches,
+        title="classes",
+        loc="upper left",
+        bbox_to_anchor=(left, 1 - 0.05 / full_height),
+        ncols=columns,
+        fontsize=min(8, points_per_line / 1.5),
+        **style,
+    )
+    errors = error_patches()
+    figure.legend(
+        handles=errors,
+        title="error maps",
+        loc="lower left",
+        bbox_to_anchor=(left, 1 - (_TITLE + height) / full_height),
+        ncols=len(errors),
+        fontsize=8,
+        **style,
+    )
 
 
-def _cell(value: Any) -> str:
+def _cell(value: float | None) -> str:
     return "none" if value is None else f"{value:.4f}"

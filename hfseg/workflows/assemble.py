@@ -23,6 +23,7 @@ from hfseg.models import load_model
 from hfseg.models.adopt import adopt_model
 from hfseg.models.confidence import forget_temperature
 from hfseg.models.freezing import freeze_batch_norm, freeze_encoder
+from hfseg.models.init_from import start_from
 from hfseg.models.universal_eomt import EOMT
 from hfseg.training.arguments import with_values
 from hfseg.training.checks import check_crop_size, check_metric
@@ -53,11 +54,9 @@ def load_data(
     check_human_labeled(wanted.dataset_path)
     if given is not None:
         data, labels = given
-    elif wanted.dataset_name is None:
-        raise UserError("no data: give --dataset_name, such as folder with --dataset_path")
     else:
         data, labels = load_dataset(
-            wanted.dataset_name, wanted.dataset_path, **wanted.dataset_options()
+            wanted.required_name(), wanted.dataset_path, **wanted.dataset_options()
         )
     for split, remedy in (("train", "train/"), ("validation", "validation/ or val/")):
         if split not in data or not (wanted.streaming or len(data[split])):
@@ -91,11 +90,13 @@ def make_model(
         model, processor = load_model(
             str(wanted.model_name_or_path),
             labels,
-            pretrained=not wanted.from_scratch,
+            pretrained=not (wanted.from_scratch or wanted.init_from),
             encoder_weights=wanted.encoder_weights,
             trust_remote_code=wanted.trust_remote_code,
             **wanted.config_options,
         )
+        if wanted.init_from:
+            processor = start_from(model, wanted.init_from, labels, wanted.trust_remote_code)
     forget_temperature(model)
     if arguments.training.sync_batch_norm:  # replaces modules, so it precedes freezing
         model = torch.nn.SyncBatchNorm.convert_sync_batchnorm(model)
@@ -181,14 +182,15 @@ def _training_samples(
     processor: SegformerImageProcessor,
 ) -> Any:
     training, wanted = arguments.training, arguments.data
-    # a processor that resizes by the shorter side (EoMT's) does so only in evaluation
-    resize = processor if processor.do_resize and "height" in dict(processor.size) else None
+    # EoMT's resizes by the shorter side: objects are as large in training as in evaluation
+    resize = processor if processor.do_resize else None
+    one_size = wanted.crop_size is not None or (resize and "height" in dict(resize.size))
     rows = data["train"]
     if not wanted.streaming:
         extra = data.get(EXTRA, ())
         if len(extra):
             rows = datasets.concatenate_datasets([rows, extra])
-        if wanted.crop_size is None and resize is None and training.train_batch_size > 1:
+        if not one_size and training.train_batch_size > 1:
             _check_one_size(rows)
         if wanted.cache_resized:
             with training.main_process_first(local=False, desc="resizing the training images"):
@@ -196,7 +198,7 @@ def _training_samples(
         return TrainingSamples(rows, transform, resize, len(extra), wanted.extra_weight)
     if training.max_steps <= 0:
         raise UserError("--streaming has no epochs to count: give --max_steps")
-    if wanted.crop_size is None and resize is None:
+    if not one_size:
         raise UserError("--streaming needs images of one size: give --crop_size or --image_size")
     return StreamedTrainingSamples(
         rows, transform, resize, rank=training.process_index, world_size=training.world_size

@@ -24,7 +24,13 @@ from hfseg.inference.result import Options
 from hfseg.labels import LabelSet
 from hfseg.metrics.intervals import mean_iou_difference
 from hfseg.metrics.table import TRAINING_METRICS
-from hfseg.visualization.run_comparison import RunResult, comparison_table, plot_comparison
+from hfseg.visualization.run_comparison import (
+    ComparedImage,
+    RunResult,
+    comparison_table,
+    plot_comparison,
+)
+from hfseg.visualization.tables import markdown_table
 from hfseg.workflows.evaluate import load_split
 from hfseg.workflows.finetune import finetune
 
@@ -63,7 +69,7 @@ def compare(names: Sequence[str], options: GivenOptions, output: Path, images: i
         segmenters, [samples[i]["image"] for i in _spread(len(samples), _TIMED)]
     )
     results = [_result(*each) for each in zip(folders, segmenters, times, strict=True)]
-    pictures = [
+    pictures: list[ComparedImage] = [
         {
             "image": samples[index]["image"],
             "truth": np.asarray(samples[index]["label"]),
@@ -160,10 +166,7 @@ def _differences(
     names: Sequence[str], counts: Sequence[dict[int, np.ndarray]], labels: LabelSet, units: Units
 ) -> str:
     """A table of the differences from the first run, in percentage points."""
-    lines = [
-        f"| mean IoU, difference from {names[0]} | points | 95 % interval | p |",
-        "|---|---:|---:|---:|",
-    ]
+    rows = [[f"mean IoU, difference from {names[0]}", "points", "95 % interval", "p"]]
     notes = []
     for name, counted in zip(names[1:], counts[1:], strict=True):
         found = mean_iou_difference(counts[0], counted, labels.names, units)
@@ -171,12 +174,11 @@ def _differences(
         if found.bounds is not None:
             interval = "{:+.1f} to {:+.1f}".format(*(100 * bound for bound in found.bounds))
             p_value = f"{found.p_value:.3f}"
-        lines.append(f"| {name} | {100 * found.value:+.1f} | {interval} | {p_value} |")
+        rows.append([name, f"{100 * found.value:+.1f}", interval, p_value])
         notes.append(found.note)
     note = "; ".join(dict.fromkeys(notes))
-    lines += [
-        "",
-        f"Paired over the same {len(counts[0])} images, segmented anew in fp32 (the scores above "
-        f"are those of the runs, in their own precision); {note}.",
-    ]
-    return "\n".join(lines) + "\n"
+    return (
+        f"{markdown_table(rows)}\n\n"
+        f"Paired over the same {len(counts[0])} images, segmented again in fp32 (the scores above "
+        f"are those of the runs, in their own precision); {note}.\n"
+    )

@@ -35,8 +35,9 @@ from hfseg.visualization.sam_figures import (
     UNTRAINED,
     Row,
     boundary_changes,
-    terminal_table,
+    method_table,
 )
+from hfseg.visualization.tables import terminal_table
 from hfseg.workflows.evaluate import load_split, results_folder, set_image_size
 from hfseg.workflows.sam_results import (
     METHODS,
@@ -120,7 +121,7 @@ def _load_prompter(options: SamArguments, labels: LabelSet) -> ClassPrompter | N
 def _print(found: Comparison, untrained: bool, with_names: bool) -> None:
     if untrained:
         print(UNTRAINED)
-    print(terminal_table(found.rows, SCORES))
+    print(terminal_table(method_table(found.rows, SCORES), text_columns=2))
     for sentence in boundary_changes(found.rows):
         print(sentence)
     print(CLASS_AWARENESS)

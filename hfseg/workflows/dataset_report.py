@@ -11,6 +11,7 @@ from PIL import Image, ImageDraw, ImageFont
 from hfseg.data.checks import Inspection, SplitSummary
 from hfseg.labels import LabelSet
 from hfseg.visualization.overlay import legend_image, overlay
+from hfseg.visualization.tables import terminal_table
 
 _PANEL, _GAP, _CAPTION, _COLUMNS = 300, 8, 22, 2
 _MOST_LINES = 200  # problems and warnings on the page
@@ -63,21 +64,27 @@ def _font() -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
 
 def inspection_table(found: Inspection) -> str:
     """Fraction of the labeled pixels and number of images per class and split."""
-    splits = list(found.splits.values())
-    width = max(len(name) for name in (*found.labels.names, "ignored", "class"))
-    head = "class".ljust(width) + "".join(f"{name:>22}" for name in found.splits)
-    lines = [head + f"{'weight':>12}", "-" * (len(head) + 12)]
+    splits = found.splits.values()
+    rows = [["class", *(head for name in found.splits for head in (name, "images")), "weight"]]
     for index, name in enumerate(found.labels.names):
-        cells = "".join(
-            f"{_percent(s.pixels[index], s.pixels):>12}{s.in_images[index]:>6} img" for s in splits
-        )
+        cells = [
+            cell
+            for split in splits
+            for cell in (_percent(split.pixels[index], split.pixels), str(split.in_images[index]))
+        ]
         weight = f"{found.weights[index]:.3f}" if found.weights[index] else "-"
-        lines.append(name.ljust(width) + cells + f"{weight:>12}")
-    cells = "".join(f"{_percent(s.ignored, [*s.pixels, s.ignored]):>12}{'':>10}" for s in splits)
-    lines += [lines[1], "ignored".ljust(width) + cells]
-    for name, summary in found.splits.items():
-        lines.append(f"{name}: {summary.images} images; {_sizes(summary, 4)}")
-    return "\n".join(lines)
+        rows.append([name, *cells, weight])
+    ignored = (
+        cell
+        for split in splits
+        for cell in (_percent(split.ignored, [*split.pixels, split.ignored]), "")
+    )
+    rows.append(["ignored", *ignored, ""])
+    sizes = (
+        f"{name}: {summary.images} images; {_sizes(summary, 4)}"
+        for name, summary in found.splits.items()
+    )
+    return "\n".join([terminal_table(rows, summary_rows=1), *sizes])
 
 
 def _percent(part: int, counts: Sequence[int]) -> str:

@@ -44,6 +44,7 @@ from hfseg.labels import LabelSet
 from hfseg.metrics.split_scores import SplitScores
 from hfseg.models.confidence import save_temperature, temperature_of
 from hfseg.progress import Progress
+from hfseg.visualization.prediction_figures import PredictionRow
 from hfseg.workflows.run import picture, score_table
 
 _PICTURES = 6
@@ -187,7 +188,7 @@ def _write(
     write_figures(
         folder, results, scores, _pictures(segmenter, rows, table, options, scores, worst, names)
     )
-    print(terminal_table(results, scores.labels))
+    print(terminal_table(results))
     print(interval_line(results))
     print(calibration_line(results))
     print(f"mean_iou {results['mean_iou'] or 0:.4f}  {folder}", flush=True)
@@ -234,17 +235,17 @@ def load_split(
         data, labels = dataset
         if split not in data:
             raise UserError(f"the dataset has no split {split!r}; it has {', '.join(data)}")
-    elif source.dataset_name is None:
-        raise UserError("no data: give --dataset_name, such as folder with --dataset_path")
     else:
         data, labels = load_dataset(
-            source.dataset_name, source.dataset_path, split=split, **source.dataset_options()
+            source.required_name(), source.dataset_path, split=split, **source.dataset_options()
         )
     rows = data[split]
     if source.max_eval_samples is not None:
         rows = rows.select(range(min(source.max_eval_samples, len(rows))))
     if not len(rows):
-        raise UserError(f"the split {split} of {source.dataset_name} has no images")
+        raise UserError(
+            f"the split {split} of {source.dataset_name} has no images; choose another --split"
+        )
     return rows, labels
 
 
@@ -303,9 +304,9 @@ def _pictures(
     scores: SplitScores,
     indices: list[int],
     names: Sequence[str],
-) -> list[dict[str, Any]]:
+) -> list[PredictionRow]:
     samples = EvaluationSamples(rows)
-    found = []
+    found: list[PredictionRow] = []
     for index in indices:
         sample = samples[index]
         prediction = table[predict_sample(segmenter, sample, options).mask]

@@ -32,15 +32,14 @@ def inspect_dataset(
     Raises:
         UserError: the data can't be read.
     """
-    if data.dataset_name is None:
-        raise UserError("no data: give --dataset_name, such as folder with --dataset_path")
+    dataset_name = data.required_name()
     if data.streaming:
         raise UserError("--streaming: inspect reads the complete dataset; leave the flag out")
-    name = Path(data.dataset_path or data.dataset_name).name
+    name = Path(data.dataset_path or dataset_name).name
     folder = Path(output_dir or f"runs/inspect-{name}")
     started = time.perf_counter()
     options = LoadOptions(**{**data.dataset_options(), "on_bad_sample": "report"})
-    loaded = read_dataset(data.dataset_name, data.dataset_path, options=options)
+    loaded = read_dataset(dataset_name, data.dataset_path, options=options)
     reading = time.perf_counter() - started
     sheet = ContactSheet(loaded.labels)
     found = inspect(loaded, show=sheet.add)

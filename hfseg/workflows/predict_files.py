@@ -203,9 +203,11 @@ def name_outputs(inputs: Sequence[str], output_dir: Path) -> dict[Path, str]:
         elif each.is_file():
             found[each] = Path(each.name)
         else:
-            raise UserError(f"there is no image, video or folder {each}")
+            raise UserError(f"there is no image, video or folder {each}: check the path")
     if not found:
-        raise UserError(f"no images in {', '.join(map(str, inputs))}; give folders of images")
+        raise UserError(
+            f"no images or videos in {', '.join(map(str, inputs))}; give a folder with some"
+        )
 
     def plain(name: Path) -> str:  # some file systems ignore case
         return name.with_suffix("").as_posix().lower()

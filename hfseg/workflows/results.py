@@ -85,7 +85,9 @@ def _planned(name: str, entry: object, file: Path) -> PlannedRun:
     if not re.fullmatch(r"[\w.-]+", name):
         raise UserError(f"{file}: {name!r} is not a folder name of letters, digits, '.', '-', '_'")
     if not isinstance(entry, dict) or "command" not in entry or entry.keys() - known:
-        raise UserError(f"{file}: {name} needs `command`, and may have {sorted(known)} only")
+        raise UserError(
+            f"{file}: {name} needs `command`, and allows only {', '.join(sorted(known))}"
+        )
     run = PlannedRun(name, **{key: " ".join(str(value).split()) for key, value in entry.items()})
     try:
         words = run.words
@@ -149,7 +151,7 @@ def make_results(
     if failed:
         raise UserError(
             f"{len(failed)} of {len(chosen)} runs failed: {', '.join(failed)}; their logs are in "
-            f"{output}. Run the command again to repeat them"
+            f"{output}; run the command again to repeat them"
         )
 
 

@@ -19,16 +19,14 @@ from hfseg.inference import Segmenter
 from hfseg.labels import LabelSet
 from hfseg.metrics.calibration import expected_calibration_error, reliability
 from hfseg.metrics.intervals import interval_text
-from hfseg.metrics.table import TITLES, TRAINING_METRICS
+from hfseg.metrics.table import TRAINING_METRICS
 from hfseg.training.checkpoints import STATE_FILE
 from hfseg.training.trainer import SegmentationTrainer
-from hfseg.visualization.figures import (
-    plot_confusion,
-    plot_curves,
-    plot_per_class_iou,
-    plot_predictions,
-)
+from hfseg.visualization.class_figures import plot_confusion, plot_per_class_iou
+from hfseg.visualization.curves import plot_curves
+from hfseg.visualization.prediction_figures import PredictionRow, plot_predictions
 from hfseg.visualization.reliability import plot_reliability
+from hfseg.visualization.tables import terminal_table
 
 RUN_FILES = (
     "config.json",
@@ -106,19 +104,14 @@ def write_run(
 def class_table(labels: LabelSet, evaluations: dict[str, Evaluation]) -> str:
     """IoU per class and split, for the terminal."""
     prefixes = {split: ("eval" if split == "validation" else split) for split in evaluations}
-    width = max(len(name) for name in (*labels.names, *TITLES.values()))
-    lines = ["class".ljust(width) + "".join(f"{split:>13}" for split in evaluations)]
-    rows = [
-        (name, f"iou_{key}") for name, key in zip(labels.names, labels.metric_names, strict=True)
-    ]
-    rows += [(metric.title, metric.name) for metric in TRAINING_METRICS]
-    for name, key in rows:
+    keys = dict(zip(labels.names, labels.metric_names, strict=True))
+    metrics = [(name, f"iou_{key}") for name, key in keys.items()]
+    metrics += [(metric.title, metric.name) for metric in TRAINING_METRICS]
+    rows = [["class", *evaluations]]
+    for name, key in metrics:
         values = [evaluations[s].scores[f"{prefix}_{key}"] for s, prefix in prefixes.items()]
-        cells = ["absent" if math.isnan(value) else f"{value:.4f}" for value in values]
-        lines.append(name.ljust(width) + "".join(f"{cell:>13}" for cell in cells))
-    lines.insert(-len(TRAINING_METRICS), "-" * len(lines[0]))
-    lines.insert(1, "-" * len(lines[0]))
-    return "\n".join(lines)
+        rows.append([name, *("absent" if math.isnan(v) else f"{v:.4f}" for v in values)])
+    return terminal_table(rows, summary_rows=len(TRAINING_METRICS))
 
 
 def _write_json(path: Path, values: dict[str, Any]) -> None:
@@ -151,7 +144,7 @@ def _write_figures(
 
     segmenter = Segmenter(trainer.model, trainer.processing_class)
     names = sample_names(data["validation"], "validation")
-    rows = []
+    rows: list[PredictionRow] = []
     for caption, index in _shown_samples(validation.per_image):
         sample = data["validation"][index]
         rows.append(

@@ -26,10 +26,11 @@ from hfseg.visualization.sam_figures import (
     UNTRAINED,
     Row,
     boundary_changes,
-    markdown_table,
+    method_table,
     picture_of_masks,
     plot_sam_image,
 )
+from hfseg.visualization.tables import markdown_table
 
 SCORES = {
     **{key: TITLES[key] for key in ("mean_iou", "mean_boundary_iou", "mean_boundary_f")},
@@ -196,7 +197,7 @@ def _markdown(results: dict[str, Any], found: Comparison) -> str:
     if results["sam_is_untrained"]:
         lines += [f"**{UNTRAINED}**", ""]
     lines += [
-        markdown_table(found.rows, SCORES),
+        markdown_table(method_table(found.rows, SCORES), text_columns=2),
         "",
         *(f"{sentence}.  " for sentence in boundary_changes(found.rows)),
         "",

@@ -25,14 +25,13 @@ def share_dataset(
     Raises:
         UserError: the data can't be read, or the target can't be written to.
     """
-    if data.dataset_name is None:
-        raise UserError("no data: give --dataset_name, such as folder with --dataset_path")
+    dataset_name = data.required_name()
     if data.streaming:
         raise UserError("--streaming: push reads the complete dataset; leave the flag out")
-    rows, labels = load_dataset(data.dataset_name, data.dataset_path, **data.dataset_options())
-    info = dataset_info(data.dataset_name)
+    rows, labels = load_dataset(dataset_name, data.dataset_path, **data.dataset_options())
+    info = dataset_info(dataset_name)
     counts = ", ".join(f"{split} {len(part)}" for split, part in rows.items())
-    print(f"{data.dataset_name}: {counts}; {len(labels)} classes", flush=True)
+    print(f"{dataset_name}: {counts}; {len(labels)} classes", flush=True)
     if output_dir is not None:
         write_dataset(output_dir, rows, labels, Path(output_dir).name, info)
         return f"written to {output_dir}"

@@ -1,6 +1,6 @@
 """The built-in datasets: each module here reads one, and its name is the `--dataset_name`.
 
-This folder is the list of them. A new dataset is a new module that has what `Reader` says.
+This folder is the list of them. A new dataset is a new module that implements `Reader`.
 """
 
 import pkgutil
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ReadOptions:
-    """What the user said about a dataset.
+    """The user's options for a dataset.
 
     Attributes:
         label_mode: which classes are made of the masks, one of `DatasetInfo.label_modes`.
@@ -32,7 +32,7 @@ class ReadOptions:
 
 
 class Reader(Protocol):
-    """What a module of this package offers.
+    """The interface of the modules in this package.
 
     A dataset with copies on the Hub also has `labels(label_mode) -> (LabelSet, MaskDecoder)`, and
     `divide(splits)` where its official splits have to be divided.
@@ -57,7 +57,7 @@ DATASETS: tuple[str, ...] = tuple(sorted(module.name for module in pkgutil.iter_
 
 def reader(name: str) -> Reader | None:
     """The module of a built-in dataset, or None for any other name."""
-    return import_module(f"{__name__}.{name}") if name in DATASETS else None  # type: ignore[return-value]
+    return import_module(f"{__name__}.{name}") if name in DATASETS else None
 
 
 def dataset_info(name: str) -> DatasetInfo | None:

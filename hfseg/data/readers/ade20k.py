@@ -192,7 +192,7 @@ _FOLDERS = {"train": "training", "validation": "validation"}
 def labels(label_mode: str | None = None) -> tuple[LabelSet, MaskDecoder]:
     rows = [line.split(maxsplit=3) for line in _TABLE.strip().splitlines()]
     label_set = LabelSet(
-        tuple(row[3] for row in rows), tuple(tuple(int(c) for c in row[:3]) for row in rows)
+        tuple(row[3] for row in rows), tuple((int(r), int(g), int(b)) for r, g, b, _ in rows)
     )
     ids = {0: IGNORE_INDEX} | {index + 1: index for index in range(len(label_set))}
     return label_set, MaskDecoder.for_labels(label_set, ids=ids)

@@ -1,7 +1,7 @@
 """CamSeq01: 101 consecutive frames of one CamVid sequence, with CamVid's names and colors.
 
 Official layout: `NAME.png`, `NAME_L.png` (RGB colors) and `label_colors.txt` in one folder. The
-frames are consecutive, so the split is by time: a random one would put neighbours into both.
+frames are consecutive, so the split is by time: a random one would put neighbors into both.
 """
 
 from pathlib import Path

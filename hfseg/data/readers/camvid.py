@@ -1,8 +1,8 @@
-"""CamVid: 32 names, of which Void is ignored, or the field's usual 11 groups of them.
+"""CamVid: 32 names, of which Void is ignored, or the commonly used 11 groups of them.
 
-Layouts that are read: one folder of `NAME.png` and `NAME_L.png` (RGB), two folders such as
+Supported layouts: one folder of `NAME.png` and `NAME_L.png` (RGB), two folders such as
 `701_StillsRaw_full/` and `LabeledApproved_full/`, split folders `train/ train_labels/ val/ ...`,
-and SegNet's `train/ trainannot/ val/ valannot/ test/ testannot/` whose masks hold the 11 groups
+and SegNet's `train/ trainannot/ val/ valannot/ test/ testannot/` whose masks have the 11 groups
 as ids. Without split folders the frames are divided in order of their names, that is by sequence
 and time.
 """
@@ -67,7 +67,7 @@ COLORS: dict[str, Color] = {
     VOID: (0, 0, 0),
     "Wall": (64, 192, 0),
 }
-# some copies of label_colors.txt have a 33rd line with this name and white; no class of CamVid
+# some copies of label_colors.txt have a 33rd line, in white, which is not a class of CamVid
 _STRAY, _STRAY_COLOR = "Bird", (255, 255, 255)
 _MISSPELT = {"MotorcycycleScooter": "MotorcycleScooter"}
 
@@ -85,7 +85,7 @@ GROUPS: dict[str, tuple[Color, tuple[str, ...]]] = {
     "Pedestrian": ((64, 64, 0), ("Pedestrian", "Child", "CartLuggagePram", "Animal")),
     "Bicyclist": ((0, 128, 192), ("Bicyclist", "MotorcycleScooter")),
 }
-_SEGNET_UNLABELLED = 11
+_SEGNET_UNLABELED = 11
 _FLAT_FOLDERS = (
     ("701_StillsRaw_full", "LabeledApproved_full"),
     ("images", "labels"),
@@ -109,7 +109,7 @@ def labels(
             name: index for index, (_, names) in enumerate(GROUPS.values()) for name in names
         }
         colors = {color: group_of.get(name, IGNORE_INDEX) for name, color in table.items()}
-        ids = {index: index for index in range(len(GROUPS))} | {_SEGNET_UNLABELLED: IGNORE_INDEX}
+        ids = {index: index for index in range(len(GROUPS))} | {_SEGNET_UNLABELED: IGNORE_INDEX}
     else:
         classes = {name: color for name, color in table.items() if name != VOID}
         label_set = LabelSet(tuple(classes), tuple(classes.values()))
@@ -135,14 +135,14 @@ def read(folder: Path, options: ReadOptions) -> Reading:
         if splits:
             if segnet and options.label_mode == "32":
                 raise UserError(
-                    f"{folder}: masks in SegNet's layout hold 11 classes; use --label_mode 11"
+                    f"{folder}: masks in SegNet's layout have 11 classes; use --label_mode 11"
                 )
             return Reading(splits, *labels("11" if segnet else options.label_mode, table))
     for images, masks in _FLAT_FOLDERS:
         if (folder / images).is_dir() and (folder / masks).is_dir():
             pairs = _pairs(folder / images, folder / masks)
             return Reading({WHOLE: pairs}, *labels(options.label_mode, table), in_time=True)
-    raise UserError(f"{folder}: not a folder")
+    raise UserError(f"{folder}: not a folder; give the one with the images")
 
 
 def _pairs(images: Path, masks: Path) -> Sequence[Pair]:
@@ -151,5 +151,7 @@ def _pairs(images: Path, masks: Path) -> Sequence[Pair]:
         files = {stem: file for stem, file in files.items() if not stem.endswith(MASK_SUFFIX)}
     pairs = pair_by_stem(files, list_images(masks), masks, (MASK_SUFFIX, ""))
     if not pairs:
-        raise UserError(f"{images}: no NAME.png with NAME{MASK_SUFFIX}.png for it in {masks}")
+        raise UserError(
+            f"{images}: no NAME.png has a mask NAME{MASK_SUFFIX}.png in {masks}; check the names"
+        )
     return pairs

@@ -52,8 +52,8 @@ _TRAINED: tuple[tuple[int, str, Color], ...] = (
     (32, "motorcycle", (0, 0, 230)),
     (33, "bicycle", (119, 11, 32)),
 )
-# Colors of what is ignored. The pole group shares the pole's color and the license plate the
-# car's: in color masks these two count as pole and car.
+# The ignored colors. The pole group has the pole's color and the license plate the car's: in color
+# masks these two count as pole and car.
 _IGNORED_COLORS: tuple[Color, ...] = (
     (0, 0, 0), (111, 74, 0), (81, 0, 81), (250, 170, 160), (230, 150, 140), (180, 165, 180),
     (150, 100, 100), (150, 120, 90), (0, 0, 90), (0, 0, 110),
@@ -63,7 +63,9 @@ _SPLITS = {"train": "train", "validation": "val"}
 _ENCODINGS = ("labelIds", "labelTrainIds", "color")
 
 
-def labels(label_mode: str | None = None, encoding: str = "labelIds") -> tuple:
+def labels(
+    label_mode: str | None = None, encoding: str = "labelIds"
+) -> tuple[LabelSet, MaskDecoder]:
     """The 19 classes, and the decoder of one of the three encodings (colors always work)."""
     label_set = LabelSet(
         tuple(name for _, name, _ in _TRAINED), tuple(color for _, _, color in _TRAINED)
@@ -85,12 +87,12 @@ def read(folder: Path, options: ReadOptions) -> Reading:
     images = {split: files for split, files in images.items() if files}
     if not images:
         raise UserError(
-            f"{folder}: no leftImg8bit/train/CITY/*_leftImg8bit.png in it; "
-            "give the folder that holds leftImg8bit/ and gtFine/"
+            f"{folder}: it has no leftImg8bit/train/CITY/*_leftImg8bit.png; "
+            "give the folder that contains leftImg8bit/ and gtFine/"
         )
     every = [file for files in images.values() for file in files]
-    whole = [e for e in _ENCODINGS if all(_mask(folder, file, e).is_file() for file in every)]
-    encoding = whole[0] if whole else _ENCODINGS[0]  # its first missing file is then told by name
+    complete = [e for e in _ENCODINGS if all(_mask(folder, file, e).is_file() for file in every)]
+    encoding = complete[0] if complete else _ENCODINGS[0]  # its missing files are reported
     splits = {
         split: [Pair(str(file), str(_mask(folder, file, encoding))) for file in files]
         for split, files in images.items()

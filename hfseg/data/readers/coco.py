@@ -2,11 +2,11 @@
 
 Layouts: Roboflow's `train/ valid/ test/`, each with `_annotations.coco.json` beside its images;
 COCO's own `annotations/instances_train2017.json` beside `train2017/`; or one JSON file, which is
-split. Class 0 is the background: what no annotation covers.
+split. Class 0 is the background: pixels without an annotation.
 
-Shapes are drawn by pycocotools, hence as in COCO's own evaluation: the parts of an object are
-united. Holes come as run lengths, as a ring joined to its hole by a cut, or as a ring of its own
-inside another; the last is told from a mere part by the annotation's `area`.
+Shapes are drawn by pycocotools, as in COCO's evaluation: the parts of an object are united. Holes
+are stored as run lengths, as a ring joined to its hole by a cut, or as a separate ring inside
+another; the annotation's `area` distinguishes the last from a part.
 """
 
 import json
@@ -27,6 +27,13 @@ INFO = None
 BACKGROUND = "background"
 _ROBOFLOW_FILE = "_annotations.coco.json"
 
+Annotation = dict[str, Any]
+"""An object of the JSON's `annotations`."""
+Content = dict[str, list[dict[str, Any]]]
+"""The JSON: `images`, `annotations` and `categories`."""
+RunLengths = dict[str, Any]
+"""A mask as pycocotools encodes it: `size` and `counts`."""
+
 
 @dataclass(frozen=True)
 class CocoObjects:
@@ -36,15 +43,15 @@ class CocoObjects:
     key: str
     height: int
     width: int
-    annotations: tuple[dict[str, Any], ...]
+    annotations: tuple[Annotation, ...]
 
 
 @dataclass(frozen=True)
 class CocoDecoder:
     """Draws `CocoObjects` into (H, W) uint8 ids.
 
-    Large objects are drawn first, so that small ones on top of them stay visible; regions that
-    are a crowd are ignored where no single object lies.
+    Large objects are drawn first, so that small ones on top of them stay visible; crowd
+    regions are ignored, except where there is a single object.
 
     Args:
         ids: pairs of category id and class id.
@@ -58,11 +65,13 @@ class CocoDecoder:
 
         ids = dict(self.ids)
         drawn = np.zeros((objects.height, objects.width), dtype=np.uint8)
-        shapes = []
+        shapes: list[tuple[bool, float, int, int, RunLengths]] = []
         for annotation in objects.annotations:
             where = f"{objects.path}: annotation {annotation.get('id')} of {objects.key}"
             if annotation.get("category_id") not in ids:
-                raise UserError(f"{where}: category {annotation.get('category_id')} is not listed")
+                raise UserError(
+                    f"{where}: category {annotation.get('category_id')} is not listed; add it"
+                )
             rle = run_lengths(annotation, objects.height, objects.width, where)
             crowd = bool(annotation.get("iscrowd"))
             label = IGNORE_INDEX if crowd else ids[annotation["category_id"]]
@@ -74,7 +83,7 @@ class CocoDecoder:
         return drawn
 
 
-def run_lengths(annotation: dict[str, Any], height: int, width: int, where: str) -> dict[str, Any]:
+def run_lengths(annotation: Annotation, height: int, width: int, where: str) -> RunLengths:
     """The annotation's `segmentation` of any kind as one compressed run length encoding."""
     from pycocotools import mask as coco_mask
 
@@ -82,7 +91,7 @@ def run_lengths(annotation: dict[str, Any], height: int, width: int, where: str)
     if isinstance(shape, dict):
         if list(shape.get("size", ())) != [height, width]:
             raise UserError(
-                f"{where}: its run lengths are for {shape.get('size')}, the image is listed as "
+                f"{where}: its run lengths are for {shape.get('size')}, but the image is listed as "
                 f"{[height, width]} (height, width)"
             )
         counts = shape.get("counts")
@@ -111,8 +120,8 @@ def run_lengths(annotation: dict[str, Any], height: int, width: int, where: str)
     return united if len(parts) == 1 else _with_holes(parts, united, annotation.get("area"))
 
 
-def _with_holes(parts: list[Any], united: Any, area: Any) -> Any:
-    """Rings inside others as holes, if that is nearer to the area that the annotation states."""
+def _with_holes(parts: list[RunLengths], united: RunLengths, area: object) -> RunLengths:
+    """Rings inside others as holes, if that fits the annotation's area better."""
     from pycocotools import mask as coco_mask
 
     if not isinstance(area, int | float):
@@ -170,7 +179,7 @@ def _annotation_files(folder: Path) -> dict[str, Path]:
     )
 
 
-def _load(path: Path) -> dict[str, Any]:
+def _load(path: Path) -> Content:
     try:
         content = json.loads(path.read_text(encoding="utf-8-sig"))
     except (ValueError, UnicodeDecodeError) as error:
@@ -178,14 +187,14 @@ def _load(path: Path) -> dict[str, Any]:
     needed = ("images", "annotations", "categories")
     missing = [key for key in needed if not isinstance(content, dict) or key not in content]
     if missing:
-        raise UserError(f"{path}: not COCO's JSON, {missing[0]!r} is missing")
+        raise UserError(f"{path}: not COCO JSON: {missing[0]!r} is missing")
     return content
 
 
 def _classes(
-    files: dict[str, Path], contents: dict[str, dict[str, Any]]
+    files: dict[str, Path], contents: dict[str, Content]
 ) -> tuple[LabelSet, dict[int, int]]:
-    """Class names, and class id by category id; categories of one name are one class."""
+    """Class names, and class id by category id; categories with the same name are one class."""
     names: dict[int, str] = {}
     used: set[int] = set()
     supers = {}
@@ -210,13 +219,15 @@ def _classes(
     kept = [name for number, name in sorted(names.items()) if number not in dropped]
     classes = [BACKGROUND, *dict.fromkeys(name for name in kept if name != BACKGROUND)]
     if len(classes) == 1:
-        raise UserError(f"{next(iter(files.values()))}: it lists no categories")
+        raise UserError(
+            f"{next(iter(files.values()))}: it has no categories; export the data with its classes"
+        )
     labels = LabelSet(tuple(classes), ((0, 0, 0), *default_palette(len(classes) - 1)))
     return labels, {n: labels.label2id[names[n]] for n in names if n not in dropped}
 
 
-def _pairs(file: Path, content: dict[str, Any], finder: "_ImageFinder") -> Iterator[Pair]:
-    annotations: dict[Any, list[dict[str, Any]]] = {}
+def _pairs(file: Path, content: Content, finder: "_ImageFinder") -> Iterator[Pair]:
+    annotations: dict[int | str, list[Annotation]] = {}
     for annotation in content["annotations"]:
         annotations.setdefault(annotation["image_id"], []).append(annotation)
     for image in sorted(content["images"], key=lambda image: str(image["file_name"])):
@@ -230,7 +241,7 @@ def _pairs(file: Path, content: dict[str, Any], finder: "_ImageFinder") -> Itera
 
 
 class _ImageFinder:
-    """Where the images that a JSON file names are: beside it, in COCO's folder, or anywhere."""
+    """Finds the images that a JSON file names: beside it, in COCO's folder, or anywhere."""
 
     def __init__(self, root: Path) -> None:
         self.root = root

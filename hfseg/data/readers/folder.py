@@ -39,8 +39,8 @@ CLASS_FILES = (
 def read(folder: Path, options: ReadOptions) -> Reading:
     """The pairs of each split (`folder_layouts`), the labels and the decoder of a folder.
 
-    Masks are ids (in grey, palette or equal RGB channels), or RGB with a table of colors. Names
-    come from `id2label`, or from one of `CLASS_FILES` in the folder; without one the values that
+    Masks are ids (in gray, palette or equal RGB channels), or RGB with a table of colors. Names
+    come from `id2label`, or from one of `CLASS_FILES` in the folder; without one, the values that
     occur are the classes, numbered or named by `label_map`.
     """
     splits = find_splits(folder)
@@ -65,7 +65,7 @@ def read(folder: Path, options: ReadOptions) -> Reading:
 
 
 def _class_file(folder: Path, masks: Sequence[str]) -> Path | None:
-    """In the folder itself, or beside the masks or one above them (Roboflow)."""
+    """In the folder itself, beside the masks, or one folder above them (Roboflow)."""
     beside = Path(masks[0]).parent
     return next(
         (
@@ -110,20 +110,20 @@ def _from_csv(reading: Reading, path: Path) -> Reading:
 
 
 def _numbered(reading: Reading, masks: Sequence[str], label_map: Values) -> Reading:
-    """No table of classes: the values that occur in the masks are the classes."""
+    """Without a table of classes, the values that occur in the masks are the classes."""
     found: set[int] = set()
     first_error: UserError | None = None
     for mask in masks:
         try:
             if is_lossy(mask):
                 raise UserError(
-                    f"{mask}: saved as JPEG, which changes values, and no table says which are "
+                    f"{mask}: saved as JPEG, which changes values, and no table lists the "
                     "classes; export the masks as PNG"
                 )
             values = raw_values([open_image(mask)])
             if not values:
                 raise UserError(
-                    f"{mask}: the mask holds colors but no color table is known; put a "
+                    f"{mask}: the mask has colors, but there is no table of them; put a "
                     "classes.csv or label_colors.txt into the data folder, or save masks as ids"
                 )
             found |= values
@@ -139,7 +139,7 @@ def _numbered(reading: Reading, masks: Sequence[str], label_map: Values) -> Read
     count = max(found - {IGNORE_INDEX}) + 1
     if count > IGNORE_INDEX:
         raise UserError(
-            f"{Path(masks[0]).parent}: a mask holds {count - 1}, but ids run from 0 to "
+            f"{Path(masks[0]).parent}: a mask contains {count - 1}, but ids run from 0 to "
             f"{IGNORE_INDEX - 1}; put a classes.csv with the columns `Pixel Value, Class` there"
         )
     names = tuple(f"class {index}" for index in range(count))
@@ -148,7 +148,7 @@ def _numbered(reading: Reading, masks: Sequence[str], label_map: Values) -> Read
 
 
 def _mask_palette(masks: Sequence[str], count: int) -> tuple[Color, ...]:
-    """The colors of a palette PNG, where it has enough different ones."""
+    """The colors of a palette PNG, if it has enough different ones."""
     try:
         mask: Image.Image = open_image(masks[0])
     except UserError:  # reported when the sample is read
@@ -156,6 +156,6 @@ def _mask_palette(masks: Sequence[str], count: int) -> tuple[Color, ...]:
     if mask.mode != "P":
         return ()
     flat = mask.getpalette() or []
-    colors = tuple(tuple(flat[3 * i : 3 * i + 3]) for i in range(count))
-    usable = all(len(color) == 3 for color in colors) and len(set(colors)) == count
-    return colors if usable else ()  # type: ignore[return-value]
+    channels = (flat[start : 3 * count : 3] for start in range(3))
+    colors = tuple(zip(*channels, strict=False))
+    return colors if len(set(colors)) == count else ()

@@ -1,9 +1,9 @@
 """Oxford-IIIT Pets: a trimap of pet, background and the border between them.
 
 Official layout: `images/NAME.jpg`, `annotations/trimaps/NAME.png` (1 pet, 2 background, 3 border)
-and `annotations/{trainval,test}.txt`. The published lists have no validation part, so every tenth
-name of trainval becomes it, as in segmentation_models_pytorch's `SimpleOxfordPetDataset`; the
-published test list stays what it is.
+and `annotations/{trainval,test}.txt`. The published lists have no validation split, so every tenth
+name of trainval is in it, as in segmentation_models_pytorch's `SimpleOxfordPetDataset`; the test
+list is used as published.
 """
 
 from pathlib import Path

@@ -1,16 +1,17 @@
 """toyscapes: street scenes that the package draws itself (`hfseg.data.toyscapes`)."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from PIL import Image
 
 from hfseg.data import toyscapes
 from hfseg.data.info import DatasetInfo
-from hfseg.data.masks import encode_png
+from hfseg.data.masks import StoredMask, encode_png
 from hfseg.data.readers import ReadOptions
-from hfseg.data.rows import cached_rows, drawn_row
+from hfseg.data.rows import Row, cached_rows, drawn_row
 from hfseg.data.splits import SplitPlan
 from hfseg.errors import UserError
 
@@ -35,13 +36,13 @@ class Scenes:
     splits = toyscapes.SPLITS
     labels = toyscapes.LABELS
     in_time = False
-    ignored = ()
+    ignored: tuple[str, ...] = ()
     guessed = False
 
     def names(self, split: str) -> list[str]:
         return [_name(split, index) for index in range(toyscapes.SPLITS[split])]
 
-    def look(self) -> Iterator[tuple[Image.Image, Any]]:
+    def look(self) -> Iterator[tuple[Image.Image, StoredMask]]:
         return iter(())
 
     def divide(
@@ -56,9 +57,9 @@ class Scenes:
 
 
 def read(folder: Path | None, options: ReadOptions) -> Scenes:
-    """The scenes; there is nothing to choose."""
+    """The scenes; there are no options."""
     if options.label_map:
-        raise UserError("--label_map: toyscapes has no mask files")
+        raise UserError("--label_map: toyscapes has no mask files; leave the flag out")
     return Scenes()
 
 
@@ -66,11 +67,11 @@ def _name(split: str, index: int) -> str:
     return f"{split}_{index:03d}.png"
 
 
-def _draw(split: str) -> Iterator[Callable[[], dict[str, Any]]]:
+def _draw(split: str) -> Iterator[Callable[[], Row]]:
     for index in range(toyscapes.SPLITS[split]):
-        yield lambda index=index: _row(split, index)
+        yield partial(_row, split, index)
 
 
-def _row(split: str, index: int) -> dict[str, Any]:
+def _row(split: str, index: int) -> Row:
     image, ids = toyscapes.draw_scene(split, index)
     return drawn_row(encode_png(image), ids, _name(split, index))

@@ -2,8 +2,8 @@
 
 Official layout: `VOCdevkit/VOC2012/{JPEGImages, SegmentationClass, ImageSets/Segmentation}`, masks
 as palette PNG. With `SegmentationClassAug/` (the masks of Hariharan et al. 2011, "Semantic
-contours from inverse detectors") the training split is the field's `trainaug`: the list of that
-name where there is one, else every mask there that is not in the validation list.
+contours from inverse detectors") the training split is `trainaug`: the list of that name if there
+is one, otherwise every mask there that is not in the validation list.
 """
 
 from pathlib import Path
@@ -63,7 +63,7 @@ def read(folder: Path, options: ReadOptions) -> Reading:
     )  # fmt: skip
     if root is None:
         raise UserError(
-            f"{folder}: no ImageSets/Segmentation in it; give the VOCdevkit or its VOC2012 folder"
+            f"{folder}: it has no ImageSets/Segmentation; give the VOCdevkit or its VOC2012 folder"
         )
     lists = root / "ImageSets" / "Segmentation"
     names = {

@@ -91,7 +91,13 @@ def draw_car(view: View, dice: Dice, x: float, z: float, oncoming: bool) -> None
         [(x - pillar + glass, low, front), (x - top + glass, high, near_roof),
          (x + top - glass, high, near_roof), (x + pillar - glass, low, front)], z, GLASS, CAR,
     )  # fmt: skip
-    # lamps, bumper and number plate
+    _draw_lamps(view, x, z, half, belt, paint, oncoming)
+
+
+def _draw_lamps(
+    view: View, x: float, z: float, half: float, belt: float, paint: Color, oncoming: bool
+) -> None:
+    """Lamps, bumper and number plate of a car."""
     lamp = (255, 246, 206) if oncoming else (214, 34, 30)
     for sign in (-1, 1):
         left, right = sorted((x + sign * (half - 0.06), x + sign * (half - 0.38)))

@@ -1,6 +1,7 @@
 """Composes a scene of toyscapes: light and camera, the street, its objects, and the sensor."""
 
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 
@@ -75,8 +76,10 @@ class Scene:
         width = lanes * dice.uniform(2.9, 3.6) + dice.pick((0.0, 0.0, 2.2))
         keep = dice.uniform(1.6, 2.2) if self.driving else -dice.uniform(0.6, 1.8)
         near, far = keep, max(width - keep, 2.4)
+        self.left: float
+        self.right: float
         self.left, self.right = (far, near) if dice.chance(75) else (near, far)
-        self.walk = dice.uniform(1.8, 4.6)  # width of the pavement
+        self.walk = dice.uniform(1.8, 4.6)  # width of the sidewalk
         self.crossing = dice.uniform(10, 20) if dice.chance(45) else None  # where a street crosses
         self.sun = dice.pick((-1, 1))  # the side whose houses cast a shadow on the street
         self.taken: list[tuple[float, float, float]] = []  # z, x, half width
@@ -96,14 +99,17 @@ class Scene:
         if self.light.rain:
             self._wet_road()
         if self.driving and self.dice.chance(75):
-            self._bonnet()
+            self._hood()
         return self._photograph()
 
     def _sky(self) -> None:
         view, light = self.view, self.light
         rows = view.horizon + 8
         down = np.clip(np.arange(rows) * 256 // view.horizon, 0, 256)[:, None]
-        sky = (np.array(light.zenith) * (256 - down) + np.array(light.horizon) * down) >> 8
+        sky = (
+            np.array(light.zenith, np.int64) * (256 - down)
+            + np.array(light.horizon, np.int64) * down
+        ) >> 8
         cover = self.blobs[:rows] * 2 + self.dice.clouds(16, rows) - self.dice.between(330, 560)
         cover = (np.clip(cover, 0, 255) * 3 >> 2).astype(np.uint16)[..., None]
         cloud = np.array(mix(light.horizon, WHITE, 0 if light.lit > 5 else 55), np.uint16)
@@ -192,7 +198,7 @@ class Scene:
             if not inside and not dice.chance(70 if open_country else 16):
                 place = (view, house, side, facade, max(z, 0.8), end, light)
                 # by its far end, so that objects before it in the street are drawn after it
-                self.things.append((end, lambda place=place: draw_house(*place)))
+                self.things.append((end, partial(draw_house, *place)))
             elif not inside:
                 self._park(side, facade, max(z, 7), end)
             z = end + (0 if dice.chance(70) else dice.uniform(1, 4))
@@ -213,7 +219,7 @@ class Scene:
         for _ in range(dice.between(1, 3)):
             z, x = dice.uniform(start, end), side * (facade + dice.uniform(0, 5))
             if 7 <= z < 45:
-                self._add(z, x, 1.5, lambda x=x, z=z: draw_tree(view, dice, x, z, self.leaves))
+                self._add(z, x, 1.5, partial(draw_tree, view, dice, x, z, self.leaves))
 
     def _traffic(self) -> None:
         dice, view = self.dice, self.view
@@ -224,19 +230,19 @@ class Scene:
             while z < 18:
                 x = side * (edge - 1.0)
                 if abs(x) > 1.9 and edge > 0 and dice.chance(parked) and self._free(z, z + 5):
-                    self._add(z, x, 1.0, lambda x=x, z=z, s=side: draw_car(view, dice, x, z, s < 0))
+                    self._add(z, x, 1.0, partial(draw_car, view, dice, x, z, side < 0))
                 z += dice.uniform(5.5, 8)
         for lane in (-1, 1):
             z = dice.uniform(6, 14)
             while z < 19:
                 x = (self.right - 1.7 if lane > 0 else 1.7 - self.left) + dice.uniform(-0.3, 0.3)
                 if dice.chance(busy):
-                    self._add(z, x, 1.0, lambda x=x, z=z, s=lane: draw_car(view, dice, x, z, s < 0))
+                    self._add(z, x, 1.0, partial(draw_car, view, dice, x, z, lane < 0))
                 z += dice.uniform(7, 18)
         if self.crossing and dice.chance(60):
             z = self.crossing + dice.uniform(1.5, 5)
             x = dice.uniform(-8, 8)
-            self._add(z, x, 2.1, lambda: draw_crossing_car(view, dice, x, z))
+            self._add(z, x, 2.1, partial(draw_crossing_car, view, dice, x, z))
 
     def _free(self, start: float, end: float) -> bool:
         """Whether a stretch is clear of the crossing street."""
@@ -251,18 +257,14 @@ class Scene:
                 x = side * (edge + 0.5)
                 if self._free(z, z):
                     if z > 7 and dice.chance(avenue):
-                        self._add(
-                            z, x, 0.6, lambda x=x, z=z: draw_tree(view, dice, x, z, self.leaves)
-                        )
+                        self._add(z, x, 0.6, partial(draw_tree, view, dice, x, z, self.leaves))
                     elif dice.chance(65) and z < 13:
                         kind = dice.pick(("lamp", "lamp", "sign"))
-                        self._add(
-                            z, x, 0.3, lambda x=x, z=z, k=kind: draw_pole(view, dice, x, z, k)
-                        )
+                        self._add(z, x, 0.3, partial(draw_pole, view, dice, x, z, kind))
                 z += dice.uniform(4, 8)
             if self.crossing and dice.chance(70):
                 z, x = self.crossing - 1.2, side * (edge + 0.4)
-                self._add(z, x, 0.3, lambda x=x, z=z: draw_pole(view, dice, x, z, "signal"))
+                self._add(z, x, 0.3, partial(draw_pole, view, dice, x, z, "signal"))
 
     def _people(self) -> None:
         dice, view = self.dice, self.view
@@ -273,16 +275,16 @@ class Scene:
             x = side * (edge + dice.uniform(0.9, max(self.walk - 0.3, 1.2)))
             if dice.chance(15):  # crosses the road
                 x = dice.uniform(-self.left, self.right)
-            self._add(z, x, 0.35, lambda x=x, z=z: draw_person(view, dice, x, z))
+            self._add(z, x, 0.35, partial(draw_person, view, dice, x, z))
 
     def _wet_road(self) -> None:
         """The wet street reflects what is above the horizon, and rain streaks the air."""
         horizon, rgb = self.view.horizon, self.canvas.rgb
         rows = np.arange(horizon + 1, min(2 * horizon, ROWS))
         wet = self.canvas.ids[rows] == ROAD
-        share = np.where(wet, 45 + (self.blobs[rows] >> 2), 0).astype(np.uint16)
+        wetness = np.where(wet, 45 + (self.blobs[rows] >> 2), 0).astype(np.uint16)
         fading = (2 * horizon - rows) * 256 // horizon  # towards our feet the road reflects less
-        share = (share * fading[:, None].astype(np.uint16) >> 8)[..., None]
+        share = (wetness * fading[:, None].astype(np.uint16) >> 8)[..., None]
         mirrored = rgb[2 * horizon - rows] * share
         rgb[rows] = (rgb[rows] * (256 - share) + mirrored) >> 8
         for _ in range(90):
@@ -290,7 +292,7 @@ class Scene:
             streak = rgb[y : y + self.dice.between(8, 24), x]
             streak += (255 - streak) // 8
 
-    def _bonnet(self) -> None:
+    def _hood(self) -> None:
         """The camera's own car at the lower edge, which is ignored in the mask."""
         paint = np.array(self.dice.pick(CAR_PAINTS)) * np.array(self.light.tint) // 100
         rise, middle = self.dice.between(16, 40), COLUMNS // 2 + self.dice.between(-30, 30)

@@ -4,13 +4,13 @@ The same call and the same keys as the Hub's `mean_iou`, and equal to it to the 
 every id is a class. It differs in four ways:
 
 - `add` and `add_batch` count pixels at once and keep no image, so the memory is constant;
-- a label or a prediction that is not a class id is an error; the Hub's drops it from one side of
-  the fraction without a word;
-- labels of -100 are ignored as `ignore_index` is; the Hub's takes any prediction there as wrong;
+- a label or a prediction that is not a class id is an error; the Hub's silently drops it from one
+  side of the fraction;
+- labels of -100 are ignored like `ignore_index`; the Hub's counts any prediction there as wrong;
 - the `confusion_matrix` is returned too.
 
-`evaluate.load` copies this one file away, so it imports nothing of hfseg and has formulas of its
-own (a test keeps them equal to those of `hfseg.metrics.table`), and it imports one module per line.
+`evaluate.load` copies this one file, so it imports nothing from hfseg, repeats four formulas (a
+test compares them with `hfseg.metrics.table`), and imports one module per line.
 """
 
 from collections import Counter
@@ -19,12 +19,12 @@ import datasets
 import evaluate
 import numpy as np
 
-UNLABELLED = -100
+UNLABELED = -100
 """The label that PyTorch's losses ignore by default, and that `Trainer` pads with."""
 
 _LARGEST_ID = 65535  # 16-bit masks
 _BYTES = 256
-_BASE = _LARGEST_ID - UNLABELLED + 1  # a pair of ids is packed in one int64 to be counted
+_BASE = _LARGEST_ID - UNLABELED + 1  # a pair of ids is packed in one int64 to be counted
 
 _DESCRIPTION = """
 IoU is the area of overlap between the predicted segmentation and the ground truth divided by the
@@ -40,12 +40,12 @@ Args:
     num_labels (`int`): number of classes; ids run from 0 to num_labels - 1.
     ignore_index (`int`, defaults to 255): pixels with this label do not count, nor do those with
         -100. It is compared after `label_map` and `reduce_labels`.
-    nan_to_num (`int`, *optional*): put in the place of NaN.
+    nan_to_num (`int`, *optional*): replaces NaN.
     label_map (`dict`, *optional*): old id -> new id, applied to the labels (not to the
         predictions), all mappings at once.
     reduce_labels (`bool`, defaults to `False`): subtract 1 from the labels; 0 is ignored.
-    confusion_matrix (`(num_labels, num_labels)` integers, *optional*): counts made elsewhere, say
-        the sum over several processes, instead of masks; rows are the truth.
+    confusion_matrix (`(num_labels, num_labels)` integers, *optional*): counts to score instead of
+        masks, such as the sum over several processes; rows are the ground truth.
 
 Returns:
     `dict` with
@@ -53,7 +53,7 @@ Returns:
     - *overall_accuracy* (`float`): correct pixels over all pixels that count,
     - *per_category_iou* (`ndarray` (num_labels,)): NaN for a class in no label or prediction,
     - *per_category_accuracy* (`ndarray` (num_labels,)): recall; NaN for a class in no label,
-    - *confusion_matrix* (`ndarray` (num_labels, num_labels), int64): rows are the truth.
+    - *confusion_matrix* (`ndarray` (num_labels, num_labels), int64): rows are the ground truth.
 
 Examples:
 
@@ -88,27 +88,29 @@ def _scores(confusion) -> dict:
     for Semantic Segmentation", 2015, section 5).
 
     Args:
-        confusion: (K, K) counts, array or tensor; rows are the truth, columns the prediction.
+        confusion: (K, K) counts, array or tensor; rows ground truth, columns prediction.
 
     Returns:
         `mean_iou`, `mean_accuracy`, `overall_accuracy` (float64) and `per_category_iou`,
         `per_category_accuracy` ((K,) float64). A class in neither labels nor predictions has an
-        IoU of NaN, one in no label an accuracy of NaN; the means leave NaN out, and are NaN
-        where nothing is left.
+        IoU of NaN, one in no label an accuracy of NaN; the means ignore NaN, and are NaN
+        where all are.
 
     Raises:
         ValueError: a matrix that is not square or has negative counts.
     """
     confusion = _array(confusion)
     if confusion.ndim != 2 or confusion.shape[0] != confusion.shape[1]:
-        raise ValueError(f"a confusion matrix is square, but this one is {confusion.shape}")
+        raise ValueError(f"a confusion matrix must be square, but this one is {confusion.shape}")
     if (confusion < 0).any():
-        raise ValueError(f"a confusion matrix holds counts, but {confusion.min()} is in this one")
+        raise ValueError(
+            f"a confusion matrix can't have negative counts, but this one has {confusion.min()}"
+        )
 
     intersection = np.diagonal(confusion).astype(np.float64)
     label_area = confusion.sum(1).astype(np.float64)
     prediction_area = confusion.sum(0).astype(np.float64)
-    with np.errstate(invalid="ignore"):  # 0 / 0 is the NaN that is promised
+    with np.errstate(invalid="ignore"):  # 0 / 0 is NaN
         iou = intersection / (label_area + prediction_area - intersection)
         accuracy = intersection / label_area
         overall_accuracy = intersection.sum() / label_area.sum()
@@ -127,7 +129,7 @@ def _array(values) -> np.ndarray:
 
 
 def _mean(values):
-    # np.nanmean, not the mean of the rest: the order of summation decides the last digit
+    # np.nanmean, as the Hub's: the order of summation decides the last digit
     return np.float64(np.nan) if np.isnan(values).all() else np.nanmean(values)
 
 
@@ -139,7 +141,7 @@ class _Pairs:
 
     def __init__(self):
         self.table = np.zeros(_BYTES * _BYTES, dtype=np.int64)
-        self.others = Counter()  # packed pair -> pixels
+        self.others: Counter[int] = Counter()  # packed pair -> pixels
 
     def copy(self):
         result = _Pairs()
@@ -159,7 +161,7 @@ class _Pairs:
             self.table[: len(counts)] += counts
             return
         label, prediction = label.astype(np.int64), prediction.astype(np.int64)
-        packed = (label - UNLABELLED) * _BASE + (prediction - UNLABELLED)
+        packed = (label - UNLABELED) * _BASE + (prediction - UNLABELED)
         values, counts = np.unique(packed, return_counts=True)
         self.others.update(dict(zip(values.tolist(), counts.tolist(), strict=True)))
 
@@ -169,8 +171,8 @@ class _Pairs:
         packed = np.fromiter(self.others.keys(), dtype=np.int64, count=len(self.others))
         counts = np.fromiter(self.others.values(), dtype=np.int64, count=len(self.others))
         return (
-            np.concatenate([small % _BYTES, packed // _BASE + UNLABELLED]),
-            np.concatenate([small // _BYTES, packed % _BASE + UNLABELLED]),
+            np.concatenate([small % _BYTES, packed // _BASE + UNLABELED]),
+            np.concatenate([small // _BYTES, packed % _BASE + UNLABELED]),
             np.concatenate([self.table[small], counts]),
         )
 
@@ -184,7 +186,7 @@ def _mask(mask, what) -> np.ndarray:
         raise ValueError(f"{what} must hold integer class ids, but its dtype is {mask.dtype}")
     if mask.dtype == np.uint8 or (mask.size and mask.min() >= 0 and mask.max() < _BYTES):
         return mask.astype(np.uint8, copy=False)
-    possible = ((mask >= 0) & (mask <= _LARGEST_ID)) | (mask == UNLABELLED)
+    possible = ((mask >= 0) & (mask <= _LARGEST_ID)) | (mask == UNLABELED)
     if not possible.all():
         raise ValueError(f"{what} holds {mask[~possible][0]}, which can't be a class id")
     return mask.astype(np.int64)
@@ -212,12 +214,12 @@ def _checked(predictions, references, first=0) -> list:
 
 
 def _confusion_from_pairs(pairs, num_labels, ignore_index, label_map, reduce_labels) -> np.ndarray:
-    """(num_labels, num_labels) int64 from the raw pairs, once it is known what the ids mean."""
+    """(num_labels, num_labels) int64 from the pairs of raw ids."""
     raw_labels, predictions, counts = pairs.arrays()
     labels = raw_labels.copy()
     for old_id, new_id in (label_map or {}).items():
         labels[raw_labels == old_id] = new_id
-    ignored = labels == UNLABELLED
+    ignored = labels == UNLABELED
     if reduce_labels:
         ignored |= (labels == 0) | (labels == 255)
         labels = labels - 1
@@ -290,9 +292,9 @@ class MeanIoU(evaluate.Metric):
         reduce_labels=False,
         confusion_matrix=None,
     ):
-        """Score all that was added, and the masks given here, and start anew.
+        """Score everything that was added and the masks given here, and start over.
 
-        After an error nothing is lost and nothing added: the call may be repeated.
+        An error changes nothing, so the call can be repeated.
         """
         masks_given = predictions is not None or references is not None
         if confusion_matrix is not None:
@@ -309,7 +311,9 @@ class MeanIoU(evaluate.Metric):
                 for prediction, label in _checked(predictions, references, first=len(self)):
                     pairs.add(prediction, label)
             elif not len(self):
-                raise ValueError("nothing to score: call add or add_batch first, or give masks")
+                raise ValueError(
+                    "there is nothing to score: call add or add_batch first, or give masks"
+                )
             confusion = _confusion_from_pairs(
                 pairs, num_labels, ignore_index, label_map, reduce_labels
             )

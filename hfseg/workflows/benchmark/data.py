@@ -55,7 +55,7 @@ class Photos:
 
     def _row(self, random: np.random.Generator) -> dict[str, Any]:
         # as much detail as a photo has: a JPEG of 500 x 375 pixels takes about 60 kB
-        image = sum(self._texture(random, cell) for cell in (4, 16, 64))
+        image: np.ndarray = sum(self._texture(random, cell) for cell in (4, 16, 64))  # type: ignore[assignment]
         mask = self._texture(random, 64).mean(2) // 13
         return {
             "image": {"bytes": _encoded((image / 3).astype(np.uint8), self.format)},

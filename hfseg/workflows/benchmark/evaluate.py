@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from hfseg.config.data import DataArguments
-from hfseg.data.samples import EvaluationSamples
+from hfseg.data.samples import EvaluationSamples, Sample
 from hfseg.evaluation.class_map import prediction_table
 from hfseg.evaluation.scoring import score_split
 from hfseg.inference.network import whole_image_pixel_values
@@ -55,7 +55,7 @@ def benchmark_evaluate(
     return [passes, compare_metrics(repeats)]
 
 
-def _forward_pass(segmenter: Segmenter, samples: list[dict[str, Any]]) -> Callable[[], object]:
+def _forward_pass(segmenter: Segmenter, samples: list[Sample]) -> Callable[[], object]:
     """From decoded images to the class of each pixel: what no evaluation can do without."""
     model, processor = segmenter.model, segmenter.image_processor
 
