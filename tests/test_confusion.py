@@ -107,7 +107,8 @@ def test_streaming_scores_refuse_a_label_that_is_no_class():
     labels = torch.tensor([[[0, 1, 2]]])
     counts = count_pairs(torch.zeros_like(labels), labels, 2)
     batch = SimpleNamespace(
-        predictions=(counts, torch.zeros(1, 2, 2)), label_ids=torch.tensor([12])
+        predictions=(counts, torch.zeros(1, 2, 2), torch.zeros(1, 3, 15).long()),
+        label_ids=torch.tensor([12]),
     )
     with pytest.raises(UserError, match=r"sample 12: 1 labels are not in 0\.\.1"):
         StreamingScores(LabelSet(("a", "b")))(batch)

@@ -43,7 +43,7 @@ def read_only(monkeypatch: pytest.MonkeyPatch) -> None:
     def parse_and_stop(self: OptionParser, argv: Any, defaults: Any = None) -> None:
         values = parse(self, argv, defaults)
         if "config" in self.flags and "best-recipe" not in str(values.get("config")):
-            resolve({key: values[key] for key in values.keys() - {"names", "trials"}})
+            resolve({key: values[key] for key in values.keys() - {"names", "trials", "folds"}})
         raise Parsed
 
     def parse_groups_and_stop(self: OptionParser, argv: Any) -> None:

@@ -139,9 +139,9 @@ def test_a_prediction_step_reads_nothing_back(loss: str, tmp_path, monkeypatch) 
     with fake_tensors() as reads:
         trainer.loss = SegmentationLoss(loss, class_weights=WEIGHTS)
         model = make_fake(trainer.model).eval()
-        _, (counts, parts), indices = trainer.prediction_step(model, batch("cuda"), False)
-        assert counts.shape == (2, 4, 4) and parts.shape == (2, 2, 2)
-        assert counts.device.type == parts.device.type == indices.device.type == "cuda"
+        _, (counts, parts, bins), indices = trainer.prediction_step(model, batch("cuda"), False)
+        assert counts.shape == (2, 4, 4) and parts.shape == (2, 2, 2) and bins.shape == (2, 3, 15)
+        assert {each.device.type for each in (counts, parts, bins, indices)} == {"cuda"}
     assert reads.count == 0
 
 

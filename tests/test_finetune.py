@@ -27,6 +27,7 @@ LEFT_BY_A_RUN = {
     "report/per_class_iou.png",
     "report/confusion_matrix.png",
     "report/predictions.png",
+    "report/reliability.png",
 }
 
 

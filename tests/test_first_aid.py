@@ -177,10 +177,23 @@ def test_masks_of_one_class_and_absent_classes_are_reported_before_training(
     folder = own_data(tmp_path / "data", (0, 0), NAMES[:2], count=10)
     Image.fromarray(np.ones((20, 12), np.uint8)).save(folder / "masks" / "3.png")
     load_dataset("folder", str(folder))
-    assert "masks contain only 'ground'" in caplog.text
+    assert "masks contain only 'ground': they may not be labeled yet" in caplog.text
     Image.fromarray(np.zeros((20, 12), np.uint8)).save(folder / "masks" / "3.png")
     load_dataset("folder", str(folder))
     assert "class 'wall' (1) never occurs" in caplog.text
+
+
+def test_specks_are_reported_before_training_with_where_they_come_from(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = own_data(tmp_path / "data", (0, 1), NAMES[:2], count=10)
+    load_dataset("folder", str(folder))
+    assert "specks" not in caplog.text
+    specks = np.indices((20, 12)).sum(0) % 2
+    for index in range(10):
+        Image.fromarray(specks.astype(np.uint8)).save(folder / "masks" / f"{index}.png")
+    load_dataset("folder", str(folder))
+    assert "8 of 8 masks have 50 or more specks of a single pixel; a resize" in caplog.text
 
 
 def test_the_classes_and_what_is_ignored_are_listed(

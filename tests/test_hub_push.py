@@ -150,6 +150,7 @@ def test_two_processes_push_in_one_commit_what_a_user_needs(pushed: Pushed) -> N
         "README.md", "config.json", "model.safetensors", "preprocessor_config.json", "recipe.yaml",
         "train_results.json", "eval_results.json", "test_results.json", "report/curves.png",
         "report/confusion_matrix.png", "report/per_class_iou.png", "report/predictions.png",
+        "report/reliability.png",
     }  # fmt: skip
     *_, push, last = pushed.stdout.splitlines()
     assert push.startswith("pushed to http") and last.startswith("eval_mean_iou ")

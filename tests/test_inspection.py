@@ -11,11 +11,12 @@ from transformers import SegformerImageProcessor
 
 from hfseg import load_dataset
 from hfseg.cli.inspect import main
-from hfseg.data.checks import by_kind, count_specks, inspect
+from hfseg.data.checks import by_kind, inspect
 from hfseg.data.dataset import read_dataset
 from hfseg.data.locate import LoadOptions
 from hfseg.data.resized import resized_rows
 from hfseg.data.samples import TrainingSamples
+from hfseg.data.specks import count_specks
 from hfseg.data.transforms import TrainingTransform
 from hfseg.errors import UserError
 from hfseg.workflows.dataset_report import write_inspection

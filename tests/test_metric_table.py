@@ -38,10 +38,9 @@ def evaluated() -> dict:
 def trained() -> dict[str, float]:
     scores = StreamingScores(LABELS)
     counts = count_pairs(PREDICTION, TRUTH, 2)
-    return scores(
-        SimpleNamespace(predictions=(counts, torch.zeros(1, 2, 2)), label_ids=torch.tensor([0])),
-        compute_result=True,
-    )
+    predictions = (counts, torch.zeros(1, 2, 2), torch.zeros(1, 3, 15).long())
+    batch = SimpleNamespace(predictions=predictions, label_ids=torch.tensor([0]))
+    return scores(batch, compute_result=True)
 
 
 def test_every_metric_is_in_the_results_of_an_evaluation(evaluated: dict) -> None:
@@ -60,7 +59,7 @@ def test_a_training_measures_and_shows_every_metric_of_the_confusion_matrix(
 ) -> None:
     assert set(trained) == set(metric_names(LABELS))
     logs = {f"eval_{name}": value for name, value in trained.items()}
-    validation = Evaluation(logs, np.eye(2, dtype=int), {}, [])
+    validation = Evaluation(logs, np.eye(2, dtype=int), {}, [], np.zeros((3, 15), int))
     printed = class_table(LABELS, {"validation": validation})
     page = score_table(LABELS, {"validation": trained})
     for metric in table.TRAINING_METRICS:

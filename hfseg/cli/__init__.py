@@ -17,6 +17,8 @@ COMMANDS = {
     "evaluate": "score any segmentation checkpoint on any labeled split",
     "predict": "segment images, folders and videos",
     "inspect": "look at a dataset before training on it",
+    "find-label-errors": "find wrong labels by out-of-fold predictions",
+    "autolabel": "label images with a trained model, to train on",
     "tune": "search hyperparameters with optuna",
     "compare": "compare recipes and finished runs in one table and figure",
     "results": "run a list of runs, and keep their cards and table",

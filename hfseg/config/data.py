@@ -80,6 +80,14 @@ class DataArguments:
             "space needed)"
         },
     )
+    extra_dataset_path: str | None = field(
+        default=None,
+        metadata={"help": "folder of more training images, such as hfseg autolabel makes"},
+    )
+    extra_weight: float = field(
+        default=1.0,
+        metadata={"help": "the fraction of them that an epoch uses, drawn anew for each"},
+    )
     max_train_samples: int | None = field(
         default=None, metadata={"help": "use only the first N training samples"}
     )
@@ -115,6 +123,10 @@ class DataArguments:
     def __post_init__(self) -> None:
         check_values(self)
         at_least(1, self, "max_train_samples", "max_eval_samples")
+        if not 0 < self.extra_weight <= 1:
+            raise UserError(f"--extra_weight must be over 0 and at most 1, not {self.extra_weight}")
+        if self.extra_dataset_path is not None and self.streaming:
+            raise UserError("--extra_dataset_path excludes --streaming")
         if self.eval_at_image_size and self.image_size is None:
             raise UserError("--eval_at_image_size needs --image_size")
         if self.cache_resized and (self.image_size is None or self.streaming):

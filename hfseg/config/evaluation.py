@@ -82,6 +82,10 @@ class EvaluationArguments(PredictionArguments, ScoringArguments):
         default=False,
         metadata={"help": "compare with the mean_iou of its model card; exit 1 if they differ"},
     )
+    calibrate: bool = field(
+        default=False,
+        metadata={"help": "first fit the temperature on this split, and save it into the model"},
+    )
 
 
 @dataclass(kw_only=True)

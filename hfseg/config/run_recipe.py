@@ -27,7 +27,8 @@ _MAY_DIFFER = (
 """Options that don't change the resulting weights, so that they may change on resuming."""
 
 _PATHS = (
-    "dataset_path", "model_name_or_path", "encoder_weights", "init_from", "id2label",
+    "dataset_path", "extra_dataset_path", "model_name_or_path", "encoder_weights", "init_from",
+    "id2label",
     "class_weights", "augmentation",
 )  # fmt: skip
 """Options that may be paths. They are stored as absolute paths, to resume from any folder."""

@@ -87,6 +87,10 @@ class SegmentationTrainingArguments(TrainingArguments):
         default=None,
         metadata={"help": "stop after N evaluations without a better metric_for_best_model"},
     )
+    calibrate: bool = field(
+        default=False,
+        metadata={"help": "fit a temperature on the validation split, for honest confidences"},
+    )
     sync_batch_norm: bool = field(
         default=False,
         metadata={"help": "normalize batches over all GPUs (for CNNs with few images per GPU)"},

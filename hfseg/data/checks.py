@@ -12,12 +12,12 @@ from PIL import Image
 
 from hfseg.data.dataset import LoadedDataset
 from hfseg.data.rows import sample_names
+from hfseg.data.specks import MANY_SPECKS, count_specks
 from hfseg.labels import LabelSet
 from hfseg.progress import track
 
 _SHOWN = 12
 _THUMBNAIL = 512
-_MANY_SPECKS = 50
 
 
 @dataclass
@@ -106,7 +106,7 @@ def inspect(
             if not found[: len(labels)].any():
                 warnings.append(f"{name}: every pixel is ignored")
             specks = count_specks(ids, labels.ignore_index)
-            if specks >= _MANY_SPECKS:
+            if specks >= MANY_SPECKS:
                 warnings.append(f"{name}: {specks} specks of a single pixel in its mask")
             first = seen.setdefault(_digest(row["image"]), (name, split))
             if first != (name, split):
@@ -133,21 +133,6 @@ def inspect(
         weights=_balanced(summaries, len(labels)),
         seconds_per_image=(time.perf_counter() - started) / max(count, 1),
     )
-
-
-def count_specks(ids: np.ndarray, ignore_index: int) -> int:
-    """Pixels whose class no neighbor above, below, left or right shares; ignored ones don't count.
-
-    A drawn mask has hardly any; many come from a mask that was resampled or thresholded.
-    """
-    alone = np.ones(ids.shape, dtype=bool)
-    for axis in (0, 1):
-        same = np.diff(ids.astype(np.int16), axis=axis) == 0
-        after, before = [slice(None)] * 2, [slice(None)] * 2
-        after[axis], before[axis] = slice(1, None), slice(None, -1)
-        alone[tuple(after)] &= ~same
-        alone[tuple(before)] &= ~same
-    return int((alone & (ids != ignore_index)).sum())
 
 
 def by_kind(sentences: Iterable[str]) -> list[list[str]]:

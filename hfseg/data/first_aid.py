@@ -14,6 +14,7 @@ import numpy as np
 from PIL import Image
 
 from hfseg.data.masks import StoredMask
+from hfseg.data.specks import MANY_SPECKS, ORIGIN_OF_SPECKS
 from hfseg.errors import UserError
 from hfseg.labels import LabelSet
 
@@ -169,6 +170,7 @@ def warnings(facts: "Mapping[str, datasets.Dataset]", labels: LabelSet) -> list[
     return [
         *_absent_classes(facts, labels),
         *_one_class(facts, labels),
+        *_specks(facts),
         *_near_duplicates(facts),
         *_dark(facts),
     ]
@@ -198,8 +200,23 @@ def _one_class(facts: "Mapping[str, datasets.Dataset]", labels: LabelSet) -> lis
         for index, name in enumerate(labels.names):
             if len(rows) > 1 and 2 * kinds[(index,)] > len(rows) and len(labels) > 1:
                 found.append(
-                    f"{split}: {kinds[(index,)]} of {len(rows)} masks contain only {name!r}"
+                    f"{split}: {kinds[(index,)]} of {len(rows)} masks contain only {name!r}: "
+                    "they may not be labeled yet, or were exported without their shapes; leave "
+                    "such images out unless nothing else is in them"
                 )
+    return found
+
+
+def _specks(facts: "Mapping[str, datasets.Dataset]") -> list[str]:
+    counts = {split: [count or 0 for count in rows["specks"][:]] for split, rows in facts.items()}
+    found = []
+    for split, specks in counts.items():
+        many = sum(count >= MANY_SPECKS for count in specks)
+        if many:
+            found.append(
+                f"{split}: {many} of {len(specks)} masks have {MANY_SPECKS} or more specks of a "
+                f"single pixel; {ORIGIN_OF_SPECKS}"
+            )
     return found
 
 

@@ -19,8 +19,10 @@ from hfseg.data.decode_limits import TOO_MANY_PIXELS
 from hfseg.data.image_io import deep_gray_peak, has_eight_bits, upright
 from hfseg.data.masks import encode_png
 from hfseg.data.orientation import align, exif_orientation
+from hfseg.data.specks import count_specks
 from hfseg.data.splits import WHOLE
 from hfseg.errors import UserError
+from hfseg.labels import IGNORE_INDEX
 from hfseg.progress import track
 
 if TYPE_CHECKING:
@@ -32,11 +34,11 @@ Decoder = Callable[[Any, str], np.ndarray]
 """Turns a stored mask into ids, (H, W) uint8; the second argument names it in messages."""
 
 # Part of every cache name: raise it when what is stored for the same files changes.
-CACHE_VERSION = 4
-FACTS = ("problem", "frame", "ids", "pixels", "look", "peak")
+CACHE_VERSION = 5
+FACTS = ("problem", "frame", "ids", "pixels", "specks", "look", "peak")
 """Columns beside `image` and `label`: why a sample can't be used, the frame its mask was drawn in
-(`orientation.align`), its ids and how many pixels each has, a perceptual hash (`look_of`), and the
-fraction of its range that deep gray uses."""
+(`orientation.align`), its ids and how many pixels each has, its specks (`count_specks`), a
+perceptual hash (`look_of`), and the fraction of its range that deep gray uses."""
 
 _LOOK_SIDE = 8
 _FLAT = 2.0
@@ -62,6 +64,7 @@ def fact_features() -> "datasets.Features":
             "frame": text,
             "ids": datasets.List(datasets.Value("uint8")),
             "pixels": datasets.List(datasets.Value("int64")),
+            "specks": datasets.Value("int64"),
             "look": text,
             "peak": datasets.Value("float32"),
         }
@@ -95,6 +98,7 @@ def _row(image: "ReadImage", ids: np.ndarray, frame: str | None) -> Row:
         "frame": frame,
         "ids": values,
         "pixels": pixels,
+        "specks": count_specks(ids, IGNORE_INDEX),
         "look": image.look,
         "peak": image.peak,
         "problem": None,
@@ -182,6 +186,17 @@ def look_of(image: Image.Image) -> str | None:
     return np.packbits(np.stack([across, down])).tobytes().hex()
 
 
+def looks(rows: "datasets.Dataset") -> list[str | None]:
+    """`look_of` every image of a dataset."""
+    import datasets
+
+    stored = rows.select_columns("image").cast_column("image", datasets.Image(decode=False))
+    return [
+        read_image(row["image"]["bytes"] or row["image"]["path"], f"image {index}").look
+        for index, row in enumerate(stored)
+    ]
+
+
 def cached_rows(
     split: str,
     rows: Callable[..., Iterator[Callable[[], Row]]],
@@ -239,13 +254,17 @@ def _generate(
 def file_names(rows: "datasets.Dataset") -> list[str] | None:
     """The file of each image, without reading any; None if some have no name."""
     import datasets
+    import pyarrow.compute
 
     if not isinstance(rows, datasets.Dataset):
         return None
     if not isinstance(rows.features["image"], datasets.Image):
         return None
-    stored = rows.select_columns("image").cast_column("image", datasets.Image(decode=False))
-    names = stored.flatten()["image.path"][:]
+    # not `Dataset.flatten`, which loses the columns of concatenated datasets
+    paths = pyarrow.compute.struct_field(rows.data.column("image"), "path")
+    if rows._indices is not None:
+        paths = paths.take(rows._indices.column(0))
+    names = paths.to_pylist()
     return names if all(names) else None
 
 

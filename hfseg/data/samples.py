@@ -51,11 +51,19 @@ class EpochSampler(Sampler[SampleKey]):
 
     The epoch travels with the index to whichever worker loads the sample, so a run that is
     resumed in the middle of an epoch sees what the uninterrupted run would have seen.
+
+    Args:
+        length: number of samples.
+        seed: of the order.
+        extra: how many samples at the end are additional; of these each epoch has a part.
+        extra_weight: that part, drawn by (seed, epoch).
     """
 
-    def __init__(self, length: int, seed: int) -> None:
+    def __init__(self, length: int, seed: int, extra: int = 0, extra_weight: float = 1.0) -> None:
         self.length = length
         self.seed = seed
+        self.extra = extra
+        self.left_out = extra - round(extra * extra_weight)
         self.epoch = 0
 
     def start_epoch(self, epoch: int) -> None:
@@ -63,10 +71,14 @@ class EpochSampler(Sampler[SampleKey]):
         self.epoch = epoch
 
     def __len__(self) -> int:
-        return self.length
+        return self.length - self.left_out
 
     def __iter__(self) -> Iterator[SampleKey]:
-        order = np.random.default_rng((self.seed, self.epoch)).permutation(self.length)
+        generator = np.random.default_rng((self.seed, self.epoch))
+        order = generator.permutation(self.length)
+        if self.left_out:
+            is_extra = order >= self.length - self.extra
+            order = order[~is_extra | (is_extra.cumsum() > self.left_out)]
         return iter([(self.epoch, int(index)) for index in order])
 
 
@@ -77,6 +89,7 @@ class TrainingSamples(Dataset[Sample]):
         data: columns `image` and `label`.
         transform: the augmentation.
         resize: a processor that first resizes image and mask, or None.
+        extra, extra_weight: as of `EpochSampler`.
     """
 
     def __init__(
@@ -84,10 +97,23 @@ class TrainingSamples(Dataset[Sample]):
         data: datasets.Dataset,
         transform: TrainingTransform,
         resize: SegformerImageProcessor | None = None,
+        extra: int = 0,
+        extra_weight: float = 1.0,
     ) -> None:
         self.data = _pairs(data)
         self.transform = transform
         self.resize = resize
+        self.extra = extra
+        self.extra_weight = extra_weight
+
+    def sampler(self, seed: int) -> EpochSampler:
+        """What each epoch consists of."""
+        return EpochSampler(len(self), seed, self.extra, self.extra_weight)
+
+    @property
+    def per_epoch(self) -> int:
+        """How many samples an epoch has."""
+        return len(self.sampler(seed=0))
 
     def __len__(self) -> int:
         return len(self.data)

@@ -10,12 +10,14 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from hfseg.data.units import IMAGES, Units
+from hfseg.metrics.calibration import CALIBRATION_ERROR, reliability
 from hfseg.metrics.intervals import interval_text
 from hfseg.metrics.split_scores import SplitScores
 from hfseg.metrics.table import METRICS, TITLES
 from hfseg.visualization import tables
 from hfseg.visualization.class_figures import plot_confusion, plot_per_class_iou
 from hfseg.visualization.prediction_figures import PredictionRow, plot_predictions
+from hfseg.visualization.reliability import plot_reliability
 
 RESULTS = "results.json"
 Results: TypeAlias = dict[str, Any]
@@ -34,6 +36,8 @@ def results_of(scores: SplitScores, about: Results, units: Units = IMAGES) -> Re
         "num_images": len(scores),
         **{key: _number(values[key]) for key in TITLES},
         **scores.interval(units).as_results(),
+        CALIBRATION_ERROR: _number(scores.calibration_error),
+        "reliability": {key: row.tolist() for key, row in reliability(scores.calibration).items()},
         "absent_classes": scores.absent,
         "per_class": {
             name: {key: _number(values[f"per_category_{key}"][index]) for key in _PER_CLASS}
@@ -75,6 +79,8 @@ def markdown(results: Results) -> str:
         "",
         f"{interval_line(results)}.",
         "",
+        f"{calibration_line(results)}.",
+        "",
         tables.markdown_table([["class", *_PER_CLASS.values()], *_classes(results, _PER_CLASS)]),
     ]
     if results["absent_classes"]:
@@ -91,10 +97,21 @@ def interval_line(results: Results) -> str:
     return f"95 % interval of the mean IoU: {interval_text(results, 'mean_iou')}"
 
 
+def calibration_line(results: Results) -> str:
+    """`Expected calibration error: 0.0312 (temperature 1.420)`."""
+    line = f"Expected calibration error: {_cell(results[CALIBRATION_ERROR])}"
+    if (temperature := results.get("temperature", 1.0)) == 1:
+        return line
+    before = results.get(f"{CALIBRATION_ERROR}_before")
+    return f"{line} (temperature {temperature:.3f}" + (
+        ")" if before is None else f", before it was fitted here {before:.4f})"
+    )
+
+
 def write_figures(
     folder: Path, results: Results, scores: SplitScores, rows: list[PredictionRow]
 ) -> None:
-    """Draw per_class_iou.png, confusion_matrix.png, and worst.png from `rows`."""
+    """Draw per_class_iou.png, confusion_matrix.png, reliability.png, and worst.png from `rows`."""
     labels = scores.labels
     ious = [row["iou"] for row in results["per_class"].values()]
     plot_per_class_iou(
@@ -111,6 +128,10 @@ def write_figures(
     else:
         confusion = confusion[:, :-1]
     plot_confusion(confusion, names, folder / "confusion_matrix.png")
+    if results[CALIBRATION_ERROR] is not None:
+        plot_reliability(
+            {calibration_line(results): results["reliability"]}, folder / "reliability.png"
+        )
     if rows:
         plot_predictions(rows, labels, folder / "worst.png", errors=True)
 

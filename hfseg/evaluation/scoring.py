@@ -11,7 +11,7 @@ from PIL import Image
 from hfseg.data.image_io import read_ahead
 from hfseg.data.samples import EvaluationSamples, Sample
 from hfseg.data.transforms import Size
-from hfseg.inference.result import Options
+from hfseg.inference.result import Options, Segmentation
 from hfseg.inference.segmenter import Segmenter
 from hfseg.labels import LabelSet
 from hfseg.metrics.split_scores import SplitScores
@@ -31,6 +31,8 @@ def score_split(
 ) -> SplitScores:
     """Predict every image with the `Segmenter`, and score at the label's own size.
 
+    With `options.confidence` the scores have a calibration error too.
+
     Args:
         data: columns `image` and `label`.
         labels: of the dataset.
@@ -49,22 +51,23 @@ def score_split(
     for index, sample in read_ahead(
         range(process[0], len(samples), process[1]), samples.__getitem__
     ):
-        prediction, label = predict_sample(segmenter, sample(), table, options)
+        label = sample()["label"]
+        found = predict_sample(segmenter, sample(), options)
+        sure = found.confidence
         scores.add(
             index,
-            torch.from_numpy(prediction).to(device),
+            torch.from_numpy(table[found.mask]).to(device),
             torch.from_numpy(label.astype(np.int64)).to(device),
+            None if sure is None else torch.from_numpy(sure).to(device),
         )
         done()
     return scores
 
 
-def predict_sample(
-    segmenter: Segmenter, sample: Sample, table: np.ndarray, options: Options
-) -> tuple[np.ndarray, np.ndarray]:
-    """(H, W) int64 prediction in ids of the dataset, and the (H, W) uint8 label."""
+def predict_sample(segmenter: Segmenter, sample: Sample, options: Options) -> Segmentation:
+    """The answer for a sample of `EvaluationSamples`, at the size of its label."""
     image, label = Image.fromarray(sample["image"]), sample["label"]
-    return table[segmenter.segment(image, options, size=label.shape).mask], label
+    return segmenter.segment(image, options, size=label.shape)
 
 
 def gathered(scores: SplitScores) -> SplitScores:

@@ -11,6 +11,7 @@ from transformers import BaseImageProcessor, PreTrainedModel, ProcessorMixin
 from hfseg.data.pixel_values import whole_image_options
 from hfseg.errors import UserError
 from hfseg.inference.views import Views
+from hfseg.models.confidence import at_temperature, temperature_of
 from hfseg.models.logits import resize_logits
 from hfseg.models.universal import class_probabilities, is_universal
 
@@ -53,7 +54,8 @@ class Network(Protocol):
         """(N, C, H, W) float32 at `size`; the class with the largest score is predicted."""
 
     def probabilities(self, scores: torch.Tensor, views: Views | None) -> torch.Tensor:
-        """(C, H, W) scores -> probabilities that sum to 1 over the classes."""
+        """(C, H, W) scores -> probabilities that sum to 1 over the classes, at the model's
+        temperature."""
 
 
 class SemanticNetwork:
@@ -88,7 +90,8 @@ class SemanticNetwork:
         return views.mean_probabilities(probabilities, inputs.values)
 
     def probabilities(self, scores: torch.Tensor, views: Views | None) -> torch.Tensor:
-        return self._normalized(scores, dim=0) if views is None else scores
+        probabilities = self._normalized(scores, dim=0) if views is None else scores
+        return at_temperature(probabilities, temperature_of(self.model))
 
     def _normalized(self, scores: torch.Tensor, dim: int) -> torch.Tensor:
         return scores.softmax(dim)
@@ -170,7 +173,7 @@ class ProcessorNetwork:
         return resize_logits(scores[..., top:bottom, left:right], size) if padded else scores
 
     def probabilities(self, scores: torch.Tensor, views: Views | None) -> torch.Tensor:
-        return scores / scores.sum(0).clamp_min(torch.finfo(scores.dtype).tiny)
+        return at_temperature(class_probabilities(scores, 0), temperature_of(self.model))
 
 
 def network_of(model: PreTrainedModel, image_processor: ImageProcessor) -> Network:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
-from functools import partial
+from functools import partial, reduce
 from itertools import islice
 from pathlib import Path
 from typing import Unpack, overload
@@ -20,6 +20,7 @@ from hfseg.inference.result import Answer, Options, PredictionOptions, Segmentat
 from hfseg.inference.sliding_window import Size, sliding_window
 from hfseg.inference.views import Views
 from hfseg.labels import LabelSet
+from hfseg.models.confidence import log_scores, temperature_of
 from hfseg.models.convolutions import is_convolutional
 from hfseg.models.logits import resize_logits
 from hfseg.models.small_images import accept_small_images
@@ -153,6 +154,7 @@ class Segmenter:
                 GPUs; scores may then differ in the last digit.
             return_probabilities: also return the (C, H, W) float32 probabilities.
             return_confidence: also return the (H, W) float32 probability of the predicted class.
+                Both are at the temperature that `--calibrate` saved, which changes no mask.
 
         Returns:
             A `Segmentation` for one image, a list of them for a list, and for a folder (in the
@@ -245,13 +247,13 @@ class Segmenter:
         if inputs is None:
             inputs = self._network.inputs(images[0], whole=True)
         logits = None
-        if not (options.views or options.probabilities or options.confidence):
+        if not (options.views or options.probabilities):
             logits = self._network.logits(inputs)
         if logits is not None:
-            masks = resized_argmax(logits, size).to(torch.uint8).cpu().numpy()
+            ids, confidence = self._resized_answer(logits, size, options.confidence)
             return [
-                Segmentation(mask, self.labels, image)
-                for mask, image in zip(masks, images, strict=True)
+                Segmentation(mask, self.labels, image, confidence=sure)
+                for mask, sure, image in zip(ids, confidence, images, strict=True)
             ]
         found = []
         for image, scores in zip(
@@ -261,6 +263,21 @@ class Segmenter:
             answer.put(slice(None), slice(None), scores, self._network)
             found.append(answer.finished(self.labels, image))
         return found
+
+    def _resized_answer(
+        self, logits: torch.Tensor, size: Size, with_confidence: bool
+    ) -> tuple[np.ndarray, Sequence[np.ndarray | None]]:
+        """(N, H, W) uint8 ids and, if asked for, float32 confidences, in bounded memory."""
+        ids, best = resized_argmax(logits, size)
+        masks = ids.to(torch.uint8).cpu().numpy()
+        if not with_confidence:
+            return masks, [None] * len(masks)
+        temperature = temperature_of(self.model)
+        total = resized_logsumexp(
+            logits, size, lambda part: log_scores(self.model, part) / temperature
+        )
+        confidence = (log_scores(self.model, best) / temperature - total).exp()
+        return masks, list(confidence.cpu().numpy())
 
     def _segment_in_tiles(
         self, image: Image.Image, options: Options, on_tile: Callable[[], object] | None
@@ -296,18 +313,45 @@ def _with_source(answer: Segmentation, source: str | None) -> Segmentation:
     return answer if source is None else replace(answer, source=source)
 
 
-def resized_argmax(logits: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
-    """`resize_logits(logits, size).argmax(1)`, (N, H, W) int64, in bounded memory.
+def resized_argmax(
+    logits: torch.Tensor, size: tuple[int, int]
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The largest of `resize_logits(logits, size)` at each pixel, in bounded memory.
 
     Channels are resized independently of each other, so a few classes at a time give the same
     numbers; of equal logits the smallest id wins.
+
+    Returns:
+        (N, H, W) int64 ids, and their (N, H, W) logits.
     """
+    largest, ids = None, None
+    for start, part in _resized_parts(logits, size):
+        value, index = part.max(dim=1)
+        if largest is None:
+            largest, ids = value, index
+            continue
+        larger = value > largest
+        largest = torch.where(larger, value, largest)
+        ids = torch.where(larger, index + start, ids)
+    assert ids is not None and largest is not None
+    return ids, largest
+
+
+def resized_logsumexp(
+    logits: torch.Tensor,
+    size: tuple[int, int],
+    scaled: Callable[[torch.Tensor], torch.Tensor],
+) -> torch.Tensor:
+    """`scaled(resize_logits(logits, size)).logsumexp(1)`, (N, H, W), in bounded memory."""
+    parts = (scaled(part).logsumexp(1) for _, part in _resized_parts(logits, size))
+    return reduce(torch.logaddexp, parts)
+
+
+def _resized_parts(
+    logits: torch.Tensor, size: tuple[int, int]
+) -> Iterator[tuple[int, torch.Tensor]]:
+    """The logits of a few classes at a time, resized, each with its first class."""
     count, classes = logits.shape[:2]
     step = max(1, _RESIZED_VALUES_AT_ONCE // (count * size[0] * size[1]))
-    best, mask = resize_logits(logits[:, :step], size).max(dim=1)
-    for start in range(step, classes, step):
-        value, index = resize_logits(logits[:, start : start + step], size).max(dim=1)
-        larger = value > best
-        best = torch.where(larger, value, best)
-        mask = torch.where(larger, index + start, mask)
-    return mask
+    for start in range(0, classes, step):
+        yield start, resize_logits(logits[:, start : start + step], size)

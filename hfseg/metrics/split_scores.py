@@ -8,6 +8,7 @@ import torch
 from hfseg.data.units import IMAGES, Units
 from hfseg.errors import UserError
 from hfseg.labels import LabelSet
+from hfseg.metrics.calibration import BINS, confidence_counts, expected_calibration_error
 from hfseg.metrics.confusion import count_pairs
 from hfseg.metrics.intervals import Interval, mean_iou_interval
 from hfseg.metrics.table import (
@@ -37,6 +38,7 @@ class SplitScores:
         confusion: (K, K + 1) int64, rows ground truth; the last column is for the other classes.
         mask_counts: sums of what the metrics' `count` functions return.
         per_image: sample index -> (3, K) int64 `region_counts`.
+        calibration: (3, BINS) sum of `confidence_counts`, where confidences were given.
     """
 
     def __init__(self, labels: LabelSet, metrics: Sequence[Metric] = METRICS) -> None:
@@ -45,12 +47,22 @@ class SplitScores:
         self.confusion = np.zeros((len(labels), len(labels) + 1), dtype=np.int64)
         self.mask_counts: dict[Count | None, np.ndarray] = {}
         self.per_image: dict[int, np.ndarray] = {}
+        self.calibration = np.zeros((3, BINS), dtype=np.int64)
 
     def __len__(self) -> int:
         return len(self.per_image)
 
-    def add(self, index: int, prediction: torch.Tensor, label: torch.Tensor) -> None:
+    def add(
+        self,
+        index: int,
+        prediction: torch.Tensor,
+        label: torch.Tensor,
+        confidence: torch.Tensor | None = None,
+    ) -> None:
         """Count one image: (H, W) integer ids on any device, and the sample's index.
+
+        Args:
+            confidence: (H, W) probability of the prediction.
 
         Raises:
             UserError: ids out of range, or shapes that differ.
@@ -66,6 +78,10 @@ class SplitScores:
         confusion = pairs[:count, :-1]
         self.confusion += confusion
         self.per_image[index] = region_counts(confusion)
+        if confidence is not None:
+            counted = (label != ignored) & (label >= 0)
+            counts = confidence_counts(confidence, prediction == label, counted)
+            self.calibration += counts.cpu().numpy()
         for function in {metric.count for metric in self.metrics if metric.count}:
             self._add_mask_counts(
                 function, function(prediction, label, count, ignored).cpu().numpy()
@@ -88,10 +104,16 @@ class SplitScores:
         for function, counts in other.mask_counts.items():
             self._add_mask_counts(function, counts)
         self.per_image |= other.per_image
+        self.calibration += other.calibration
 
     def compute(self) -> Scores:
         """`hfseg.metrics.table.score` of all images, for the chosen metrics."""
         return score({None: region_counts(self.confusion), **self.mask_counts}, self.metrics)
+
+    @property
+    def calibration_error(self) -> float:
+        """`expected_calibration_error` of all images; NaN without confidences."""
+        return expected_calibration_error(self.calibration)
 
     def image_scores(self) -> dict[int, float]:
         """Sample index -> mIoU of that image alone (NaN without a labeled pixel), by index."""

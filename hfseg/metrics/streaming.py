@@ -7,6 +7,7 @@ import numpy as np
 from hfseg.data.units import IMAGES, Units
 from hfseg.errors import UserError
 from hfseg.labels import LabelSet
+from hfseg.metrics.calibration import BINS, CALIBRATION_ERROR, expected_calibration_error
 from hfseg.metrics.confusion import scores
 from hfseg.metrics.intervals import Interval, mean_iou_interval
 from hfseg.metrics.table import TRAINING_METRICS, iou, mean_over_classes, region_counts
@@ -20,13 +21,14 @@ class StreamingScores:
 
     For `Trainer` with `batch_eval_metrics=True`: called after every batch with
     `predictions = ((B, K + 1, K + 1) int64 of count_pairs, (B, 2, 2) float32 sums and counts of
-    the loss)` and `label_ids = (B,)` sample indices, already gathered over processes and trimmed of
-    repeated samples.
+    the loss, (B, 3, BINS) of confidence_counts)` and `label_ids = (B,)` sample indices, already
+    gathered over processes and trimmed of repeated samples.
 
     Attributes:
         confusion: (K, K) int64, rows ground truth and columns prediction, of the last evaluation.
         per_image: sample index -> mIoU of that image, to find the worst ones.
         image_counts: sample index -> (3, K) int64 `region_counts`, for `interval`.
+        calibration: (3, BINS) sum of `confidence_counts`.
     """
 
     def __init__(self, labels: LabelSet) -> None:
@@ -36,6 +38,7 @@ class StreamingScores:
     def reset(self) -> None:
         self.confusion = np.zeros((len(self.labels), len(self.labels)), dtype=np.int64)
         self.loss_parts = np.zeros((2, 2))
+        self.calibration = np.zeros((3, BINS), dtype=np.int64)
         self.per_image: dict[int, float] = {}
         self.image_counts: dict[int, np.ndarray] = {}
 
@@ -45,7 +48,8 @@ class StreamingScores:
         Raises:
             UserError: a label that is not a class id.
         """
-        matrices, losses = (values.cpu().numpy() for values in batch.predictions)
+        matrices, losses, bins = (values.cpu().numpy() for values in batch.predictions)
+        self.calibration += bins.sum(0)
         indices = batch.label_ids.cpu().numpy()
         for index, pairs, loss in zip(indices, matrices, losses, strict=True):
             if pairs[-1].any():
@@ -62,12 +66,13 @@ class StreamingScores:
         return self.compute() if compute_result else {}
 
     def compute(self) -> dict[str, float]:
-        """`TRAINING_METRICS` by name, `loss` (over the whole split), and `CLASS_NAME_LABEL`, such
-        as `iou_road`, for each class; NaN for a class that is absent."""
+        """`TRAINING_METRICS` by name, `loss` and `expected_calibration_error` (over the split), and
+        `CLASS_NAME_LABEL`, such as `iou_road`, for each class; NaN for a class that is absent."""
         result = scores(self.confusion)
         summary = {metric.name: result[metric.name] for metric in TRAINING_METRICS}
         sums, parts = self.loss_parts
         summary["loss"] = float((sums / np.where(parts > 0, parts, 1)).sum())
+        summary[CALIBRATION_ERROR] = expected_calibration_error(self.calibration)
         for metric in TRAINING_METRICS:
             if metric.class_name:
                 values = result[f"per_category_{metric.class_name}"].tolist()
@@ -88,7 +93,7 @@ class StreamingScores:
 
 def metric_names(labels: LabelSet) -> list[str]:
     """What `StreamingScores` measures, the summary first."""
-    summary = [*(metric.name for metric in TRAINING_METRICS), "loss"]
+    summary = [*(metric.name for metric in TRAINING_METRICS), "loss", CALIBRATION_ERROR]
     return summary + [
         f"{metric.class_name}_{label}"
         for metric in TRAINING_METRICS

@@ -46,11 +46,14 @@ class NamedAnswer:
         instances, semantic: (H, W) int64 ids of the dataset by each protocol; `len(labels)` where
             nothing was found and there is no background.
         masks: (N, H, W) bool, the instances.
+        confidence: (H, W) float32, the score of the class in `semantic`; where nothing was found,
+            1 minus the highest score of a class.
     """
 
     instances: np.ndarray
     semantic: np.ndarray
     masks: np.ndarray
+    confidence: np.ndarray
 
 
 class ClassPrompter:
@@ -102,7 +105,7 @@ class ClassPrompter:
         pixels = self.processor(images=image, return_tensors="pt")["pixel_values"]
         pixels = pixels.to(self.model.device, self.model.dtype)
         vision = self.model.get_vision_features(pixel_values=pixels)
-        best = torch.full(size, MASK_THRESHOLD, device=self.model.device)
+        best = torch.zeros(size, device=self.model.device)
         semantic = torch.full(size, self.background, device=self.model.device)
         pieces: list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]] = []
         for index, (text, mask) in zip(self.ids, self._text, strict=True):
@@ -110,7 +113,7 @@ class ClassPrompter:
             presence = output.presence_logits.float().sigmoid()[0]
             probability = resize_logits(output.semantic_seg.float().sigmoid(), size)[0, 0]
             score = probability * presence
-            semantic = torch.where(score > best, index, semantic)
+            semantic = torch.where(score > best.clamp_min(MASK_THRESHOLD), index, semantic)
             best = torch.maximum(score, best)
             scores = output.pred_logits.float().sigmoid()[0] * presence
             kept = scores > INSTANCE_THRESHOLD
@@ -119,7 +122,8 @@ class ClassPrompter:
                 inside = resize_logits(masks, size)[0] > MASK_THRESHOLD
                 pieces.append((scores[kept], inside, torch.full_like(scores[kept], index).long()))
         instances, everything = self._paint(pieces, size)
-        return NamedAnswer(instances, semantic.cpu().numpy(), everything)
+        confidence = torch.where(semantic == self.background, 1 - best, best)
+        return NamedAnswer(instances, semantic.cpu().numpy(), everything, confidence.cpu().numpy())
 
     def _paint(
         self, pieces: list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]], size: tuple[int, int]

@@ -22,7 +22,14 @@ from transformers import (
 from transformers.modeling_outputs import SemanticSegmenterOutput
 from transformers.trainer_utils import EvalLoopOutput
 
-from hfseg.data.samples import Collator, EpochSampler, as_samples, on_device
+from hfseg.data.samples import (
+    Collator,
+    EpochSampler,
+    TrainingSamples,
+    as_samples,
+    on_device,
+)
+from hfseg.metrics.calibration import confidence_counts
 from hfseg.metrics.confusion import count_pairs
 from hfseg.metrics.streaming import StreamingScores
 from hfseg.models.auxiliary import (
@@ -30,6 +37,7 @@ from hfseg.models.auxiliary import (
     expose_auxiliary_logits,
     supervised,
 )
+from hfseg.models.confidence import log_scores, temperature_of, top_probability
 from hfseg.models.logits import resize_logits
 from hfseg.models.universal_eomt import EOMT
 from hfseg.training.arguments import REQUIRED, with_values
@@ -140,7 +148,9 @@ class SegmentationTrainer(LargestBatchTrainer):
         self.loss_is_scaled_for_ga = True
         if self.train_dataset is not None and not isinstance(self.train_dataset, IterableDataset):
             seed = self.args.data_seed if self.args.data_seed is not None else self.args.seed
-            self._sampler = EpochSampler(len(self.train_dataset), seed)
+            dataset = self.train_dataset
+            ours = isinstance(dataset, TrainingSamples)
+            self._sampler = dataset.sampler(seed) if ours else EpochSampler(len(dataset), seed)
             self.add_callback(_EpochCallback(self._sampler))
         if isinstance(self.loss, UniversalLoss):
             self.add_callback(_StepCallback(self.loss))
@@ -321,8 +331,8 @@ class SegmentationTrainer(LargestBatchTrainer):
         prediction_loss_only: bool,
         ignore_keys: list[str] | None = None,
     ) -> tuple[None, tuple[torch.Tensor, ...], torch.Tensor]:
-        """Counts instead of pixels: (B, K + 1, K + 1) int64 of `count_pairs`, and of the loss
-        (B, 2, 2) sums and counts.
+        """Counts instead of pixels: (B, K + 1, K + 1) int64 of `count_pairs`, of the loss (B, 2, 2)
+        sums and counts, and (B, 3, BINS) of `confidence_counts`.
 
         The logits are resized to each label's own size before the argmax.
         """
@@ -330,6 +340,8 @@ class SegmentationTrainer(LargestBatchTrainer):
         images, labels = inputs["pixel_values"], inputs["labels"]
         counts: dict[int, torch.Tensor] = {}
         losses: dict[int, torch.Tensor] = {}
+        bins: dict[int, torch.Tensor] = {}
+        temperature = temperature_of(self.model)
         with torch.inference_mode(), self.compute_loss_context_manager():
             for rows in _same_size(images):
                 logits = model(pixel_values=torch.stack([images[row] for row in rows])).logits
@@ -342,12 +354,16 @@ class SegmentationTrainer(LargestBatchTrainer):
                             self.loss.evaluation.counts(label),
                         ]
                     )
+                    predicted = resized.argmax(1)
+                    confidence = top_probability(log_scores(self.model, resized), temperature)
                     counts[row] = count_pairs(
-                        resized.argmax(1), label, resized.shape[1], self.ignore_index
+                        predicted, label, resized.shape[1], self.ignore_index
                     )[0]
+                    counted = label != self.ignore_index
+                    bins[row] = confidence_counts(confidence, predicted == label, counted)
         in_order = range(len(labels))
         outputs = tuple(
-            torch.stack([by_row[row] for row in in_order]) for by_row in (counts, losses)
+            torch.stack([by_row[row] for row in in_order]) for by_row in (counts, losses, bins)
         )
         return None, outputs, inputs["index"]
 

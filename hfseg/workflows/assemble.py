@@ -10,6 +10,7 @@ from transformers.trainer_callback import PrinterCallback, ProgressCallback
 
 from hfseg.config.resolve import Arguments
 from hfseg.data import load_dataset
+from hfseg.data.extra import EXTRA, check_human_labeled, load_extra
 from hfseg.data.resized import resized_rows
 from hfseg.data.rows import sample_names
 from hfseg.data.samples import EvaluationSamples, TrainingSamples
@@ -20,6 +21,7 @@ from hfseg.labels import LabelSet
 from hfseg.metrics.streaming import StreamingScores
 from hfseg.models import load_model
 from hfseg.models.adopt import adopt_model
+from hfseg.models.confidence import forget_temperature
 from hfseg.models.freezing import freeze_batch_norm, freeze_encoder
 from hfseg.models.init_from import start_from
 from hfseg.models.universal_eomt import EOMT
@@ -42,10 +44,14 @@ def load_data(
 ) -> tuple[datasets.DatasetDict, LabelSet]:
     """The splits of the run and their labels, read unless they are given.
 
+    With `--extra_dataset_path` there is also the split `EXTRA`, which is only trained on.
+
     Raises:
-        UserError: no data, an unusable sample, or a missing split.
+        UserError: no data, an unusable sample, a missing split, or labels that a model made where
+            it would be scored.
     """
     wanted = arguments.data
+    check_human_labeled(wanted.dataset_path)
     if given is not None:
         data, labels = given
     else:
@@ -62,6 +68,8 @@ def load_data(
         limit = wanted.max_train_samples if split == "train" else wanted.max_eval_samples
         if limit is not None:
             data[split] = _first(data[split], limit)
+    if wanted.extra_dataset_path is not None:
+        data[EXTRA] = load_extra(wanted.extra_dataset_path, data, labels)
     return data, labels
 
 
@@ -89,6 +97,7 @@ def make_model(
         )
         if wanted.init_from:
             processor = start_from(model, wanted.init_from, labels, wanted.trust_remote_code)
+    forget_temperature(model)
     if arguments.training.sync_batch_norm:  # replaces modules, so it precedes freezing
         model = torch.nn.SyncBatchNorm.convert_sync_batchnorm(model)
     if wanted.freeze_encoder:
@@ -134,10 +143,10 @@ def make_trainer(
     seed = training.data_seed if training.data_seed is not None else training.seed
     check_crop_size(model, crop_size)
     transform = TrainingTransform(arguments.data.augmentation, crop_size, seed)
-    samples = _training_samples(arguments, data["train"], transform, processor)
+    samples = _training_samples(arguments, data, transform, processor)
     check_metric(training, labels, training.early_stopping_patience)
     drop_last_batch = hasattr(samples, "__len__") and fit_training_to_model(
-        training, model, len(samples)
+        training, model, samples.per_epoch
     )
     trainer = SegmentationTrainer(
         model=model,
@@ -168,7 +177,7 @@ def make_trainer(
 
 def _training_samples(
     arguments: Arguments,
-    rows: datasets.Dataset | datasets.IterableDataset,
+    data: datasets.DatasetDict,
     transform: TrainingTransform,
     processor: SegformerImageProcessor,
 ) -> Any:
@@ -176,13 +185,17 @@ def _training_samples(
     # EoMT's resizes by the shorter side: objects are as large in training as in evaluation
     resize = processor if processor.do_resize else None
     one_size = wanted.crop_size is not None or (resize and "height" in dict(resize.size))
+    rows = data["train"]
     if not wanted.streaming:
+        extra = data.get(EXTRA, ())
+        if len(extra):
+            rows = datasets.concatenate_datasets([rows, extra])
         if not one_size and training.train_batch_size > 1:
             _check_one_size(rows)
         if wanted.cache_resized:
             with training.main_process_first(local=False, desc="resizing the training images"):
                 rows, resize = resized_rows(rows, resize), None
-        return TrainingSamples(rows, transform, resize)
+        return TrainingSamples(rows, transform, resize, len(extra), wanted.extra_weight)
     if training.max_steps <= 0:
         raise UserError("--streaming has no epochs to count: give --max_steps")
     if not one_size:

@@ -18,15 +18,18 @@ from hfseg.config.data import DataArguments
 from hfseg.config.evaluation import EvaluationArguments
 from hfseg.config.values import ImageSize
 from hfseg.data import load_dataset
+from hfseg.data.extra import check_human_labeled
 from hfseg.data.rows import sample_names
 from hfseg.data.samples import EvaluationSamples
 from hfseg.data.units import units_of
 from hfseg.errors import UserError
+from hfseg.evaluation.calibration import calibrate
 from hfseg.evaluation.claimed_score import TOLERANCE, claimed_mean_iou
 from hfseg.evaluation.class_map import prediction_table
 from hfseg.evaluation.report import (
     RESULTS,
     Results,
+    calibration_line,
     interval_line,
     results_of,
     terminal_table,
@@ -39,6 +42,7 @@ from hfseg.inference.result import Options
 from hfseg.inference.segmenter import Segmenter
 from hfseg.labels import LabelSet
 from hfseg.metrics.split_scores import SplitScores
+from hfseg.models.confidence import save_temperature, temperature_of
 from hfseg.progress import Progress
 from hfseg.visualization.prediction_figures import PredictionRow
 from hfseg.workflows.run import picture, score_table
@@ -102,7 +106,10 @@ def evaluate_model(
     # without `cpu=True` every process of a launch on CPUs would consider itself the only one
     on_cpu = parse_flag_from_env("ACCELERATE_USE_CPU") or not torch.accelerator.is_available()
     state = PartialState(cpu=on_cpu)
-    options = Options.make(arguments.sliding_window, arguments.stride, arguments.tta)
+    options = Options.make(
+        arguments.sliding_window, arguments.stride, arguments.tta, return_confidence=True
+    )
+    _check_calibrate(arguments)
     folder = _output_dir(arguments, data)
     with state.main_process_first():
         rows, labels = load_split(arguments.split, data, dataset)
@@ -116,6 +123,14 @@ def evaluate_model(
     size = set_image_size(segmenter, data)
     table = prediction_table(segmenter.labels, labels, arguments.class_map)
 
+    label_size = size if data.eval_at_image_size else None
+    before: dict[str, float] = {}
+    if arguments.calibrate:
+        fitted = calibrate(segmenter, rows, labels, table, options, label_size)
+        before = fitted.scores()
+        if state.is_main_process:
+            save_temperature(arguments.model_name_or_path, fitted.temperature)
+
     started = time.perf_counter()
     share = range(state.process_index, len(rows), state.num_processes)
     with Progress(len(share), "scoring", shown=state.is_main_process) as bar:
@@ -126,12 +141,12 @@ def evaluate_model(
                 labels,
                 table,
                 options,
-                label_size=size if data.eval_at_image_size else None,
+                label_size=label_size,
                 process=(state.process_index, state.num_processes),
                 done=bar.update,
             )
         )
-    about = _about(arguments, data, segmenter, options)
+    about = _about(arguments, data, segmenter, options) | before
     about["seconds"] = round(time.perf_counter() - started, 1)
     about["hardware"] = hardware(state.device, state.num_processes)
     results = results_of(scores, about, units_of(rows, data.dataset_name, data.split_by))
@@ -140,6 +155,15 @@ def evaluate_model(
     if claim is not None:
         _compare(claim, results["mean_iou"], state.is_main_process)
     return EvaluationResult(results, labels, folder)
+
+
+def _check_calibrate(arguments: EvaluationArguments) -> None:
+    model = arguments.model_name_or_path
+    if arguments.calibrate and not (Path(model) / "config.json").is_file():
+        raise UserError(
+            f"--calibrate saves the temperature into the model, but {model} is not a folder: "
+            "download the model, and give its folder"
+        )
 
 
 def _claim(arguments: EvaluationArguments) -> float | None:
@@ -166,6 +190,7 @@ def _write(
     )
     print(terminal_table(results))
     print(interval_line(results))
+    print(calibration_line(results))
     print(f"mean_iou {results['mean_iou'] or 0:.4f}  {folder}", flush=True)
 
 
@@ -201,8 +226,9 @@ def load_split(
     """The rows of a split, at most `--max_eval_samples`, and their labels.
 
     Raises:
-        UserError: no data, no such split, or an empty one.
+        UserError: no data, no such split, an empty one, or labels that a model made.
     """
+    check_human_labeled(source.dataset_path)
     if source.streaming:
         raise UserError("--streaming is only for training; leave it out")
     if dataset is not None:
@@ -246,6 +272,7 @@ def _about(
         "stride": options.stride,
         "tta": arguments.tta,
         "dtype": arguments.dtype,
+        "temperature": temperature_of(segmenter.model),
     }
 
 
@@ -282,12 +309,12 @@ def _pictures(
     found: list[PredictionRow] = []
     for index in indices:
         sample = samples[index]
-        prediction, label = predict_sample(segmenter, sample, table, options)
+        prediction = table[predict_sample(segmenter, sample, options).mask]
         score = scores.image_scores()[index]
         found.append(
             {
                 "image": sample["image"],
-                "truth": label,
+                "truth": sample["label"],
                 "prediction": prediction.clip(max=255),
                 "caption": f"{names[index]}: mIoU {score:.2f}",
             }

@@ -17,8 +17,12 @@ from hfseg.config.resolve import Arguments
 from hfseg.config.run_recipe import RECIPE_FILE, recipe_text, wants_to_resume
 from hfseg.data.units import Units, units_of
 from hfseg.errors import UserError
+from hfseg.evaluation.calibration import Calibration, calibrate
+from hfseg.evaluation.class_map import prediction_table
 from hfseg.hub.training import Destination, PushCheckpoints, destination
+from hfseg.inference import Segmenter
 from hfseg.labels import LabelSet
+from hfseg.models.confidence import save_temperature, set_temperature
 from hfseg.training.checkpoints import STAGING, list_checkpoints
 from hfseg.training.checks import check_compiler, check_device
 from hfseg.training.preemption import Preempted
@@ -97,7 +101,11 @@ def finetune(
         _print_start(arguments, data, network)
 
     results = restore_finished(trainer, output_dir) if trained else _train(trainer, checkpoint)
+    fitted = _calibrate(arguments, trainer, data["validation"], labels)
     evaluations = _measure(arguments, trainer, data)
+    if fitted is not None:
+        evaluations["validation"].fitted = fitted
+        evaluations["validation"].scores |= fitted.scores("eval_")
     scores = {split: without_prefix(each.scores) for split, each in evaluations.items()}
     run = Run(Path(output_dir), labels, scores["validation"], scores.get("test", {}))
     if main_process:
@@ -228,6 +236,28 @@ def _peak_memory_gib() -> float | None:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**30
 
 
+def _calibrate(
+    arguments: Arguments,
+    trainer: SegmentationTrainer,
+    validation: datasets.Dataset,
+    labels: LabelSet,
+) -> Calibration | None:
+    """Fit the temperature of the model that was saved; every process finds the same."""
+    if not arguments.training.calibrate:
+        return None
+    folder, data = trainer.args.output_dir, arguments.data
+    trainer.accelerator.wait_for_everyone()
+    segmenter = Segmenter.from_pretrained(folder, device=trainer.args.device)
+    table = prediction_table(segmenter.labels, labels)
+    size = data.image_size if data.eval_at_image_size else None
+    fitted = calibrate(segmenter, validation, labels, table, label_size=size)
+    trainer.accelerator.wait_for_everyone()  # all have read config.json
+    set_temperature(trainer.model, fitted.temperature)
+    if trainer.is_world_process_zero():
+        save_temperature(folder, fitted.temperature)
+    return fitted
+
+
 def _measure(
     arguments: Arguments, trainer: SegmentationTrainer, data: datasets.DatasetDict
 ) -> dict[str, Evaluation]:
@@ -253,4 +283,5 @@ def _evaluate(
         confusion=trainer.scores.confusion,
         per_image=trainer.scores.per_image,
         absent=trainer.scores.absent,
+        calibration=trainer.scores.calibration,
     )

@@ -27,6 +27,7 @@ from hfseg.config.evaluation import PredictionArguments
 from hfseg.data.image_io import image_files, read_ahead, to_rgb
 from hfseg.data.video import SUFFIXES as VIDEO_SUFFIXES
 from hfseg.errors import UserError
+from hfseg.evaluation.teacher import Teacher
 from hfseg.inference.network import ImageProcessor
 from hfseg.inference.result import Options
 from hfseg.inference.segmenter import Segmenter
@@ -68,7 +69,7 @@ def predict(
 
 
 def predict_files(
-    load: Callable[[], Segmenter],
+    load: Callable[[], Segmenter | Teacher],
     inputs: Sequence[str],
     output_dir: str | Path,
     settings: dict[str, Any],
@@ -129,7 +130,7 @@ class _Output:
     """
 
     folder: Path
-    segmenter: Segmenter
+    segmenter: Segmenter | Teacher
     options: Options
     finished: int
     bad: list[str] = field(default_factory=list)

@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image
 
 from hfseg.data.video import Video, VideoWriter
+from hfseg.evaluation.teacher import Teacher
 from hfseg.inference.result import Options
 from hfseg.inference.segmenter import Segmenter
 from hfseg.labels import LabelSet
@@ -24,7 +25,7 @@ def overlay_path(folder: Path, name: str) -> Path:
 
 
 def predict_video(
-    segmenter: Segmenter,
+    segmenter: Segmenter | Teacher,
     path: Path,
     folder: Path,
     name: str,

@@ -24,6 +24,7 @@ logger = logging.getLogger("hfseg")
 _RESULTS = (
     "README.md", "recipe.yaml", "train_results.json", "eval_results.json", "report/curves.png",
     "report/per_class_iou.png", "report/confusion_matrix.png", "report/predictions.png",
+    "report/reliability.png",
 )  # fmt: skip
 
 

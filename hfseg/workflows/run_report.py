@@ -14,8 +14,10 @@ from hfseg.cards.model_card import write_model_card
 from hfseg.config.resolve import Arguments
 from hfseg.config.run_recipe import RECIPE_FILE, recipe_of
 from hfseg.data.rows import sample_names
+from hfseg.evaluation.calibration import Calibration
 from hfseg.inference import Segmenter
 from hfseg.labels import LabelSet
+from hfseg.metrics.calibration import expected_calibration_error, reliability
 from hfseg.metrics.intervals import interval_text
 from hfseg.metrics.table import TRAINING_METRICS
 from hfseg.training.checkpoints import STATE_FILE
@@ -23,6 +25,7 @@ from hfseg.training.trainer import SegmentationTrainer
 from hfseg.visualization.class_figures import plot_confusion, plot_per_class_iou
 from hfseg.visualization.curves import plot_curves
 from hfseg.visualization.prediction_figures import PredictionRow, plot_predictions
+from hfseg.visualization.reliability import plot_reliability
 from hfseg.visualization.tables import terminal_table
 
 RUN_FILES = (
@@ -52,12 +55,16 @@ class Evaluation:
         confusion: (K, K) int64, rows ground truth.
         per_image: sample index -> mIoU.
         absent: classes that occur in neither labels nor predictions.
+        calibration: (3, BINS) `confidence_counts`.
+        fitted: the temperature that was fitted on this split, with `--calibrate`.
     """
 
     scores: dict[str, Any]
     confusion: np.ndarray
     per_image: dict[int, float]
     absent: list[str]
+    calibration: np.ndarray
+    fitted: Calibration | None = None
 
 
 def write_run(
@@ -80,6 +87,7 @@ def write_run(
     if "test" in evaluations:
         _write_json(folder / "test_results.json", evaluations["test"].scores)
     _write_figures(folder / "report", trainer, data, labels, validation)
+    _write_reliability(folder / "report" / "reliability.png", validation)
     _write_examples(folder / "examples", data, validation)
     scores = {split: evaluation.scores for split, evaluation in evaluations.items()}
     facts = card_facts(
@@ -148,6 +156,18 @@ def _write_figures(
             }
         )
     plot_predictions(rows, labels, folder / "predictions.png")
+
+
+def _write_reliability(path: Path, validation: Evaluation) -> None:
+    curves = {"validation": validation.calibration}
+    if validation.fitted is not None:
+        now = f"at temperature {validation.fitted.temperature:.3f}"
+        curves = {"at temperature 1": validation.fitted.before, now: validation.calibration}
+    captions = {
+        f"{name}: calibration error {expected_calibration_error(counts):.4f}": reliability(counts)
+        for name, counts in curves.items()
+    }
+    plot_reliability(captions, path)
 
 
 def _write_examples(folder: Path, data: datasets.DatasetDict, validation: Evaluation) -> None:

@@ -1,0 +1,23 @@
+"""Find wrong labels by what models that have not seen them predict.
+
+    hfseg find-label-errors --dataset_name folder --dataset_path my-data --folds 4
+
+The flags are those of `hfseg finetune`. One model is trained per fold, without it, and judges the
+labels of that fold. Run again, it goes on where it was stopped. It writes label_errors.csv,
+images.csv, label_errors.html and suggestions/ into --output_dir (runs/NAME-label-errors).
+"""
+
+
+def main(argv: list[str]) -> None:
+    from hfseg.config.resolve import training_parser
+
+    parser = training_parser("hfseg find-label-errors", __doc__)
+    parser.add_argument(
+        "--folds", type=int, default=4, metavar="N", help="models to train (default: 4)"
+    )
+    options = parser.parse(argv)
+    folds = options.pop("folds", 4)
+
+    from hfseg.workflows.find_label_errors import find_label_errors
+
+    find_label_errors(options, folds)

@@ -1,0 +1,141 @@
+"""`hfseg autolabel`: images and a teacher -> a folder that `finetune --extra_dataset_path` reads.
+
+    OUTPUT/images/      the images
+    OUTPUT/masks/       class ids; 255 where the teacher is not sure
+    OUTPUT/sources.csv  per image: who labeled it, how sure that had to be, how much is labeled
+
+Beside them is what `hfseg predict` writes, whose rules for names and for going on apply.
+"""
+
+import csv
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from hfseg.config.autolabel import AutolabelArguments
+from hfseg.config.data import DataArguments
+from hfseg.data.class_tables import read_label_table
+from hfseg.data.extra import SOURCES_FILE
+from hfseg.data.video import SUFFIXES as VIDEO_SUFFIXES
+from hfseg.errors import UserError
+from hfseg.evaluation.class_map import prediction_table
+from hfseg.evaluation.teacher import PromptedClasses, Teacher
+from hfseg.inference.result import Options
+from hfseg.inference.segmenter import DTYPES, Segmenter
+from hfseg.sam.class_prompter import ClassPrompter
+from hfseg.sam.predictor import SamPredictor
+from hfseg.workflows.evaluate import load_split
+from hfseg.workflows.predict_files import name_outputs, predict_files
+
+
+def autolabel(
+    wanted: AutolabelArguments,
+    data: DataArguments,
+    inputs: Sequence[str],
+    output_dir: str,
+    overwrite: bool = False,
+) -> int:
+    """Label the images of `inputs` that have no mask in `output_dir` yet.
+
+    Args:
+        data: the labeled data for `--precision`.
+        inputs: image files and folders, which keep their structure.
+        overwrite: label all again.
+
+    Returns:
+        How many of these images the folder holds now.
+
+    Raises:
+        UserError: wrong models or data, a video, or what `predict_files` raises.
+    """
+    folder = Path(output_dir)
+    names = name_outputs(inputs, folder)
+    if videos := [path for path in names if path.suffix.lower() in VIDEO_SUFFIXES]:
+        raise UserError(f"{videos[0]} is a video: give its frames as images")
+    parts = (wanted.model_name_or_path, wanted.sam3, *wanted.ensemble, wanted.sam)
+    source = " + ".join(part for part in parts if part)
+    if wanted.tta:
+        source += f", views {wanted.tta}"
+    settings = {
+        "source": source,
+        "classes": data.id2label,
+        "sliding_window": wanted.sliding_window,
+        "stride": wanted.stride,
+        "dtype": wanted.dtype,
+        "min_confidence": wanted.min_confidence,
+        "precision": wanted.precision,
+        "dataset": [data.dataset_name, data.dataset_path, wanted.split] if wanted.precision else [],
+    }
+    how = Options.make(wanted.sliding_window, wanted.stride, wanted.tta)
+    teacher: list[Teacher] = []
+
+    def load() -> Teacher:
+        teacher.append(_teacher(wanted, data, how))
+        return teacher[0]
+
+    try:
+        return predict_files(load, inputs, folder, settings, how, overwrite)
+    finally:  # also where some files can't be read
+        if teacher:
+            _write_sources(folder, names, source, teacher[0])
+
+
+def _teacher(wanted: AutolabelArguments, data: DataArguments, how: Options) -> Teacher:
+    sam = None if wanted.sam is None else SamPredictor.from_pretrained(wanted.sam)
+    teacher = Teacher(_segmenters(wanted, data), sam, wanted.min_confidence or 0.0)
+    if wanted.precision is not None:
+        rows, labels = load_split(wanted.split, data)
+        table = prediction_table(teacher.labels, labels)
+        found = teacher.require_precision(wanted.precision, rows, table, how)
+        print(
+            f"{100 * wanted.precision:g} % of the pixels of {wanted.split} are right from a "
+            f"confidence of {found:.3f} on",
+            flush=True,
+        )
+    return teacher
+
+
+def _segmenters(
+    wanted: AutolabelArguments, data: DataArguments
+) -> Sequence[Segmenter | PromptedClasses]:
+    if wanted.sam3 is not None:
+        if data.id2label is None:
+            raise UserError("--sam3 needs --id2label FILE with the names of the classes")
+        labels = read_label_table(Path(data.id2label))[0]
+        dtype = DTYPES[wanted.dtype]
+        return [
+            PromptedClasses(ClassPrompter.from_pretrained(wanted.sam3, labels, dtype=dtype), labels)
+        ]
+    return [
+        Segmenter.from_pretrained(
+            model, trust_remote_code=wanted.trust_remote_code, dtype=wanted.dtype
+        )
+        for model in (wanted.model_name_or_path, *wanted.ensemble)
+        if model is not None
+    ]
+
+
+def _write_sources(folder: Path, names: dict[Path, str], source: str, teacher: Teacher) -> None:
+    """The images beside their masks, and where each mask comes from."""
+    lines = []
+    for path, name in names.items():
+        mask = folder / "masks" / f"{name}.png"
+        if not mask.is_file():
+            continue  # it could not be read
+        image = folder / "images" / f"{name}{path.suffix}"
+        if not image.is_file():
+            image.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, image)
+        with Image.open(mask) as ids:
+            labeled = float((np.asarray(ids) != teacher.labels.ignore_index).mean())
+        lines.append((image.relative_to(folder).as_posix(), source,
+                      f"{teacher.min_confidence:.3f}", f"{labeled:.4f}"))  # fmt: skip
+    with (folder / SOURCES_FILE).open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(("image", "source", "min_confidence", "labeled"))
+        writer.writerows(lines)
+    mean = sum(float(line[-1]) for line in lines) / max(len(lines), 1)
+    print(f"{100 * mean:.1f} % of the pixels are labeled, the others ignored", flush=True)
