@@ -26,7 +26,7 @@ def test_an_error_of_two_processes_is_one_sentence_and_nothing_else(tmp_path: Pa
         cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=600,
     )  # fmt: skip
     assert done.returncode == 2
-    assert done.stderr == "error: --dataset_path nowhere: no such folder\n"
+    assert done.stderr == "error: --dataset_path nowhere: no such folder; check the path\n"
     assert done.stdout == ""
 
 
@@ -43,7 +43,7 @@ def test_the_first_process_of_a_launch_to_fail_reports(tmp_path: Path, monkeypat
 def test_the_only_process_of_a_machine_uses_all_cores(monkeypatch: pytest.MonkeyPatch) -> None:
     chosen: list[int] = []
     monkeypatch.setattr(torch, "set_num_threads", chosen.append)
-    monkeypatch.setattr("hfseg.cli.launch._cores", lambda: 6)
+    monkeypatch.setattr("hfseg.cli.launch.usable_cores", lambda: 6)
     monkeypatch.setenv("OMP_NUM_THREADS", "1")  # what accelerate sets
     monkeypatch.setenv("LOCAL_RANK", "0")
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")

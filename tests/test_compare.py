@@ -77,7 +77,7 @@ def test_a_machine_that_slows_down_slows_every_run_alike(monkeypatch: pytest.Mon
 def test_finished_runs_are_compared_in_a_new_folder(finished_run: Path, tmp_path: Path) -> None:
     again = shutil.copytree(finished_run, tmp_path / "again")
     table = compare([str(finished_run), str(again)], {}, tmp_path / "new" / "comparison")
-    assert "| | run | again |" in table and "| again | +0.0 |" in table
+    assert "| metric | run | again |" in table and "| again | +0.0 |" in table
     assert (tmp_path / "new" / "comparison" / "comparison.md").read_text() == table
     assert (tmp_path / "new" / "comparison" / "comparison.png").stat().st_size > 10_000
 

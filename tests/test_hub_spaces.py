@@ -88,8 +88,8 @@ def test_a_space_requires_whatever_its_files_import() -> None:
             assert module in sys.stdlib_module_names or providers & installed, (path, module)
 
 
-OPTIONAL = {"optuna", "onnxruntime", "pillow_heif", "_typeshed"}
-"""For tuning, for export, for HEIC where someone installs it, and for type checkers."""
+OPTIONAL = {"optuna", "onnxruntime", "pillow_heif", "torchmetrics", "_typeshed"}
+"""For tuning, export, HEIC and benchmarks where someone installs them, and for type checkers."""
 PROVIDERS = packages_distributions()
 
 

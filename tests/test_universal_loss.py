@@ -171,5 +171,5 @@ def test_evaluation_reports_the_cross_entropy_of_normalized_scores() -> None:
 def test_options_of_pixel_losses_are_refused(options: dict, flag: str) -> None:
     model = SimpleNamespace(config=config())
     assert isinstance(loss_for(model, SegmentationLoss()), UniversalLoss)
-    with pytest.raises(UserError, match=f"leave {flag} out"):
+    with pytest.raises(UserError, match=f"leave out {flag}"):
         loss_for(model, SegmentationLoss(**options))

@@ -327,7 +327,7 @@ def resized_argmax(
     largest, ids = None, None
     for start, part in _resized_parts(logits, size):
         value, index = part.max(dim=1)
-        if largest is None:
+        if largest is None or ids is None:
             largest, ids = value, index
             continue
         larger = value > largest

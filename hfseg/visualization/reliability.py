@@ -1,8 +1,9 @@
 """The reliability diagram: how often pixels of each confidence are right."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
+import numpy as np
 from matplotlib.figure import Figure
 
 from hfseg.visualization.figure_style import save, style
@@ -10,9 +11,7 @@ from hfseg.visualization.figure_style import save, style
 _COLORS = ("#0072b2", "#d55e00")
 
 
-def plot_reliability(
-    series: Mapping[str, Mapping[str, Sequence[float]]], path: str | Path
-) -> Figure:
+def plot_reliability(series: Mapping[str, Mapping[str, np.ndarray]], path: str | Path) -> Figure:
     """Accuracy against confidence; on the diagonal a model is as sure as it is right.
 
     Dots have an area that grows with their fraction of the pixels. Below the diagonal the model is
