@@ -92,6 +92,7 @@ def test_evaluate_writes_results_table_ranking_and_figures(tmp_path, model, segm
         evaluate(model, segmentation_folder, out, split="train")
 
 
+@pytest.mark.slow
 def test_two_processes_give_the_same_scores_as_one(tmp_path, model, segmentation_folder):
     flags = [
         str(REPOSITORY / "scripts" / "evaluate_model.py"), "--model_name_or_path", str(model),

@@ -42,6 +42,7 @@ def test_a_hub_that_does_not_answer_leaves_the_cache(online, monkeypatch, caplog
     assert "can't be reached: using the local cache" in caplog.text
 
 
+@pytest.mark.slow
 def test_the_command_says_at_once_that_weights_are_missing(tmp_path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         free = server.getsockname()[1]

@@ -242,11 +242,12 @@ def add_shards(hub: Hub, counts: tuple[int, ...] = (4, 4, 3)) -> None:
     hub.server.add("dataset", "them/shards", files)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "counts",
     [
         pytest.param((4, 4, 3), id="3 files: each process takes every other sample"),
-        pytest.param((6, 5), id="2 files: one for each process", marks=pytest.mark.slow),
+        pytest.param((6, 5), id="2 files: one for each process"),
     ],
 )
 def test_streaming_sees_every_sample_once_and_the_whole_validation_set(

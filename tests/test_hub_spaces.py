@@ -35,6 +35,7 @@ print("done")
 """
 
 
+@pytest.mark.slow
 def test_anyone_can_load_the_pushed_metric(hub: Hub) -> None:
     hub.run(SCRIPTS / "push_metric.py", "--repo_id", "me/mean_iou")
     repo = hub.server.repos["space", "me/mean_iou"]

@@ -12,6 +12,7 @@ from PIL import Image
 pytest.importorskip("tensorboard", reason="TensorBoard: pip install tensorboard")
 
 
+@pytest.mark.slow
 def test_predictions_are_shown_after_every_evaluation(tmp_path: Path) -> None:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
