@@ -45,15 +45,19 @@ def test_no_home_an_ascii_locale_and_a_folder_with_spaces_and_umlauts(tmp_path: 
 
 
 def run_in(
-    surroundings: tuple[str, ...], *flags: object, needs: str, **variables: str
+    surroundings: tuple[str, ...], *flags: object, **variables: str
 ) -> subprocess.CompletedProcess:
     """Fine-tune for two steps behind a command that changes what the process sees."""
     if subprocess.run([*surroundings, "true"], capture_output=True, check=False).returncode != 0:
-        pytest.skip(f"poor surroundings: run `make test-slow` on Linux {needs}")
+        pytest.skip("poor surroundings: run `make test-slow` on Linux with user namespaces")
     return subprocess.run(
         [*surroundings, sys.executable, str(SCRIPT), *map(str, (*TINY, *flags))],
         env=environment(**variables), capture_output=True, text=True, timeout=600,
     )  # fmt: skip
+
+
+def read_only(folder: Path) -> tuple[str, ...]:
+    return mounted(f"mount --bind '{folder}' '{folder}' && mount -o remount,ro,bind '{folder}'")
 
 
 def mounted(command: str) -> tuple[str, ...]:
@@ -61,26 +65,20 @@ def mounted(command: str) -> tuple[str, ...]:
     return ("unshare", "--map-root-user", "--mount", "sh", "-c", f'{command} && exec "$@"', "sh")
 
 
-NAMESPACES = "with user namespaces (unshare)"
+NO_NETWORK = ("unshare", "--map-root-user", "--net")
 
 
 @pytest.mark.slow
 def test_training_needs_no_network_not_even_loopback(tmp_path: Path) -> None:
     run = tmp_path / "run"
-    done = run_in(
-        ("unshare", "--map-root-user", "--net"),
-        "--dataloader_num_workers", 2, "--output_dir", run, needs=NAMESPACES,
-    )  # fmt: skip
+    done = run_in(NO_NETWORK, "--dataloader_num_workers", 2, "--output_dir", run)
     assert done.returncode == 0, done.stderr[-2000:]
     assert (run / "eval_results.json").is_file()
 
 
 @pytest.mark.slow
 def test_several_processes_without_loopback_are_one_sentence(tmp_path: Path) -> None:
-    done = run_in(
-        ("unshare", "--map-root-user", "--net"),
-        "--num_processes", 2, "--output_dir", tmp_path / "run", needs=NAMESPACES,
-    )  # fmt: skip
+    done = run_in(NO_NETWORK, "--num_processes", 2, "--output_dir", tmp_path / "run")
     assert done.returncode == 2
     assert "several processes need the loopback network (127.0.0.1)" in done.stderr
     assert "Traceback" not in done.stderr
@@ -91,7 +89,7 @@ def test_data_workers_need_little_shared_memory(tmp_path: Path) -> None:
     run = tmp_path / "run"
     done = run_in(
         mounted("mount -t tmpfs -o size=64m none /dev/shm"),
-        "--dataloader_num_workers", 2, "--output_dir", run, needs=NAMESPACES,
+        "--dataloader_num_workers", 2, "--output_dir", run,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-2000:]
     assert (run / "eval_results.json").is_file()
@@ -101,10 +99,9 @@ def test_data_workers_need_little_shared_memory(tmp_path: Path) -> None:
 def test_a_read_only_home_with_a_writable_cache_trains(tmp_path: Path) -> None:
     home, run = tmp_path / "home", tmp_path / "run"
     home.mkdir()
-    read_only = f"mount --bind '{home}' '{home}' && mount -o remount,ro,bind '{home}'"
     done = run_in(
-        mounted(read_only), "--output_dir", run,
-        needs=NAMESPACES, HOME=str(home), HF_HOME=str(tmp_path / "cache"),
+        read_only(home), "--output_dir", run,
+        HOME=str(home), HF_HOME=str(tmp_path / "cache"),
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-2000:]
     assert (run / "eval_results.json").is_file()
@@ -114,10 +111,9 @@ def test_a_read_only_home_with_a_writable_cache_trains(tmp_path: Path) -> None:
 def test_a_read_only_home_that_holds_the_cache_is_one_sentence(tmp_path: Path) -> None:
     home, run = tmp_path / "home", tmp_path / "run"
     home.mkdir()
-    read_only = f"mount --bind '{home}' '{home}' && mount -o remount,ro,bind '{home}'"
     done = run_in(
-        mounted(read_only), "--output_dir", run,
-        needs=NAMESPACES, HOME=str(home), HF_HOME=str(home / "cache"),
+        read_only(home), "--output_dir", run,
+        HOME=str(home), HF_HOME=str(home / "cache"),
     )  # fmt: skip
     assert done.returncode == 2
     assert "set HF_HOME to a folder you can write to" in done.stderr
@@ -131,6 +127,6 @@ def test_a_clock_in_the_past_changes_nothing(tmp_path: Path) -> None:
     faketime = shutil.which("faketime")
     if faketime is None:
         pytest.skip("poor surroundings: run `make test-slow` on Linux with faketime")
-    done = run_in((faketime, "2001-02-03 04:05:06"), "--output_dir", run, needs="with faketime")
+    done = run_in((faketime, "2001-02-03 04:05:06"), "--output_dir", run)
     assert done.returncode == 0, done.stderr[-2000:]
     assert (run / "eval_results.json").is_file()

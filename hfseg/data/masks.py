@@ -2,7 +2,8 @@
 
 import functools
 import io
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -271,16 +272,23 @@ def open_image(source: str | Path | bytes, name: str = "") -> Image.Image:
         UserError: a file that can't be read, with its name.
     """
     name = name or ("the image" if isinstance(source, bytes) else str(source))
-    try:
+    with unreadable_files_named(name):
         image = Image.open(io.BytesIO(source) if isinstance(source, bytes) else source)
         image.load()
+    return image
+
+
+@contextmanager
+def unreadable_files_named(name: str) -> Iterator[None]:
+    """What Pillow raises for a file that can't be read becomes a `UserError` with its name."""
+    try:
+        yield
     except FileNotFoundError as error:
         raise UserError(f"{name}: no such file") from error
     except Image.DecompressionBombError as error:
         raise UserError(f"{name} {TOO_MANY_PIXELS}: cut it into tiles, or scale it down") from error
     except (OSError, SyntaxError, ValueError) as error:
         raise UserError(f"{name}: can't be read as an image ({error}); replace the file") from error
-    return image
 
 
 def encode_png(ids: np.ndarray) -> bytes:

@@ -15,9 +15,8 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import numpy as np
 from PIL import Image
 
-from hfseg.data.decode_limits import TOO_MANY_PIXELS
 from hfseg.data.image_io import deep_gray_peak, has_eight_bits, upright
-from hfseg.data.masks import encode_png
+from hfseg.data.masks import encode_png, unreadable_files_named
 from hfseg.data.orientation import align, exif_orientation
 from hfseg.data.specks import count_specks
 from hfseg.data.splits import WHOLE
@@ -140,25 +139,18 @@ def read_image(source: str | bytes, name: str) -> ReadImage:
     stored: dict[str, str | bytes | None] = {"path": None, "bytes": source}
     if isinstance(source, str):
         stored = {"path": source, "bytes": None}
-    try:
-        with Image.open(opened) as file:
-            width, height = file.size
-            orientation = exif_orientation(file)
-            # JPEG: every byte is read, but only a small image is decoded
-            file.draft("L", (max(width // 8, 64), max(height // 8, 64)))
-            file.load()
-            image: Image.Image = file
-            peak = deep_gray_peak(image)
-            if not has_eight_bits(image):
-                image = upright(image, name)
-                stored = {"path": named(name), "bytes": encode_png(np.asarray(image))}
-            look = look_of(image)
-    except FileNotFoundError as error:
-        raise UserError(f"{name}: no such file") from error
-    except Image.DecompressionBombError as error:
-        raise UserError(f"{name} {TOO_MANY_PIXELS}: cut it into tiles, or scale it down") from error
-    except (OSError, SyntaxError, ValueError) as error:
-        raise UserError(f"{name}: can't be read as an image ({error}); replace the file") from error
+    with unreadable_files_named(name), Image.open(opened) as file:
+        width, height = file.size
+        orientation = exif_orientation(file)
+        # JPEG: every byte is read, but only a small image is decoded
+        file.draft("L", (max(width // 8, 64), max(height // 8, 64)))
+        file.load()
+        image: Image.Image = file
+        peak = deep_gray_peak(image)
+        if not has_eight_bits(image):
+            image = upright(image, name)
+            stored = {"path": named(name), "bytes": encode_png(np.asarray(image))}
+        look = look_of(image)
     size = (height, width) if orientation > 4 else (width, height)
     return ReadImage(stored, size, orientation, look, peak)
 

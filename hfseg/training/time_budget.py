@@ -28,7 +28,7 @@ _MOST_EVALUATIONS = 10
 _EVALUATION_SHARE = 0.2
 """Of the time, for evaluations and checkpoints during the training."""
 _REPORT_SECONDS = 5.0
-"""For figures and tables at the end; an estimate, as they are made after the last measured step."""
+"""An allowance, not measured, for the figures and tables at the end."""
 _WHOLE_SPLIT_SHARE = 0.02
 """Of the time, that measuring an evaluation of the whole split may take."""
 _UNITS = {"h": 3600, "m": 60, "s": 1}
