@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+PARALLEL := --numprocesses logical --maxprocesses 4 --dist loadfile
 EXTRAS := demo,tune,export,docs,dev
 
 export NO_ALBUMENTATIONS_UPDATE := 1
@@ -34,10 +35,10 @@ demo: $(READY)
 	$(BIN)/hfseg demo
 
 test: $(READY)
-	$(BIN)/python -m pytest -m "not slow" --numprocesses logical --maxprocesses 4 --dist loadfile
+	$(BIN)/python -m pytest -m "not slow" $(PARALLEL)
 
 test-slow: $(READY)
-	$(BIN)/python -m pytest -m slow -s
+	$(BIN)/python -m pytest -m slow $(PARALLEL) -rP --durations 20
 
 test-versions: $(READY)
 	$(BIN)/python .ci/versions.py lowest 3.11

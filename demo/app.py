@@ -135,19 +135,19 @@ def build_app(models: "ShownModels") -> "GuardedBlocks":
     """The page; start it with `app.launch(**launch_options(app))`."""
     import gradio as gr
 
-    from .colors import is_background
+    from .endpoints import add_endpoints
     from .examples import example_photos
     from .guarded_blocks import GuardedBlocks
     from .limits import MAX_WAITING
-    from .web_api import add_endpoints
+    from .tabs import TABS
+    from .web_api import WebApi
 
+    tabs = [tab(models) for tab in TABS]
     settings = {
-        "models": [{"name": name} for name in models.names],
-        "sam": models.sam_name is not None,
-        "sam3": models.has_sam3,
-        "names": [name for name in models.labels(None).names if not is_background(name)],
+        "models": models.names,
         "examples": example_photos(models),
         "knows": describe(models),
+        "tabs": [{"name": tab.name, "label": tab.label, **tab.settings()} for tab in tabs],
     }
     with GuardedBlocks(title="hfseg: semantic segmentation", analytics_enabled=False) as app:
         gr.HTML(
@@ -157,7 +157,7 @@ def build_app(models: "ShownModels") -> "GuardedBlocks":
                 ({{ start }}) => start(element.querySelector(".hfseg"), {json.dumps(settings)}))""",
             padding=False,
         )
-        add_endpoints(models)
+        add_endpoints(WebApi(models), tabs)
     # otherwise direct calls would bypass the queue
     return app.queue(max_size=MAX_WAITING, api_open=False)
 

@@ -1,6 +1,8 @@
 """Files that endpoints write for visitors, in the temporary folder of the page."""
 
+import io
 import secrets
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -45,3 +47,22 @@ def safe_name(name: str) -> str:
     """The name without characters that could cause problems in file systems or headers."""
     kept = "".join(letter if letter.isalnum() or letter in "-_ ." else "_" for letter in name)
     return kept.strip(". ")[:100] or "image"
+
+
+def unique_names(names: Sequence[str]) -> list[str]:
+    """The names, numbered where two are alike."""
+    found: list[str] = []
+    for name in names:
+        candidate, number = name, 2
+        while candidate.lower() in {each.lower() for each in found}:
+            candidate = f"{name}_{number}"
+            number += 1
+        found.append(candidate)
+    return found
+
+
+def encoded(image: Image.Image) -> bytes:
+    """The image as the bytes of a PNG."""
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG")
+    return buffer.getvalue()

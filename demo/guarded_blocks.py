@@ -1,6 +1,5 @@
 """`gr.Blocks` that accept only uploaded files, and report every failure in one sentence."""
 
-import html
 import logging
 
 import gradio as gr
@@ -57,9 +56,9 @@ class GuardedBlocks(gr.Blocks):
 
 
 def shown(sentence: str) -> gr.Error:
-    """The sentence for the visitor; gradio's pages show it as HTML."""
-    sentence = html.escape(sentence, quote=False)
-    return gr.Error(sentence[:1].upper() + sentence[1:], title="", print_exception=False)
+    """The sentence for the visitor: plain text, which the page shows as such."""
+    sentence = sentence[:1].upper() + sentence[1:].removesuffix(".") + "."
+    return gr.Error(sentence, title="", print_exception=False)
 
 
 def _is_api(block_fn: BlockFunction) -> bool:

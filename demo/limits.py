@@ -89,6 +89,14 @@ def check_number_of_points(points: Sequence[object]) -> None:
         raise UserError(f"There are {len(points)} points, but only {MAX_POINTS} are allowed.")
 
 
+def check_count(files: Sequence[object], most: int, what: str) -> None:
+    """Raise a UserError for none or too many."""
+    if not files:
+        raise UserError(f"There are no {what}: send at least one.")
+    if len(files) > most:
+        raise UserError(f"There are {len(files)} {what}, but only {most} are allowed.")
+
+
 class Device:
     """Runs one task at a time, and limits the waiting time.
 

@@ -159,8 +159,8 @@ class ShownModels:
         """Model and processor of SAM 3, loaded at the first call; errors as of `sam`."""
         if self._sam3 is None:
             raise UserError(
-                "No SAM 3 was named when this page was started: add --sam3 facebook/sam3, or a "
-                "folder with its weights."
+                "This page was started without SAM 3: add --sam3 facebook/sam3, or a folder with "
+                "its weights."
             )
         if isinstance(self._sam3, str):
             self._sam3 = load_sam3(self._sam3)

@@ -4,7 +4,8 @@ README.md beside this file shows them through `gradio_client` and curl.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import gradio as gr
 import numpy as np
@@ -17,14 +18,18 @@ from hfseg.visualization.overlay import area_shares, index_png, overlay
 
 from .files import file_data, save_photo, save_png, stem
 from .limits import MAX_SAM_SIDE, check_number_of_points, open_photo, own_size
-from .many_api import ManyApi
-from .naming_api import NamingApi
-from .page_api import PageApi
 from .sam_work import everything, object_at, timed, with_object
-from .scoring import ScoringApi
 from .shown_models import ShownModels
+from .tab import ON_DEVICE
 
 METHODS = ("votes", "boxes", "points")
+OUTPUTS = {
+    "segment": ("mask", "overlay", "summary"),
+    "segment_everything": ("masks", "summary"),
+    "refine": ("mask", "overlay", "summary"),
+    "health": ("health",),
+}
+"""What each endpoint returns, by the names that clients are shown."""
 
 
 class WebApi:
@@ -144,36 +149,14 @@ class WebApi:
             "sam": self.models.sam_name,
         }
 
-
-def add_endpoints(models: ShownModels) -> None:
-    """Add all endpoints inside `gr.Blocks`."""
-    api = WebApi(models)
-    device: dict[str, object] = {"concurrency_limit": 1, "concurrency_id": "device"}
-    add(api.segment, ("mask", "overlay", "summary"), **device)
-    add(api.segment_everything, ("masks", "summary"), **device)
-    add(api.refine, ("mask", "overlay", "summary"), **device)
-    # not queued, so that it answers even when the queue is full
-    add(api.health, ("health",), queue=False)
-
-    # endpoints of the page itself, undocumented since they change with it
-    page, many = PageApi(models), ManyApi(models)
-    hidden: dict[str, object] = {"api_visibility": "undocumented"}
-    scored, named = ScoringApi(models).evaluate, NamingApi(models).by_name
-    for asked in (page.view, page.objects, page.everything, scored, named):
-        add(asked, ("answer",), **device, **hidden)
-    for slow in (many.batch, many.video):  # frame by frame, so that they don't block others
-        add(slow, ("answer",), concurrency_limit=2, concurrency_id="many", **hidden)
-    add(many.training_pairs, ("answer",), concurrency_limit=2, **hidden)
-    add(page.card, ("answer",), concurrency_limit=2, **hidden)
-
-
-def add(endpoint: Callable[..., object], outputs: Sequence[str], **options: object) -> None:
-    """Add one endpoint under its own name, with names for what it gives."""
-    added = gr.api(endpoint, api_name=endpoint.__name__, **options)
-    context = gr.context.Context.root_block
-    assert context is not None
-    for block, name in zip(context.fns[added["id"]].outputs, outputs, strict=True):
-        block.label = name
+    def endpoints(self) -> dict[Callable[..., Any], Mapping[str, Any]]:
+        """The functions, and how gradio queues them."""
+        return {
+            self.segment: ON_DEVICE,
+            self.segment_everything: ON_DEVICE,
+            self.refine: ON_DEVICE,
+            self.health: {"queue": False},  # it answers even when the queue is full
+        }
 
 
 def checked_points(points: object) -> list[tuple[float, float, int]]:

@@ -67,7 +67,12 @@ def finetune(
         model = getattr(model.config, "name_or_path", "") or model.config.model_type
     if model is not None:
         options["model_name_or_path"] = str(model)
-    arguments = resolve(options, command=["hfseg.finetune", *_words(options)])
+    given = {"dataset": data, "model": given_model}
+    arguments = resolve(
+        options,
+        command=["hfseg.finetune", *_words(options)],
+        objects=tuple(name for name, value in given.items() if value is not None),
+    )
     return finetune_workflow(arguments, data, given_model)
 
 

@@ -1,7 +1,6 @@
 """Errors of the Hub, each reported in one sentence that says what to do."""
 
 import json
-from collections.abc import Iterator
 
 from huggingface_hub import constants, get_token
 from huggingface_hub.errors import (
@@ -14,8 +13,12 @@ from huggingface_hub.errors import (
     RevisionNotFoundError,
 )
 
+from hfseg.errors import causes
 from hfseg.hub_connection import found_no_network
 
+_NO_TOKEN = (
+    "no token was found, so you are not logged in to the Hub; run `hf auth login`, or set HF_TOKEN"
+)
 _PREFIX = {"model": "", "dataset": "datasets/", "space": "spaces/"}
 
 
@@ -32,7 +35,7 @@ def explain_hub_error(
         repo_type: model, dataset or space.
         writing: the access was a write, not a read.
     """
-    for cause in _causes(error):
+    for cause in causes(error):
         # transformers and datasets drop the cause in offline mode
         if constants.HF_HUB_OFFLINE and ("connect to" in str(cause) or _is_connection_error(cause)):
             cause = OfflineModeIsEnabled()
@@ -44,7 +47,7 @@ def explain_hub_error(
 
 def seconds_to_wait(error: BaseException) -> float | None:
     """Seconds until a retry may succeed (0: unknown), None if it never will."""
-    for cause in _causes(error):
+    for cause in causes(error):
         if isinstance(cause, HfHubHTTPError):
             status = cause.response.status_code
             if status not in (408, 429) and status < 500:
@@ -54,14 +57,6 @@ def seconds_to_wait(error: BaseException) -> float | None:
         if _is_connection_error(cause) or isinstance(cause, json.JSONDecodeError):
             return 0.0
     return None
-
-
-def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    seen: set[int] = set()
-    while error is not None and id(error) not in seen:
-        seen.add(id(error))
-        yield error
-        error = error.__cause__ or error.__context__
 
 
 def _sentence(error: BaseException, repo_id: str, repo_type: str, writing: bool) -> str | None:
@@ -74,7 +69,7 @@ def _sentence(error: BaseException, repo_id: str, repo_type: str, writing: bool)
             "check the network, or give a local folder"
         )
     if isinstance(error, LocalTokenNotFoundError):
-        return "you are not logged in; run `hf auth login`, or set HF_TOKEN"
+        return _NO_TOKEN
     if isinstance(error, OfflineModeIsEnabled):
         if writing:
             return "HF_HUB_OFFLINE is set, so uploads are disabled; unset it"
@@ -89,7 +84,9 @@ def _sentence(error: BaseException, repo_id: str, repo_type: str, writing: bool)
             f"{repo_id} is gated; request access at {page}, then log in with `hf auth login` or "
             "HF_TOKEN"
         )
-    if _is_wrong_token(error):
+    if isinstance(error, HfHubHTTPError) and _is_unauthorized(error):
+        if "authorization" not in error.response.request.headers:
+            return _NO_TOKEN
         return (
             "the Hub does not accept the token, which is invalid or expired; create one at "
             f"{constants.ENDPOINT}/settings/tokens and log in with `hf auth login` or HF_TOKEN"
@@ -133,9 +130,9 @@ def _status_sentence(error: HfHubHTTPError, repo_id: str, writing: bool) -> str:
     return f"the Hub refused the request ({' '.join(str(error).split())[:200]})"
 
 
-def _is_wrong_token(error: BaseException) -> bool:
-    """A 401 with a token; without a token it means that the repository is private or missing."""
-    if not isinstance(error, HfHubHTTPError) or error.response.status_code != 401:
+def _is_unauthorized(error: HfHubHTTPError) -> bool:
+    """A 401 because of the token; without one it may also be that of a private repository."""
+    if error.response.status_code != 401:
         return False
     code = error.response.headers.get("X-Error-Code")
     return code not in ("RepoNotFound", "GatedRepo") or get_token() is not None

@@ -3,6 +3,7 @@
 import colorsys
 import json
 import re
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,6 +62,10 @@ def plain_name(name: object) -> str:
     return re.sub(r"[\s_-]+", " ", str(name)).strip().lower()
 
 
+_BROKEN = ("Cc", "Cs")
+"""Control characters, which break tables, and halves of surrogate pairs, which no file can hold."""
+
+
 @dataclass(frozen=True)
 class LabelSet:
     """Names and colors of the classes in id order, and the ignored id.
@@ -83,6 +88,9 @@ class LabelSet:
         palette = tuple(tuple(int(c) for c in color) for color in self.palette)
         if not names:
             raise UserError("there are no class names: give at least one")
+        broken = [name for name in names if any(unicodedata.category(c) in _BROKEN for c in name)]
+        if broken:
+            raise UserError(f"the class name {broken[0]!r} contains control characters: rename it")
         repeated = sorted({name for name in names if names.count(name) > 1})
         if repeated:
             raise UserError(
@@ -114,10 +122,16 @@ class LabelSet:
     def label2id(self) -> dict[str, int]:
         return {name: index for index, name in enumerate(self.names)}
 
+    @classmethod
+    def numbered(cls, count: int, palette: tuple[Color, ...] = ()) -> "LabelSet":
+        """Placeholders for classes without names: `class 0` and so on."""
+        return cls(tuple(f"class {index}" for index in range(count)), palette)
+
     @property
     def unnamed(self) -> bool:
-        """Whether the names are the placeholders of transformers, `LABEL_0` and so on."""
-        return self.names == tuple(f"LABEL_{index}" for index in range(len(self)))
+        """Whether the names are placeholders: `LABEL_0` ... of transformers, or `numbered`."""
+        theirs = tuple(f"LABEL_{index}" for index in range(len(self)))
+        return self.names in (theirs, LabelSet.numbered(len(self)).names)
 
     @property
     def metric_names(self) -> tuple[str, ...]:

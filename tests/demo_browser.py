@@ -1,7 +1,10 @@
 """A browser on the demo page, and what a visitor does in it: mouse, keyboard and touch."""
 
 import base64
+import functools
 import io
+import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +18,8 @@ EVALUATE = "[data-is=evaluate]"
 def opened(browser, address, **options):
     """A page; `page.problems` lists console errors and requests to other hosts."""
     viewport = {"width": 1400, "height": 900}
-    page = browser.new_page(**{"viewport": viewport, "reduced_motion": "reduce", **options})
+    options = {"viewport": viewport, "reduced_motion": "reduce", **options}
+    page = _context(browser, json.dumps(options, sort_keys=True)).new_page()
     page.problems = []
     page.on("console", lambda m: m.type == "error" and page.problems.append(f"console: {m.text}"))
     page.on("pageerror", lambda error: page.problems.append(f"page: {error}"))
@@ -31,8 +35,33 @@ def opened(browser, address, **options):
     return page
 
 
+@functools.cache
+def _context(browser, options: str):
+    """One for all pages with the same options: gradio's scripts are loaded once."""
+    return browser.new_context(**json.loads(options))
+
+
 def choose(page, path: Path) -> None:
     page.set_input_files("[data-is=file]", path)
+
+
+def give(page, paths: Sequence[Path], way: str) -> None:
+    """Drop files on the heading of the page, or paste them."""
+    contents = [(path.name, base64.b64encode(path.read_bytes()).decode()) for path in paths]
+    page.evaluate(
+        """([contents, way]) => {
+            const files = new DataTransfer();
+            for (const [name, content] of contents) {
+                const bytes = Uint8Array.from(atob(content), (each) => each.charCodeAt(0));
+                files.items.add(new File([bytes], name, {type: "image/png"}));
+            }
+            const options = {bubbles: true, cancelable: true};
+            document.querySelector("#hfseg h1").dispatchEvent(way === "drop"
+                ? new DragEvent("drop", {...options, dataTransfer: files})
+                : new ClipboardEvent("paste", {...options, clipboardData: files}));
+        }""",
+        [contents, way],
+    )
 
 
 def segment(page, path: Path, panes: int = 1) -> None:

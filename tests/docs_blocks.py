@@ -14,7 +14,7 @@ from pathlib import Path
 REPOSITORY = Path(__file__).parent.parent
 PAGES = (REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").glob("*.md")))
 NOTEBOOKS = tuple(sorted((REPOSITORY / "notebooks").glob("*.ipynb")))
-NOT_RUN = ("needs the Hub", "needs GPUs", "until Ctrl-C")
+NOT_RUN = ("needs the Hub", "needs that address", "needs GPUs", "until Ctrl-C")
 
 _FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 _INLINE = re.compile(r"`(hfseg [a-z][^`]*)`")

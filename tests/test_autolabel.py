@@ -123,7 +123,7 @@ def test_the_stated_precision_holds_on_the_split(finished_run: Path) -> None:
     reached, least = precision() - 1e-6, teacher.min_confidence
     found = teacher.require_precision(reached, data["train"], table, Options())
     assert found == teacher.min_confidence <= least and precision() >= reached
-    with pytest.raises(UserError, match="give a lower one, or a better model"):
+    with pytest.raises(UserError, match="give a lower precision, or a better model"):
         teacher.require_precision(0.1, data["train"], table + 100, Options())
 
 

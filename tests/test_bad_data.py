@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from conftest import make_folder
 from PIL import Image
+from test_decode_limits import progressive_bomb
 
 from hfseg import load_dataset
 from hfseg.errors import UserError
@@ -66,13 +67,20 @@ def too_many_pixels(data: Path) -> tuple[str, str]:
     return "003.png", "too many pixels"
 
 
+def thousands_of_scans(data: Path) -> tuple[str, str]:
+    (data / "images" / "003.png").unlink()
+    (data / "images" / "003.jpg").write_bytes(progressive_bomb(1000, (64, 48)))
+    return "003.jpg", "a JPEG of 1"
+
+
 def missing_mask(data: Path) -> tuple[str, str]:
     (data / "masks" / "003.png").unlink()
     return "003.png", "no mask"
 
 
 DAMAGES = [
-    jpeg_mask, unknown_id, other_size, truncated_image, no_image, too_many_pixels, missing_mask,
+    jpeg_mask, unknown_id, other_size, truncated_image, no_image, too_many_pixels,
+    thousands_of_scans, missing_mask,
 ]  # fmt: skip
 
 

@@ -124,7 +124,7 @@ def test_predict_measures_the_pipeline_and_counts_equal_pixels(finished_run: Pat
 def test_an_unknown_benchmark_is_refused_by_name(capsys) -> None:
     with pytest.raises(SystemExit):
         cli.run("benchmark", ["speed"])
-    assert "choose from data, train" in capsys.readouterr().err
+    assert "choose from reading, data, train" in capsys.readouterr().err
 
 
 @pytest.mark.slow

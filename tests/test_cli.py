@@ -65,6 +65,19 @@ def test_help_shows_groups_defaults_and_the_values_of_the_recipe(capsys) -> None
     ):
         assert words in printed
     assert "--torch_empty_cache_steps" not in printed
+    assert "The defaults below are those of the recipe camseq-unet-resnet50." in printed
+
+
+def test_help_says_whose_defaults_it_shows_and_where_the_others_are(capsys) -> None:
+    own = ["--dataset_name", "folder"]
+    for command, flags in (("finetune", []), ("finetune", own), ("tune", own)):
+        with pytest.raises(SystemExit):
+            run_command(command, [*flags, "--help"])
+        printed = capsys.readouterr().out
+        recipe = "own-data" if flags else "quickstart"
+        assert f"those of the recipe {recipe}." in printed
+        assert ("For those of your own data:" in printed) == (not flags)
+        assert f"(default: {'6e-05' if flags else '0.002'})" in " ".join(printed.split())
 
 
 def test_help_all_also_shows_every_flag_of_transformers(capsys) -> None:

@@ -50,6 +50,57 @@ def distance_to(ring: list[tuple[float, float]], x: np.ndarray, y: np.ndarray) -
     return nearest
 
 
+@pytest.mark.parametrize("name", ["../../secret.png", "/etc/secret.png"])
+def test_images_outside_of_the_folder_are_not_read(tmp_path: Path, name: str) -> None:
+    data = tmp_path / "a" / "b"
+    data.mkdir(parents=True)
+    Image.new("RGB", (8, 8)).save(tmp_path / "secret.png")
+    content = {
+        "images": [{"id": 1, "file_name": name, "height": 8, "width": 8}],
+        "annotations": [],
+        "categories": [{"id": 1, "name": "wall"}],
+    }
+    (data / "a.json").write_text(json.dumps(content))
+    with pytest.raises(UserError, match=r"is outside of .*, and only images in it are read"):
+        load_dataset("coco", str(data))
+
+
+@pytest.mark.parametrize(
+    ("part", "change", "words"),
+    [
+        ("images", {"height": 10**9}, "is listed as 8 x 1000000000 pixels"),
+        ("images", {"width": -8}, "is listed as -8 x 8 pixels"),
+        ("images", {"file_name": None}, r"in images\[0\], 'file_name' is 'None'"),
+        ("annotations", {"category_id": [1]}, r"in annotations\[0\], 'category_id' is"),
+        ("annotations", {"segmentation": [[0, 0, 1e308, 0, 4, 4]]}, "far outside of the image"),
+        ("annotations", {"segmentation": [[0, 0, float("nan"), 0, 4, 4]]}, "far outside of the"),
+        ("annotations", {"segmentation": [[0, 0, 4, "x", 4, 4]]}, "at least three points"),
+        (
+            "annotations",
+            {"segmentation": {"size": [8, 8], "counts": [-8, 72]}},
+            "a length is not a whole number",
+        ),
+        ("annotations", {"segmentation": {"size": 8, "counts": [64]}}, "run lengths are for 8"),
+        ("categories", {"name": {}}, r"in categories\[0\], 'name' is"),
+    ],
+)
+def test_fields_that_would_crash_the_drawing_in_c_are_named(
+    tmp_path: Path, part: str, change: dict[str, Any], words: str
+) -> None:
+    Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
+    square = {"id": 1, "image_id": 1, "category_id": 1, "segmentation": [[0, 0, 4, 0, 4, 4]]}
+    content = {
+        "images": [{"id": 1, "file_name": "a.png", "height": 8, "width": 8}],
+        "annotations": [square],
+        "categories": [{"id": 1, "name": "wall"}],
+    }
+    content[part][0].update(change)
+    (tmp_path / "a.json").write_text(json.dumps(content))
+    with pytest.raises(UserError, match=words) as caught:
+        load_dataset("coco", str(tmp_path))
+    assert "a.json" in str(caught.value)
+
+
 radii = st.lists(st.floats(16, 29), min_size=5, max_size=12)
 small_radii = st.lists(st.floats(4, 9), min_size=4, max_size=9)
 

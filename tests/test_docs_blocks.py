@@ -22,6 +22,7 @@ from docs_blocks import (
 )
 
 import demo.app
+import hfseg
 from hfseg.cli import COMMANDS
 from hfseg.config.parser import OptionParser
 from hfseg.config.recipe import recipe_names
@@ -108,6 +109,11 @@ def test_no_command_hides_in_a_block_that_is_not_run(page: Path) -> None:
     for block in blocks(page, ""):
         lines = [line for line in block.splitlines() if re.match(r"(\$ )?hfseg \w+ --", line)]
         assert not lines, f"mark the block as bash: {lines}"
+
+
+def test_the_python_reference_lists_every_public_name() -> None:
+    page = (REPOSITORY / "docs" / "reference.md").read_text()
+    assert [name for name in hfseg.__all__ if f"`hfseg.{name}" not in page] == ["__version__"]
 
 
 MESSAGES = re.findall(

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from launch import BIN, REPOSITORY, environment
+from launch import REPOSITORY, environment
 from PIL import Image
 from tolerance import UNDECIDED
 from transformers import SegformerConfig, SegformerForSemanticSegmentation, SegformerImageProcessor
@@ -92,30 +92,6 @@ def test_evaluate_writes_results_table_ranking_and_figures(tmp_path, model, segm
         evaluate(model, segmentation_folder, out, split="train")
 
 
-@pytest.mark.slow
-def test_two_processes_give_the_same_scores_as_one(tmp_path, model, segmentation_folder):
-    flags = [
-        str(REPOSITORY / "scripts" / "evaluate_model.py"), "--model_name_or_path", str(model),
-        "--dataset_name", "folder", "--dataset_path", str(segmentation_folder),
-        "--split", "train", "--output_dir",
-    ]  # fmt: skip
-    launch = [
-        str(BIN / "torchrun"), "--standalone", "--nproc_per_node", "2", *flags,
-        str(tmp_path / "two"),
-    ]  # fmt: skip
-    done = subprocess.run(launch, env=environment(), capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr[-3000:]
-    last_lines = [line for line in done.stdout.splitlines() if line.endswith(launch[-1])]
-    assert len(last_lines) == 1 and last_lines[0].startswith("mean_iou ")
-    one = evaluate(model, segmentation_folder, tmp_path / "one", split="train")
-    results = json.loads((tmp_path / "two" / "results.json").read_text())
-    differ = ("seconds", "hardware")
-    assert {**results, **dict.fromkeys(differ)} == {
-        **json.loads(json.dumps(dict(one))),
-        **dict.fromkeys(differ),
-    }
-
-
 # whose class is whose
 
 
@@ -125,9 +101,17 @@ def test_equal_names_are_matched_whatever_the_order_and_spelling():
     assert prediction_table(model, data)[:5].tolist() == [2, 1, 3, 0, 3]
 
 
-def test_unnamed_classes_are_matched_by_id():
+def test_unnamed_classes_are_matched_by_id(caplog):
     data = LabelSet(("a", "b"))
     assert prediction_table(LabelSet(("LABEL_0", "LABEL_1")), data)[:3].tolist() == [0, 1, 2]
+    assert caplog.text == ""
+    assert prediction_table(data, LabelSet.numbered(2))[:3].tolist() == [0, 1, 2]
+    assert "the dataset's ids are read as those of the model: 0 a, 1 b" in caplog.text
+
+
+def test_unnamed_classes_of_another_number_are_refused():
+    with pytest.raises(UserError, match=r"no names for its 2 classes.* 3 .*labels=run\.labels"):
+        prediction_table(LabelSet(("a", "b", "c")), LabelSet.numbered(2))
 
 
 def test_a_class_map_joins_classes_and_drops_others(tmp_path):

@@ -172,6 +172,13 @@ def test_legend_and_panels_do_not_overlap_and_stay_inside(tmp_path, size):
     assert legend.y1 <= min(axes.get_window_extent().y0 for axes in figure.axes)
 
 
+def test_a_dollar_in_a_class_name_is_no_formula(tmp_path):
+    names = (r"cost in $\frac{", "$x_{$", "<b>")
+    plot_per_class_iou(names, [0.1, 0.2, 0.3], LABELS.palette, tmp_path / "bars.png", mean_iou=0.2)
+    plot_confusion(np.eye(3, dtype=np.int64), names, tmp_path / "confusion.png")
+    assert (tmp_path / "bars.png").is_file() and (tmp_path / "confusion.png").is_file()
+
+
 def test_an_empty_list_of_rows_is_rejected(tmp_path):
     with pytest.raises(UserError, match="at least one row"):
         plot_predictions([], LABELS, tmp_path / "predictions.png")

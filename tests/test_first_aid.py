@@ -14,6 +14,7 @@ from PIL import Image
 from hfseg import load_dataset
 from hfseg.data.label_map import parse_label_map
 from hfseg.data.rows import look_of
+from hfseg.data.specks import has_many_specks
 from hfseg.errors import UserError
 
 NAMES = ("ground", "wall", "roof", "door")
@@ -163,7 +164,8 @@ def test_near_duplicates_across_splits_are_reported(
             mask = Image.fromarray(ids.astype(np.uint8))
             mask.save(tmp_path / split / "masks" / f"{split}{seed}.png")
     load_dataset("folder", str(tmp_path))
-    assert "2 of 5 images of validation are near-duplicates of training images" in caplog.text
+    said = "2 of 5 images of validation are near-duplicates of training images"
+    assert f"{said}, so scores are too good: move them into one split" in caplog.text
 
 
 def test_images_without_structure_have_no_look() -> None:
@@ -181,6 +183,10 @@ def test_masks_of_one_class_and_absent_classes_are_reported_before_training(
     Image.fromarray(np.zeros((20, 12), np.uint8)).save(folder / "masks" / "3.png")
     load_dataset("folder", str(folder))
     assert "class 'wall' (1) never occurs" in caplog.text
+    caplog.clear()
+    (folder / "classes.txt").write_text("\n".join((*NAMES[:2], "roof")))
+    load_dataset("folder", str(folder))
+    assert "2 of 3 classes never occur: 'wall' (1), 'roof' (2)" in caplog.text
 
 
 def test_specks_are_reported_before_training_with_where_they_come_from(
@@ -193,7 +199,10 @@ def test_specks_are_reported_before_training_with_where_they_come_from(
     for index in range(10):
         Image.fromarray(specks.astype(np.uint8)).save(folder / "masks" / f"{index}.png")
     load_dataset("folder", str(folder))
-    assert "8 of 8 masks have 50 or more specks of a single pixel; a resize" in caplog.text
+    line = "10 of 10 masks have many specks of a single pixel (the most, 240: 9.png); a resize"
+    assert caplog.text.count("specks") == caplog.text.count(line) == 1
+    assert not has_many_specks(225, 960 * 720)  # the worst of CamSeq01
+    assert not has_many_specks(91, 240 * 180)  # and at a quarter of its size
 
 
 def test_the_classes_and_what_is_ignored_are_listed(

@@ -40,7 +40,7 @@ def test_the_order_of_the_files_does_not_matter() -> None:
 
 
 def test_too_few_groups_are_reported() -> None:
-    with pytest.raises(UserError, match="--folds 7: 6 groups need 2 to 6 folds"):
+    with pytest.raises(UserError, match="--folds 7: 6 groups allow 2 to 6 folds"):
         fold_numbers(GROUPS, 7, "group")
     with pytest.raises(UserError, match="--folds 1"):
         fold_numbers(FRAMES, 1)

@@ -50,8 +50,8 @@ class Pusher:
         )
         self.slept: list[float] = []
 
-    def push(self, folder: Path, token: str = TOKEN) -> str | None:
-        """The error message, or None if the push succeeded."""
+    def push(self, folder: Path, token: str | bool = TOKEN) -> str | None:
+        """The error message, or None if the push succeeded. Without a token: False."""
         assert self.process.stdin is not None and self.process.stdout is not None
         print(json.dumps([str(folder), "me/run", token]), file=self.process.stdin, flush=True)
         error, self.slept = json.loads(self.process.stdout.readline())
@@ -228,10 +228,14 @@ def test_a_token_or_a_home_directory_is_never_pushed(
 
 @pytest.mark.parametrize(
     ("token", "message"),
-    [("hf_expired", "does not accept the token"), (STRANGER, "may not write to")],
+    [
+        ("hf_expired", "does not accept the token"),
+        (STRANGER, "may not write to"),
+        (False, "no token was found"),
+    ],
 )
 def test_a_rejected_token_is_reported_in_one_sentence(
-    pusher: Pusher, folder: Path, token: str, message: str
+    pusher: Pusher, folder: Path, token: str | bool, message: str
 ) -> None:
     assert message in str(pusher.push(folder, token))
     assert not pusher.server.repos

@@ -4,7 +4,13 @@ import ast
 import contextlib
 import json
 import sys
-from importlib.metadata import PackageNotFoundError, packages_distributions, requires
+import venv
+from importlib.metadata import (
+    PackageNotFoundError,
+    distribution,
+    packages_distributions,
+    requires,
+)
 from pathlib import Path
 
 import numpy as np
@@ -134,13 +140,27 @@ def test_the_pushed_space_starts_from_its_own_files_and_segments(hub: Hub, tmp_p
     port = free_port()
     app = (space / "app.py").read_text().replace('"--host"', f'"--port", "{port}", "--host"')
     (space / "app.py").write_text(app)
-    # only the files of the Space, and what its requirements install
     environment = {**hub.env, "PYTHONPATH": "", "SPACE_ID": "me/roof-demo"}
-    command = [sys.executable, "app.py"]
-    with started(command, port, tmp_path / "log", cwd=space, env=environment):
+    requirements = (space / "requirements.txt").read_text().splitlines()
+    python = fresh_environment(tmp_path / "env", requirements)
+    with started([python, "app.py"], port, tmp_path / "log", cwd=space, env=environment):
         client = Client(f"http://127.0.0.1:{port}", verbose=False)
         mask, _, _ = client.predict(handle_file(tmp_path / "photo.png"), api_name="/segment")
         assert Image.open(mask).size == photo.size
+
+
+def fresh_environment(folder: Path, requirements: list[str]) -> Path:
+    """The interpreter of a new environment with what the requirements would install and nothing
+    else; the packages are those of this environment, by links."""
+    venv.create(folder, with_pip=False)
+    target = next((folder / "lib").glob("python*")) / "site-packages"
+    for name in installed_with(requirements):
+        with contextlib.suppress(PackageNotFoundError):  # for another platform
+            found = distribution(name)
+            for part in {file.parts[0] for file in found.files or [] if file.parts[0] != ".."}:
+                if not (target / part).is_symlink():
+                    (target / part).symlink_to(found.locate_file(part))
+    return folder / "bin" / "python"
 
 
 def test_a_space_for_a_model_that_is_not_on_the_hub_is_one_sentence(hub: Hub) -> None:

@@ -6,6 +6,12 @@ from hfseg.errors import UserError
 from hfseg.labels import LabelSet, default_palette
 
 
+@pytest.mark.parametrize("name", ["a\0b", "a\nb", "\ud800"])
+def test_names_that_no_table_or_file_can_hold_are_refused(name):
+    with pytest.raises(UserError, match="contains control characters: rename it"):
+        LabelSet((name, "road"))
+
+
 @given(st.integers(1, 254))
 def test_default_palette_has_a_different_color_for_each_class(count: int) -> None:
     palette = default_palette(count)
@@ -13,7 +19,12 @@ def test_default_palette_has_a_different_color_for_each_class(count: int) -> Non
     assert palette == default_palette(254)[:count]
 
 
-@given(st.lists(st.text(min_size=1), min_size=1, max_size=30, unique=True))
+@given(
+    st.lists(
+        st.text(st.characters(exclude_categories=["Cc", "Cs"]), min_size=1),
+        min_size=1, max_size=30, unique=True,
+    )
+)  # fmt: skip
 def test_label_set_round_trips_through_its_file(tmp_path_factory, names: list[str]) -> None:
     path = tmp_path_factory.mktemp("labels") / "labels.json"
     labels = LabelSet(tuple(names))

@@ -8,7 +8,7 @@ from PIL import Image
 
 from hfseg import load_dataset
 from hfseg.data import DATASETS, dataset_info
-from hfseg.data.readers import ade20k, camvid, cityscapes, pets, voc
+from hfseg.data.readers import ReadOptions, ade20k, camvid, cityscapes, pets, voc
 from hfseg.errors import UserError
 
 SHAPE = (8, 10)
@@ -67,6 +67,16 @@ def test_voc_takes_the_augmented_masks_where_they_are(tmp_path: Path, augmented:
         == columns(*((3,) * 4 if augmented else (0, 1, 2, 255)), 0)[0].tolist()
     )
     np.testing.assert_array_equal(ids(data, "validation"), columns(0, 1, 2, 255, 1))
+
+
+@pytest.mark.parametrize("name", ["../../elsewhere/a", "/elsewhere/a"])
+def test_a_list_cannot_name_images_elsewhere(tmp_path: Path, name: str) -> None:
+    lists = tmp_path / "ImageSets" / "Segmentation"
+    lists.mkdir(parents=True)
+    (lists / "train.txt").write_text(f"{name}\n")
+    (lists / "val.txt").write_text("b\n")
+    with pytest.raises(UserError, match="is not in the folder of the dataset"):
+        voc.read(tmp_path, ReadOptions())
 
 
 @pytest.mark.parametrize("encoding", ["labelIds", "labelTrainIds", "color"])

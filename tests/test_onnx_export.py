@@ -112,7 +112,8 @@ def test_the_lines_for_the_card_give_the_mask_of_segmenter(tmp_path, processor, 
     theirs = np.load(tmp_path / "mask.npy")
     ours = hfseg.Segmenter(model, image_processor)(tmp_path / "photo.jpg").mask
     assert theirs.shape == ours.shape == (335, 500) and len(np.unique(ours)) > 1
-    assert (theirs == ours).mean() >= MIN_AGREEMENT
+    # without AVX2 torch resizes bytes by other kernels, which round some values unlike Pillow
+    assert (theirs == ours).mean() >= (0.99 if processor else MIN_AGREEMENT)
 
 
 def test_a_processor_with_steps_of_its_own_is_used_by_the_lines_for_the_card(tmp_path):

@@ -60,6 +60,8 @@ def test_one_pair_of_folders_is_divided(
         ("images/{}", "masks/{}"),
         ("Images/{}", "Labels/{}"),
         ("{}/Images", "{}/Masks"),
+        ("{}", "{}_labels"),
+        ("{}_images", "{}_masks"),
     ],
 )
 @pytest.mark.parametrize("splits", [("train", "validation"), ("Train", "Val"), ("train", "valid")])

@@ -31,8 +31,11 @@ def test_errors_lie_over_the_photo_and_the_pointer_tells_both_classes(page, mode
     known = truth < len(labels)
     right = (prediction == truth)[known].mean()
     assert f"{100 * right:.1f} %" in page.inner_text("[data-is=scores]")
-    wrong = colors(page, "[data-is=evaluate] .pane")[..., 0] > 200
+    painted = colors(page, "[data-is=evaluate] .pane")[..., :3].astype(int)
+    wrong = (painted[..., 0] > 200) & (painted[..., 1] < 100)
     np.testing.assert_array_equal(wrong, known & (prediction != truth))
+    stripes = np.unique(painted[~known], axis=0)  # which a gray photo does not have
+    assert len(stripes) == 2 and np.ptp(stripes.sum(axis=1)) > 300
     page.mouse.move(*place(page, 0.5, 0.5, "[data-is=evaluate]"))
     said = page.inner_text("[data-is=evaluate] .tag >> nth=0")
     assert said.startswith("predicted ") and ("ground truth" in said or "not scored" in said)
@@ -52,14 +55,14 @@ def test_a_photo_given_as_ground_truth_is_recognized(page, photo):
 
 
 def test_a_mask_of_another_size_or_of_unknown_classes_is_one_sentence(models, photo, tmp_path):
-    from demo.scoring import ScoringApi
+    from demo.tabs.evaluate import Evaluate
     from hfseg.errors import UserError
 
     def said(mask: Image.Image) -> str:
         mask.save(tmp_path / "mask.png")
         image, truth = {"path": str(photo)}, {"path": str(tmp_path / "mask.png")}
         with pytest.raises(UserError) as error:
-            ScoringApi(models).evaluate(image, truth)
+            Evaluate(models).evaluate(image, truth)
         return str(error.value)
 
     size = Image.open(photo).size

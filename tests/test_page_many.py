@@ -6,7 +6,7 @@ import zipfile
 
 import numpy as np
 import pytest
-from demo_browser import SEGMENT, choose, download, open_tab
+from demo_browser import download, give, open_tab, segment
 from demo_server import draw_photo, needs_browser
 from PIL import Image
 from tolerance import assert_same_mask
@@ -27,9 +27,12 @@ def test_a_batch_gives_masks_and_areas(page, models, tmp_path):
     paths = [draw_photo(tmp_path / f"{index}.png", (90, 60)) for index in range(3)]
     (tmp_path / "notes.png").write_text("no pixels")
     open_tab(page, "Batch")
-    page.set_input_files("[data-is=images]", [*paths, tmp_path / "notes.png"])
+    assert page.locator("[data-is=drop]").is_hidden()  # the one photo plays no part here
+    assert page.locator("[data-is=models]").is_visible()
+    give(page, [*paths, tmp_path / "notes.png"], "drop")
     page.wait_for_selector("[data-is=results] table")
     assert "3 of 4 images" in page.inner_text("[data-is=results] h3")
+    assert "over all images" in page.inner_text("[data-is=results] caption")
     assert "notes: This file cannot be read" in page.inner_text("[data-is=results] .failed")
     archive = zipfile.ZipFile(io.BytesIO(download(page, "Save masks and areas as ZIP")))
     found = models.segmenters["first"](paths[1])
@@ -50,6 +53,7 @@ def test_a_video_is_segmented_frame_by_frame(page, tmp_path):
     page.set_input_files("[data-is=video]", tmp_path / "clip.webm")
     page.wait_for_selector("[data-is=results] video")
     page.wait_for_function("document.querySelector('[data-is=results] video').videoWidth === 96")
+    assert "over all frames" in page.inner_text("[data-is=results] caption")
     (tmp_path / "result.webm").write_bytes(download(page, "Save video"))
     with Video(tmp_path / "result.webm") as video:
         assert sum(1 for _ in video) == 6
@@ -76,8 +80,7 @@ def test_a_recording_is_given_up_for_another_photo(page, photo):
     open_tab(page, "Batch")
     page.get_by_role("button", name="Record with the camera").click()
     page.wait_for_function("document.querySelector('[data-is=camera] video')?.currentTime > 0.2")
-    choose(page, photo)
-    page.wait_for_selector("[data-is=camera] video", state="detached")
     open_tab(page, "Segment")
-    page.wait_for_selector(f"{SEGMENT} .pane[data-painted]")
+    segment(page, photo)
+    assert page.locator("[data-is=camera] video").count() == 0
     assert page.locator("[data-is=results] *").count() == 0

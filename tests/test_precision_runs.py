@@ -12,7 +12,9 @@ import torch
 from conftest import make_folder
 from launch import environment, finetune_command, on_cpu
 
+from hfseg.api import evaluate
 from hfseg.config.resolve import parse, training_parser
+from hfseg.metrics.calibration import CALIBRATION_ERROR
 from hfseg.workflows.finetune import finetune
 from hfseg.workflows.tune import tune
 
@@ -47,6 +49,10 @@ def test_a_run_trains_in_bf16_where_the_cpu_computes_it(tmp_path, data, monkeypa
     assert 0 <= run.scores["mean_iou"] <= 1
     assert trained_in_bf16(output) == bf16
     assert json.loads((output / "config.json").read_text())["dtype"] == "float32"
+    scores = evaluate(output, "folder", dataset_path=data[1], max_eval_samples=2,
+                      output_dir=str(tmp_path / "scores"))  # fmt: skip
+    for name in ("mean_iou", CALIBRATION_ERROR):  # whatever the precision of the training
+        assert scores[name] == pytest.approx(run.scores[name], abs=1e-6)
 
 
 def test_a_search_runs_on_a_cpu_with_bf16(tmp_path, data, monkeypatch) -> None:

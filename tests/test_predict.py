@@ -179,13 +179,17 @@ def test_a_photo_that_is_scaled_down_far_is_pointed_to_the_sliding_window(
 ):
     monkeypatch.setattr(segmenter.image_processor, "do_resize", True)
     monkeypatch.setattr(segmenter.image_processor, "size", {"height": 32, "width": 48})
+    Image.new("RGB", (193, 128)).save(tmp_path / "tiny_input.png")
+    predict(segmenter, tmp_path / "tiny_input.png", to=tmp_path / "out")
+    assert capsys.readouterr().err == ""  # tiles of 32 pixels would show nothing it knows
+    monkeypatch.setattr("hfseg.workflows.predict_files._SMALLEST_TILE", 32)
     Image.new("RGB", (192, 128)).save(tmp_path / "a.png")
     predict(segmenter, tmp_path / "a.png", to=tmp_path / "out")
     assert capsys.readouterr().err == ""
     Image.new("RGB", (193, 128)).save(tmp_path / "b.png")
     predict(segmenter, tmp_path / "b.png", to=tmp_path / "out")
     printed = capsys.readouterr().err
-    assert "scaled down to 32 x 48" in printed and "--sliding_window 1024" in printed
+    assert "scaled down to 32 x 48" in printed and "--sliding_window 32 " in printed
 
 
 def test_an_image_beyond_the_limits_of_its_formats_is_segmented_in_tiles(

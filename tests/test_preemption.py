@@ -73,7 +73,7 @@ def test_ctrl_c_saves_and_the_line_it_prints_goes_on(tmp_path: Path) -> None:
     said = printed.splitlines()[-1]
     assert said.startswith(f"stopped by Ctrl-C, saved as {checkpoint}; resume with: ")
     words = said.partition("hfseg finetune ")[2].split()
-    run_finetune(*words)
+    assert f"resuming from {checkpoint}" in run_finetune(*words).stdout.splitlines()
     assert (tmp_path / "run" / "model.safetensors").is_file()
     assert what_is_missing(tmp_path / "run" / f"checkpoint-{EPOCHS * STEPS_PER_EPOCH}") is None
 

@@ -53,6 +53,7 @@ def test_training_prints_one_aligned_line_per_log_step(capsys) -> None:
     printer = ConcisePrinter()
     args = SimpleNamespace(train_batch_size=4, gradient_accumulation_steps=2, world_size=1)
     state = SimpleNamespace(global_step=0, max_steps=200, is_local_process_zero=True)
+    state.log_history = []
     printer.on_train_begin(args, state, None)
     for step, loss in ((10, 2.5), (110, 0.125)):
         state.global_step = step
@@ -65,6 +66,7 @@ def test_training_prints_one_aligned_line_per_log_step(capsys) -> None:
 def test_an_evaluation_says_how_it_changed(capsys) -> None:
     printer = ConcisePrinter()
     state = SimpleNamespace(global_step=10, max_steps=20, is_local_process_zero=True)
+    state.log_history = []
     printer.on_train_begin(None, state, None)
     for score in (0.5, 0.625):
         logs = {"eval_mean_iou": score, "eval_overall_accuracy": 0.75, "eval_loss": 1.0}
@@ -74,3 +76,16 @@ def test_an_evaluation_says_how_it_changed(capsys) -> None:
     first, second = capsys.readouterr().out.splitlines()
     assert first.startswith("evaluation at step 10: mean IoU 0.5000, overall accuracy 0.7500")
     assert "0.6250 (+0.1250 from the best so far)" in second
+    resumed = ConcisePrinter()
+    state.log_history = [{"loss": 1.0}, {"eval_mean_iou": 0.75}, {"eval_mean_iou": 0.5}]
+    resumed.on_train_begin(None, state, None)
+    resumed.on_log(None, state, None, logs=logs)
+    assert "0.6250 (-0.1250 from the best so far)" in capsys.readouterr().out
+
+
+def test_a_long_evaluation_counts_its_batches(clock, capsys) -> None:
+    printer, state = ConcisePrinter(), SimpleNamespace(is_local_process_zero=True)
+    for _ in range(4):
+        clock[0] += 1.5
+        printer.on_prediction_step(None, state, None, eval_dataloader=[None] * 4)
+    assert capsys.readouterr().err == "evaluating: 3 of 4 batches, 1 s left\n"

@@ -10,6 +10,8 @@ from PIL import Image
 
 import hfseg
 from hfseg import LabelSet, UserError
+from hfseg.config.resolve import resolve
+from hfseg.config.run_recipe import how_to_resume
 
 LABELS = LabelSet(("ground", "wall", "roof"))
 SMALL = {
@@ -60,12 +62,37 @@ def test_a_run_shows_its_scores_and_pictures_in_a_notebook(run) -> None:
     assert run.segmenter(Image.new("RGB", (64, 48)))._repr_png_().startswith(b"\x89PNG")
 
 
-def test_a_torch_dataset_trains_as_the_folder_does(run, folder: Path, tmp_path: Path) -> None:
+def test_a_torch_dataset_trains_as_the_folder_does(
+    run, folder: Path, tmp_path: Path, capsys
+) -> None:
     again = hfseg.finetune(
         dataset=Pairs(folder), labels=LABELS, output_dir=str(tmp_path / "run"), **SMALL
     )
     assert again.labels.names == run.labels.names
     assert 0 <= again.scores["mean_iou"] <= 1
+    assert "data in memory: train 16, validation 2, test 2" in capsys.readouterr().out
+    head = (again.output_dir / "recipe.yaml").read_text().splitlines()[:2]
+    assert head[1] == "# hfseg.finetune(config='recipe.yaml', dataset=..., labels=...)"
+
+
+def test_a_dataset_object_takes_the_place_of_the_recipes_dataset() -> None:
+    for options in ({}, {"config": "camseq-unet-resnet50"}):
+        arguments = resolve(options, objects=("dataset",))
+        assert arguments.data.dataset_name is None and "label_mode" not in arguments.recipe
+    assert resolve({}, objects=("dataset",)).recipe["model_name_or_path"] == "segformer-b0"
+    assert "hfseg.finetune(output_dir=" in how_to_resume(arguments)
+
+
+def test_a_dataset_without_names_is_scored_by_ids_or_refused(run, folder, tmp_path) -> None:
+    data, _ = hfseg.load_dataset("folder", str(folder))
+    options = {"split": "validation", "output_dir": str(tmp_path / "out")}
+    scores = hfseg.evaluate(run.output_dir, data, **options)
+    assert scores["mean_iou"] == pytest.approx(run.scores["mean_iou"], abs=1e-6)
+    assert scores["dataset"] == "data in memory"
+    two = LabelSet(("a", "b"))
+    model, processor = hfseg.load_model("segformer-tiny", two, pretrained=False)
+    with pytest.raises(UserError, match="no names for its 3 classes, and the model has 2"):
+        hfseg.evaluate(hfseg.Segmenter(model, processor), data, split="test")
 
 
 def test_a_dataset_dict_and_a_model_object_train(folder: Path, tmp_path: Path) -> None:

@@ -139,8 +139,10 @@ def test_training_evaluation_and_prediction_with_data_workers(
 ) -> None:
     data = ("--dataset_name", "folder", "--dataset_path", folder)
     environment = started_by(method)
+    reading = ("--preprocessing_num_workers", 2)
     alone = train(tmp_path / "alone", *data, "--dataloader_num_workers", 0)
-    run = train(tmp_path / "run", *data, "--dataloader_num_workers", 2, **environment)
+    environment["HF_DATASETS_CACHE"] = str(tmp_path / "cache")  # so that the data is read again
+    run = train(tmp_path / "run", *data, *reading, "--dataloader_num_workers", 2, **environment)
     first, second = (load_file(each / "model.safetensors") for each in (alone, run))
     assert all((first[name] == second[name]).all() for name in first)
     model = ("--model_name_or_path", run)

@@ -13,17 +13,14 @@ TINY = (
 )  # fmt: skip
 
 
-def test_a_cache_that_cannot_be_written_is_one_sentence(tmp_path: Path) -> None:
+def test_a_cache_that_cannot_be_written_is_a_warning(tmp_path: Path) -> None:
     (tmp_path / "home").write_text("a file where the cache folder should be")
     output = tmp_path / "run"
     done = run_script(
-        "finetune.py", *TINY, "--output_dir", output, check=False,
-        HF_HOME=str(tmp_path / "home" / "cache"),
-    )  # fmt: skip
-    assert done.returncode == 2
-    assert "set HF_HOME to a folder you can write to" in done.stderr
-    assert "Traceback" not in done.stderr
-    assert not output.exists()
+        "finetune.py", *TINY, "--output_dir", output, HF_HOME=str(tmp_path / "home" / "cache")
+    )
+    assert "can't be written (" in done.stderr and "Traceback" not in done.stderr
+    assert (output / "model.safetensors").is_file()
 
 
 @pytest.mark.slow
@@ -108,17 +105,16 @@ def test_a_read_only_home_with_a_writable_cache_trains(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_read_only_home_that_holds_the_cache_is_one_sentence(tmp_path: Path) -> None:
+def test_a_read_only_home_that_holds_the_cache_trains_without_one(tmp_path: Path) -> None:
     home, run = tmp_path / "home", tmp_path / "run"
     home.mkdir()
     done = run_in(
         read_only(home), "--output_dir", run,
         HOME=str(home), HF_HOME=str(home / "cache"),
     )  # fmt: skip
-    assert done.returncode == 2
+    assert done.returncode == 0, done.stderr[-2000:]
     assert "set HF_HOME to a folder you can write to" in done.stderr
-    assert "Traceback" not in done.stderr
-    assert not run.exists()
+    assert (run / "eval_results.json").is_file()
 
 
 @pytest.mark.slow

@@ -63,11 +63,33 @@ def test_names_that_transformers_rejects_are_accepted() -> None:
     assert args.lr_scheduler_kwargs == {"gamma": 0.3}
 
 
-def test_checkpoints_follow_the_evaluations_that_were_asked_for() -> None:
-    args = training("--eval_strategy", "steps")
-    assert (args.eval_steps, args.save_strategy, args.save_steps) == (10, "steps", 10)
-    args = training("--eval_strategy", "steps", "--eval_steps", "7")
-    assert (args.eval_steps, args.save_steps) == (7, 7)
+@pytest.mark.parametrize(
+    ("flags", "evaluations", "checkpoints"),
+    [
+        ("", "epoch", "epoch"),
+        ("--eval_strategy steps", 10, 10),
+        ("--eval_strategy steps --eval_steps 7", 7, 7),
+        ("--eval_steps 7", 7, 7),
+        ("--save_steps 7", 7, 7),
+        ("--save_strategy steps --save_steps 7", 7, 7),
+        ("--eval_steps 7 --save_steps 14", 7, 14),
+        ("--config quickstart --save_steps 7", 7, 7),
+        ("--save_steps 7 --load_best_model_at_end false", "epoch", 7),
+        ("--save_steps 7 --eval_strategy no", "no", 7),
+        ("--eval_strategy no", "no", "epoch"),
+        ("--save_strategy no", "epoch", "no"),
+        ("--save_strategy best", "epoch", "best"),
+    ],
+)
+def test_checkpoints_are_evaluated_unless_asked_otherwise(flags, evaluations, checkpoints) -> None:
+    args = training(*flags.split())
+    found = [
+        steps if strategy.value == "steps" else strategy.value
+        for strategy, steps in (
+            (args.eval_strategy, args.eval_steps), (args.save_strategy, args.save_steps),
+        )
+    ]  # fmt: skip
+    assert found == [evaluations, checkpoints]
 
 
 @pytest.mark.parametrize(
@@ -110,9 +132,11 @@ def test_another_schedule_drops_the_schedule_options_of_the_recipe() -> None:
         (("--lr_scheduler_type", "stairs"), "choose from step, exponential, linear"),
         (("--lr_scheduler_type", "step", "--lr_gamma", "0"), "must be more than 0"),
         (("--optim", "adamx"), "adamx"),
+        (("--eval_strategy", "epoch", "--save_steps", "7"), "--eval_strategy steps --eval_steps 7"),
+        (("--eval_steps", "5", "--save_steps", "7"), "must be a multiple of --eval_steps 5"),
     ],
 )
-def test_an_unknown_optimizer_or_schedule_is_reported_in_one_sentence(flags, message: str) -> None:
+def test_options_that_do_not_fit_are_reported_in_one_sentence(flags, message: str) -> None:
     with pytest.raises(UserError, match=message):
         training(*flags)
 

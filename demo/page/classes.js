@@ -41,8 +41,7 @@ export function classList(group, columns, colors) {
     list.append(element("li", {}, button));
   }
   const head = columns.length < 2 ? null : element("p", { class: "columns" },
-    // the end of a long name is what tells models apart
-    ...columns.map(({ title }) => element("span", { class: "area", title }, element("bdi", {}, title))));
+    ...columns.map(({ title }) => element("span", { class: "area" }, title)));
   return element("div", { class: "class-list" }, head, list);
 }
 

@@ -18,6 +18,16 @@ export const seconds = (value) => (value < 1 ? `${Math.round(1000 * value)} ms` 
 
 export const css = (color) => (color ? `rgb(${color.slice(0, 3).join(", ")})` : "transparent");
 
+/** Call `use` with the files that an input is given, by its menu or dropped on its label. */
+export function onFiles(input, use) {
+  input.addEventListener("change", () => { use([...input.files]); input.value = ""; });
+  input.closest("label").addEventListener("drop", (event) => {
+    event.preventDefault();
+    event.stopPropagation();
+    use([...event.dataTransfer.files]);
+  });
+}
+
 /** Offer a file to be saved. */
 export function save(url, name) {
   const link = element("a", { href: url, download: name });

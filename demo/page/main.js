@@ -1,34 +1,29 @@
 /* The page: one photo and one choice of models for all tabs, and what is going on. */
 
-import { about } from "./about.js";
-import { byName } from "./by_name.js";
-import { correct } from "./correct.js";
-import { element } from "./dom.js";
-import { evaluate } from "./evaluate.js";
-import { many } from "./many.js";
-import { segment } from "./segment.js";
+import { element, onFiles } from "./dom.js";
 import { Refusal, address, upload } from "./server.js";
 
-/** Start the page in an element that holds index.html. */
-export function start(root, settings) {
-  const find = (name) => root.querySelector(`[data-is="${name}"]`);
-  const page = new Page(root, find, settings);
-  const makers = { segment, correct, byName, evaluate, many, about };
-  for (const [name, make] of Object.entries(makers)) page.tabs[name] = make(page, find(name));
+/** Start the page in an element that holds index.html; each tab comes from `tabs/NAME.js`. */
+export async function start(root, settings) {
+  const scripts = await Promise.all(settings.tabs.map(({ name }) => import(`./tabs/${name}.js`)));
+  const page = new Page(root, settings);
+  settings.tabs.forEach((tab, index) => page.addTab(tab, scripts[index]));
   page.listen();
-  page.openTab("segment");
+  page.openTab(settings.tabs[0].name);
   root.dataset.ready = "yes";
 }
 
 class Page {
-  constructor(root, find, settings) {
-    Object.assign(this, { root, find, settings });
+  constructor(root, settings) {
+    Object.assign(this, { root, settings });
     this.tabs = {};
     this.again = null; // repeats what was done last
     this.photo = null; // {file: as the server takes it, name}
-    this.models = [settings.models[0].name];
+    this.models = [settings.models[0]];
     this.fillMenus();
   }
+
+  find(name) { return this.root.querySelector(`[data-is="${name}"]`); }
 
   get model() { return this.models[0]; }
 
@@ -36,17 +31,33 @@ class Page {
     const { models, examples } = this.settings;
     const menu = this.find("models");
     menu.hidden = models.length < 2;
-    for (const { name } of models) {
+    for (const name of models) {
       menu.append(element("label", { class: "chip" }, element("input", { type: "checkbox", value: name,
         checked: this.models.includes(name), onchange: () => this.chooseModels() }), name));
     }
-    const row = this.find("examples");
-    row.hidden = !examples.length;
     for (const example of examples) {
-      row.append(element("button", { type: "button", class: "example", "aria-label": `Example: ${example.name}`,
-        onclick: () => this.useExample(example) }, element("img", { src: address(example.file.path), alt: "" })));
+      this.find("examples").append(element("button", { type: "button", class: "example", "aria-label": `Example: ${example.name}`,
+        onclick: () => this.setPhoto(example) }, element("img", { src: address(example.file.path), alt: "" })));
     }
     this.find("knows").textContent = this.settings.knows;
+  }
+
+  /**
+   * Add a tab.
+   *
+   * @param tab {name, label}, and the settings of its own.
+   * @param script its module: `html` and `style` of what it shows, what it `uses` ("photo",
+   *   "opacity"), and `start(page, place, settings)`, which gives functions that are called when
+   *   the tab is to `open`, to `clear` its results, or to take files dropped on it (`drop`).
+   */
+  addTab({ name, label, ...settings }, { html, style = "", uses = [], start: startTab }) {
+    const place = element("section", { role: "tabpanel", "aria-label": label, "data-is": name });
+    place.innerHTML = html;
+    document.head.append(element("style", {}, style));
+    const button = element("button", { type: "button", role: "tab", onclick: () => this.openTab(name) }, label);
+    this.find("tabs").append(button);
+    this.root.append(place);
+    this.tabs[name] = { name, place, button, uses, ...startTab(this, place, settings) };
   }
 
   chooseModels() {
@@ -62,31 +73,28 @@ class Page {
 
   listen() {
     const drop = this.find("drop");
-    const input = this.find("file");
-    input.addEventListener("change", () => { this.useFile(input.files[0]); input.value = ""; });
+    onFiles(this.find("file"), ([file]) => this.useFile(file));
     for (const kind of ["dragenter", "dragover"]) {
       this.root.addEventListener(kind, (event) => { event.preventDefault(); drop.classList.add("over"); });
     }
-    this.root.addEventListener("dragleave", () => drop.classList.remove("over"));
+    for (const kind of ["dragleave", "drop"]) {
+      this.root.addEventListener(kind, () => drop.classList.remove("over"), true);
+    }
+    const take = (files) => (this.tab.drop ?? (([file]) => this.useFile(file)))([...files ?? []]);
     this.root.addEventListener("drop", (event) => {
       event.preventDefault();
-      drop.classList.remove("over");
-      if (event.target.closest("[data-drop-own]")) return;
-      this.useFile(event.dataTransfer.files[0]);
+      take(event.dataTransfer.files);
     });
-    document.addEventListener("paste", (event) => this.useFile(event.clipboardData?.files[0]));
+    document.addEventListener("paste", (event) => take(event.clipboardData?.files));
     this.find("stop").addEventListener("click", () => { this.stop(); this.complain("Stopped.", true); });
     this.find("again").addEventListener("click", () => this.again());
-    const tabs = [...this.root.querySelectorAll("[role=tab]")];
-    tabs.forEach((tab, index) => {
-      tab.addEventListener("click", () => this.openTab(tab.dataset.tab));
-      tab.addEventListener("keydown", (event) => {
-        const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
-        if (!step) return;
-        const next = tabs[(index + step + tabs.length) % tabs.length];
-        this.openTab(next.dataset.tab);
-        next.focus();
-      });
+    this.find("tabs").addEventListener("keydown", (event) => {
+      const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
+      if (!step) return;
+      const tabs = Object.values(this.tabs);
+      const next = tabs[(tabs.indexOf(this.tab) + step + tabs.length) % tabs.length];
+      this.openTab(next.name);
+      next.button.focus();
     });
     const row = this.find("opacity-row");
     const home = row.nextSibling;
@@ -103,46 +111,40 @@ class Page {
   get opacity() { return Number(this.find("opacity").value); }
 
   openTab(name) {
-    this.tab = name;
+    this.tab = this.tabs[name];
     this.complain("");
-    for (const tab of this.root.querySelectorAll("[role=tab]")) {
-      const open = tab.dataset.tab === name;
-      tab.setAttribute("aria-selected", String(open));
-      tab.tabIndex = open ? 0 : -1;
-      this.find(tab.dataset.tab).hidden = !open;
+    for (const tab of Object.values(this.tabs)) {
+      const open = tab === this.tab;
+      tab.button.setAttribute("aria-selected", String(open));
+      tab.button.tabIndex = open ? 0 : -1;
+      tab.place.hidden = !open;
     }
-    this.find("opacity-row").hidden = ["many", "about"].includes(name);
-    this.find("photo-row").hidden = name === "about";
-    this.tabs[name].open?.();
+    const photo = this.tab.uses.includes("photo");
+    this.find("drop").hidden = !photo;
+    this.find("examples").hidden = !photo || !this.settings.examples.length;
+    this.find("opacity-row").hidden = !this.tab.uses.includes("opacity");
+    this.tab.open?.();
   }
 
   async useFile(file) {
     if (!file) return;
-    this.stop();
-    this.forget();
-    await this.work("Uploading the photo", async (signal) => {
-      this.photo = { file: await upload(file, signal), name: file.name || "photo" };
-    });
-    if (this.photo) this.changed();
+    this.setPhoto(null);
+    let sent;
+    const done = await this.work("Uploading the photo", async (signal) => { sent = await upload(file, signal); });
+    if (done) this.setPhoto({ file: sent, name: file.name || "photo" });
   }
 
-  useExample(example) {
-    this.stop();
-    this.forget();
-    this.photo = { file: example.file, name: example.name, truth: example.truth };
+  setPhoto(photo) {
+    this.photo = photo;
+    this.root.toggleAttribute("data-photo", Boolean(photo));
     this.changed();
-  }
-
-  forget() {
-    this.photo = null;
-    Object.values(this.tabs).forEach((tab) => tab.clear?.());
   }
 
   /** Another photo or model: no result of the last one stays. */
   changed() {
     this.stop();
     Object.values(this.tabs).forEach((tab) => tab.clear?.());
-    this.tabs[this.tab].open?.();
+    this.tab.open?.();
   }
 
   stop() {

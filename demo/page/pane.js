@@ -1,63 +1,9 @@
-/* A picture under colors: zoom, pan, the divider, and a label beside the pointer. Panes of one
-   `Group` move together. */
+/* A picture under colors: zoom, pan, the divider, and a label beside the pointer. */
 
 import { element } from "./dom.js";
 
-const LARGEST_ZOOM = 40;
-const EDGE = 0xffffffff; // white lines between regions
+const WHITE = 0xffffffff; // of lines between regions, and of stripes
 const KEYS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
-
-/** What panes beside each other share: the part of the picture that is seen, and the divider. */
-export class Group {
-  constructor() {
-    this.panes = [];
-    this.hidden = new Set(); // names of classes that are not painted
-    this.only = null; // the one class that is painted, while the list is pointed at
-    this.divide = 0;
-    this.reset();
-  }
-
-  reset() {
-    Object.assign(this, { zoom: 1, x: 0.5, y: 0.5 });
-    this.panes.forEach((pane) => pane.place());
-  }
-
-  clear() {
-    this.panes.forEach((pane) => pane.remove());
-    this.panes = [];
-    this.only = null;
-    this.reset();
-  }
-
-  show(x, y) {
-    this.panes.forEach((pane) => pane.pointAt(x, y));
-  }
-
-  zoomAt(x, y, factor) {
-    const zoom = Math.min(LARGEST_ZOOM, Math.max(1, this.zoom * factor));
-    const kept = 1 - this.zoom / zoom; // the point under the pointer stays where it is
-    this.x += (x - this.x) * kept;
-    this.y += (y - this.y) * kept;
-    this.zoom = zoom;
-    this.moved();
-  }
-
-  moved() {
-    const half = 0.5 / this.zoom;
-    this.x = Math.min(1 - half, Math.max(half, this.x));
-    this.y = Math.min(1 - half, Math.max(half, this.y));
-    this.panes.forEach((pane) => pane.place());
-  }
-
-  setDivide(value) {
-    this.divide = Math.min(1, Math.max(0, value));
-    this.panes.forEach((pane) => pane.place());
-  }
-
-  paint() {
-    this.panes.forEach((pane) => pane.paint());
-  }
-}
 
 export class Pane {
   /**
@@ -101,8 +47,9 @@ export class Pane {
    * What is painted over the photo.
    *
    * @param layer {values: Uint8Array, colors: value -> [r, g, b] or [r, g, b, a] or undefined,
-   *   names: value -> class or undefined, edges: lines between regions, gray: the photo without
-   *   its colors, so that nothing in it looks like a mark,
+   *   names: value -> class or undefined, edges: lines between regions, striped: a value that is
+   *   painted in white stripes, gray: the photo without its colors, so that nothing in it looks
+   *   like a mark,
    *   label: (index) -> text, swatch: (index) -> css color}
    */
   setLayer(layer) {
@@ -112,7 +59,7 @@ export class Pane {
   }
 
   paint() {
-    const { values, colors, names, edges } = this.layer;
+    const { values, colors, names, edges, striped } = this.layer;
     const { width, height } = this.view;
     const { only, hidden } = this.group;
     const table = new Uint32Array(256);
@@ -128,15 +75,16 @@ export class Pane {
     const context = this.canvas.getContext("2d");
     const image = context.createImageData(width, height);
     const pixels = new Uint32Array(image.data.buffer);
+    const stripe = Math.max(2, Math.round(width / 150));
     for (let i = 0, y = 0; y < height; y++) {
       for (let x = 0; x < width; x++, i++) {
         const value = values[i];
-        pixels[i] = table[value];
+        pixels[i] = value === striped && (x + y) % (2 * stripe) < stripe ? WHITE : table[value];
         if (!edges) continue;
         const right = x + 1 < width ? values[i + 1] : value;
         const below = y + 1 < height ? values[i + width] : value;
         if ((right !== value && (shown[value] || shown[right]))
-          || (below !== value && (shown[value] || shown[below]))) pixels[i] = EDGE;
+          || (below !== value && (shown[value] || shown[below]))) pixels[i] = WHITE;
       }
     }
     context.putImageData(image, 0, 0);

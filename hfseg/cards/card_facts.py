@@ -145,7 +145,7 @@ def card_facts(
         repo_id: Hub id to which the run is pushed, None if it is not.
     """
     source, start = arguments.data, arguments.model
-    dataset_name, name = str(source.dataset_name), str(start.model_name_or_path)
+    dataset_name, name = source.title, str(start.model_name_or_path)
     dataset_id = _dataset_id(source.dataset_name, source.dataset_path)
     started_from = start.init_from or name
     base_model = (

@@ -12,8 +12,10 @@ from huggingface_hub import EvalResult, ModelCard, ModelCardData
 from hfseg.cards.card_facts import CardInputs
 from hfseg.cards.citations import citations
 from hfseg.cards.redaction import redacted, redacted_values
+from hfseg.disk import write_text
 from hfseg.metrics.intervals import interval_text
 from hfseg.metrics.table import TITLES
+from hfseg.visualization.tables import table_cell
 
 TEMPLATE = Path(__file__).with_name("model_card_template.md")
 
@@ -77,7 +79,7 @@ def write_model_card(output_dir: str | Path, run: CardInputs) -> Path:
     )
     card.text = redacted(card.text)
     path = output_dir / "README.md"
-    card.save(path)
+    write_text(path, str(card))
     return path
 
 
@@ -289,8 +291,3 @@ def _hub_id(name: str | None) -> str | None:
 
 def _slug(name: str) -> str:
     return re.sub(r"[^a-z0-9.]+", "-", redacted(name).lower()).strip("-.")
-
-
-def table_cell(text: Any) -> str:
-    """Text that can't break a markdown table."""
-    return " ".join(str(text).split()).replace("|", "\\|").replace("<", "&lt;")

@@ -30,6 +30,9 @@ COMMANDS = {
     "push": "push a model, dataset, metric or Space to the Hub",
 }
 
+SHARED = ("evaluate", "predict", "inspect", "autolabel", "compare-sam", "export", "push")
+"""Commands whose items several processes share, as `--num_processes` asks for."""
+
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Entry point of the console command."""
@@ -55,8 +58,13 @@ def run(command: str, argv: Sequence[str] | None = None) -> None:
     try:
         if command not in COMMANDS:
             raise UserError(f"hfseg has no command {command!r}; choose from {', '.join(COMMANDS)}")
+        words = list(sys.argv[1:] if argv is None else argv)
+        if command in SHARED and any(word.startswith("--num_processes") for word in words):
+            from hfseg.cli.launch import launch, split_launch_flags
+
+            launch(command, *split_launch_flags(words, ()))
         module = import_module(f"hfseg.cli.{command.replace('-', '_')}")
-        module.main(list(sys.argv[1:] if argv is None else argv))
+        module.main(words)
     except UserError as error:
         if is_first_to_fail():
             print(f"error: {error}", file=sys.stderr, flush=True)

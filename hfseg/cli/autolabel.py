@@ -27,7 +27,9 @@ def main(argv: list[str]) -> None:
     )
     data, wanted, own = parser.parse_groups(argv)
 
+    from hfseg.processes import Processes
     from hfseg.workflows.autolabel import autolabel
 
     count = autolabel(wanted, data, own.inputs, own.output_dir, own.overwrite)
-    print(f"{count} labeled, in {own.output_dir}")
+    if Processes().is_first:
+        print(f"{count} labeled, in {own.output_dir}")

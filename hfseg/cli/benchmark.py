@@ -1,5 +1,6 @@
 """Measure speed and memory on this machine.
 
+    hfseg benchmark reading [--dataset_name voc --dataset_path VOCdevkit]
     hfseg benchmark data [--dataset_name voc --dataset_path VOCdevkit]
     hfseg benchmark train --config camseq-segformer-b0 --dataset_path CamSeq01 [any finetune flag]
     hfseg benchmark evaluate --model_name_or_path MODEL --dataset_name voc --dataset_path VOCdevkit
@@ -7,6 +8,8 @@
     hfseg benchmark startup
     hfseg benchmark time-to-quality --target 0.3 --config camseq-deeplabv3plus-mobilenet-v2 ...
     hfseg benchmark memory
+    hfseg benchmark scale --config voc-segformer-b2 --devices 1 8 64 --network_gigabits 100
+    hfseg benchmark index
 
 Each runs its contenders in turn, --repeats times, and prints the medians, how many times as fast
 each one is as the baseline, and as the last line everything as JSON. `hfseg benchmark WHAT --help`
@@ -25,8 +28,10 @@ from hfseg.errors import UserError
 
 def main(argv: list[str]) -> None:
     kinds = {
-        "data": _data, "train": _train, "evaluate": _evaluate, "predict": _predict,
+        "reading": _reading, "data": _data, "train": _train, "evaluate": _evaluate,
+        "predict": _predict,
         "startup": _startup, "time-to-quality": _time_to_quality, "memory": _memory,
+        "scale": _scale, "index": _index,
     }  # fmt: skip
     if not argv or argv[0] in ("-h", "--help"):
         print(__doc__)
@@ -54,6 +59,21 @@ def _required(own: argparse.Namespace, *names: str) -> None:
     for name in names:
         if getattr(own, name) is None:
             raise UserError(f"give --{name}")
+
+
+def _reading(argv: list[str]) -> None:
+    parser = OptionParser(DataArguments, prog="hfseg benchmark reading", description=__doc__)
+    parser.add_argument(
+        "--pairs", type=int, default=20000, metavar="N", help="images drawn without a dataset"
+    )
+    parser.add_argument(
+        "--workers", type=int, nargs="+", default=[0, 1, 2], metavar="N", help="numbers of workers"
+    )
+    wanted, own = parser.parse_groups(argv)
+
+    from hfseg.workflows.benchmark.reading import benchmark_reading
+
+    benchmark_reading(wanted, pairs=own.pairs, workers=own.workers)
 
 
 def _data(argv: list[str]) -> None:
@@ -172,3 +192,41 @@ def _memory(argv: list[str]) -> None:
 
     few, many = own.counts
     benchmark_memory(few, many, own.side)
+
+
+def _scale(argv: list[str]) -> None:
+    parser = training_parser("hfseg benchmark scale", __doc__)
+    parser.add_argument("--devices", type=int, nargs="+", default=[1, 2, 4, 8, 16, 64], metavar="N")
+    parser.add_argument(
+        "--cores_per_device", type=float, default=8, metavar="N", help="that read images"
+    )
+    parser.add_argument(
+        "--network_gigabits", type=float, default=25, metavar="N", help="per second, per device"
+    )
+    parser.add_argument("--steps", type=int, default=10, metavar="N", help="steps measured")
+    options = parser.parse(argv)
+    own = {
+        name: options.pop(name, parser.get_default(name))
+        for name in ("devices", "cores_per_device", "network_gigabits", "steps")
+    }
+
+    from hfseg.workflows.benchmark.scale import benchmark_scale
+
+    benchmark_scale(
+        options,
+        devices=own["devices"],
+        cores=own["cores_per_device"],
+        gigabits=own["network_gigabits"],
+        steps=own["steps"],
+    )
+
+
+def _index(argv: list[str]) -> None:
+    parser = OptionParser(prog="hfseg benchmark index", description=__doc__)
+    parser.add_argument("--rows", type=int, nargs="+", default=[1000, 1_000_000], metavar="N")
+    parser.add_argument("--workers", type=int, nargs="+", default=[0, 2, 8], metavar="N")
+    (own,) = parser.parse_groups(argv)
+
+    from hfseg.workflows.benchmark.index import benchmark_index
+
+    benchmark_index(own.rows, own.workers)

@@ -9,13 +9,11 @@ images.csv, label_errors.html and suggestions/ into --output_dir (runs/NAME-labe
 
 
 def main(argv: list[str]) -> None:
-    from hfseg.config.resolve import training_parser
+    from hfseg.config.resolve import parse_options, training_parser
 
     parser = training_parser("hfseg find-label-errors", __doc__)
-    parser.add_argument(
-        "--folds", type=int, default=4, metavar="N", help="models to train (default: 4)"
-    )
-    options = parser.parse(argv)
+    parser.add_argument("--folds", type=int, default=4, metavar="N", help="models to train")
+    options = parse_options(parser, argv)
     folds = options.pop("folds", 4)
 
     from hfseg.workflows.find_label_errors import find_label_errors

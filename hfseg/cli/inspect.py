@@ -11,6 +11,7 @@ preview.png, what the augmentation makes of some samples) into --output_dir.
 
 import sys
 
+from hfseg.cli.first_error import is_first_to_fail
 from hfseg.config.data import DataArguments
 from hfseg.config.parser import OptionParser
 from hfseg.errors import UserError
@@ -31,7 +32,8 @@ def main(argv: list[str]) -> None:
     try:
         found = inspect_dataset(data, own.output_dir, own.preview)
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
+        if is_first_to_fail():
+            print(f"error: {error}", file=sys.stderr)
         raise SystemExit(1) from None
     if found.problems or found.findings:
         raise SystemExit(1)

@@ -21,7 +21,9 @@ def main(argv: list[str]) -> None:
     )
     options, own = parser.parse_groups(argv)
 
+    from hfseg.processes import Processes
     from hfseg.workflows.predict_files import predict
 
     count = predict(options, own.inputs, own.output_dir, own.overwrite)
-    print(f"{count} segmented, in {own.output_dir}")
+    if Processes().is_first:
+        print(f"{count} segmented, in {own.output_dir}")

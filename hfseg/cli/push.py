@@ -69,9 +69,12 @@ def _dataset(argv: list[str]) -> None:
     if (own.repo_id is None) == (own.output_dir is None):
         raise UserError("give exactly one target: --repo_id OWNER/NAME or --output_dir DIR")
 
+    from hfseg.processes import Processes
     from hfseg.workflows.share_dataset import share_dataset
 
-    print(share_dataset(data, own.repo_id, own.output_dir, own.private))
+    sentence = share_dataset(data, own.repo_id, own.output_dir, own.private)
+    if Processes().is_first:
+        print(sentence)
 
 
 def _metric(argv: list[str]) -> None:

@@ -10,13 +10,13 @@ importance.png and best-recipe.yaml:
     hfseg finetune --config runs/NAME-search/best-recipe.yaml
 """
 
-from hfseg.config.resolve import training_parser
+from hfseg.config.resolve import parse_options, training_parser
 
 
 def main(argv: list[str]) -> None:
     parser = training_parser("hfseg tune", __doc__)
     parser.add_argument("--trials", type=int, default=20, metavar="N", help="trials of the study")
-    options = parser.parse(argv)
+    options = parse_options(parser, argv)
     trials = options.pop("trials", 20)
 
     from hfseg.workflows.tune import tune

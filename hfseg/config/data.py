@@ -73,6 +73,13 @@ class DataArguments:
         default="stop",
         metadata={"help": "stop, or skip: list the bad samples and train on the rest"},
     )
+    preprocessing_num_workers: int | None = field(
+        default=None,
+        metadata={
+            "help": "processes that read and check the data the first time, before it is cached "
+            "(default: one per core if there are many samples)"
+        },
+    )
     cache_resized: bool = field(
         default=False,
         metadata={
@@ -123,6 +130,7 @@ class DataArguments:
     def __post_init__(self) -> None:
         check_values(self)
         at_least(1, self, "max_train_samples", "max_eval_samples")
+        at_least(0, self, "preprocessing_num_workers")
         if not 0 < self.extra_weight <= 1:
             raise UserError(f"--extra_weight must be over 0 and at most 1, not {self.extra_weight}")
         if self.extra_dataset_path is not None and self.streaming:
@@ -133,6 +141,11 @@ class DataArguments:
             raise UserError(
                 "--cache_resized needs --image_size, and does not work with --streaming"
             )
+
+    @property
+    def title(self) -> str:
+        """`dataset_name`, or words for a dataset that was given as an object."""
+        return self.dataset_name or "data in memory"
 
     def required_name(self) -> str:
         """`dataset_name`.
@@ -149,6 +162,6 @@ class DataArguments:
         names = (
             "label_mode", "train_val_test_split", "split_seed", "split_by", "id2label",
             "image_column", "label_column", "label_map", "dataset_config", "streaming",
-            "on_bad_sample",
+            "on_bad_sample", "preprocessing_num_workers",
         )  # fmt: skip
         return {name: getattr(self, name) for name in names}

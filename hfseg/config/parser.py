@@ -25,8 +25,10 @@ _OUR_WORDS = {
     "output_dir": "folder of the run (runs/ and the name of the recipe, or of data and model)",
     "max_steps": "optimizer steps; overrides --num_train_epochs",
     "optim_args": "options of the optimizer, such as momentum=0.9",
-    "eval_steps": "steps between evaluations, with --eval_strategy steps",
-    "save_steps": "steps between checkpoints, with --save_strategy steps",
+    "eval_steps": "steps between evaluations, and checkpoints without --save_steps; implies "
+    "--eval_strategy steps",
+    "save_steps": "steps between checkpoints, and evaluations without --eval_steps; implies "
+    "--save_strategy steps",
     "resume_from_checkpoint": "true: go on from the last checkpoint in --output_dir, or start; or "
     "the folder of a checkpoint",
     "push_to_hub": "push the finished run to the Hub",

@@ -6,7 +6,7 @@ from pathlib import Path
 import yaml
 
 from hfseg.config.values import OptionValues
-from hfseg.errors import UserError
+from hfseg.errors import UNREADABLE, UserError
 
 RECIPES = Path(__file__).parent / "recipes"
 DEFAULT_RECIPE = "quickstart"
@@ -36,10 +36,11 @@ def read_recipe(name_or_file: str) -> OptionValues:
         raise UserError(f"--config {name_or_file}: no such recipe or file; {hint}")
     try:
         recipe = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: not valid YAML ({' '.join(str(error).split())})") from error
+    except UNREADABLE as error:
+        raise UserError(f"{path}: not valid YAML ({' '.join(str(error).split())[:300]})") from error
     if not isinstance(recipe, dict):
         raise UserError(f"{path}: expected lines of `flag: value`")
-    if recipe.get("mixed_precision") is False:  # YAML reads a bare `no` as false
-        recipe["mixed_precision"] = "no"
+    for key in ("mixed_precision", "eval_strategy", "save_strategy"):
+        if recipe.get(key) is False:  # YAML reads a bare `no` as false
+            recipe[key] = "no"
     return recipe

@@ -27,6 +27,8 @@ _ALWAYS_IN_RECIPE = (
 )  # fmt: skip
 """Our defaults that differ from transformers'; the recipe of a run always includes them."""
 
+_WHICH_DATASET = ("dataset_name", "dataset_path", "dataset_config", "label_mode")
+
 _Group = TypeVar("_Group", DataArguments, ModelArguments, SegmentationTrainingArguments)
 
 _DESCRIPTION = """Fine-tune a semantic segmentation model.
@@ -49,6 +51,7 @@ class Arguments:
         recipe: flag -> value, from recipe and options; enough to repeat the run.
         name: of the recipe, or of dataset and model.
         command: the command line of the run, for its card.
+        objects: what a Python call gives as an object: `dataset`, `model`, both or nothing.
     """
 
     data: DataArguments
@@ -57,6 +60,7 @@ class Arguments:
     recipe: OptionValues
     name: str
     command: list[str]
+    objects: tuple[str, ...] = ()
 
 
 def training_parser(
@@ -82,57 +86,81 @@ def parse(argv: Sequence[str]) -> Arguments:
     Raises:
         UserError: an unknown flag or key, or an invalid value.
     """
-    parser = training_parser()
-    wants_help = any(word.startswith(("-h", "--help")) for word in argv)
-    defaults = None
-    if wants_help:
-        given = _given_but_help(parser, argv)
-        defaults = _values(parser, given, base_recipe(given))
-    return resolve(parser.parse(argv, defaults), command=["hfseg", "finetune", *argv])
+    return resolve(parse_options(training_parser(), argv), command=["hfseg", "finetune", *argv])
 
 
-def resolve(options: GivenOptions, command: Sequence[str] = ()) -> Arguments:
+def parse_options(parser: OptionParser, argv: Sequence[str]) -> OptionValues:
+    """The options of a command line; `--help` prints the defaults of the recipe, and exits.
+
+    Args:
+        parser: from `training_parser`.
+
+    Raises:
+        UserError: an unknown flag, or an invalid value.
+    """
+    others = [word for word in argv if not word.startswith(("-h", "--help"))]
+    if len(others) == len(argv):
+        return parser.parse(argv)
+    given = parser.parse(others)
+    base = base_recipe(given)
+    whose = f"The defaults below are those of the recipe {base}."
+    if base == DEFAULT_RECIPE:
+        example = f"{parser.prog} --dataset_name folder --help"
+        whose += f" For those of your own data:\n{example}"
+    parser.description = f"{parser.description}\n{whose}\n"
+    return parser.parse(argv, _values(parser, given, base))
+
+
+def resolve(
+    options: GivenOptions, command: Sequence[str] = (), objects: tuple[str, ...] = ()
+) -> Arguments:
     """The arguments of a run, from options by name.
 
     A recipe (`config`) fills in what the options leave out. Without one it is the quickstart, or
     `own-data` if a dataset or a model is given. A resumed run keeps its own recipe.
 
+    Args:
+        objects: as in `Arguments`. A dataset takes the place of the recipe's.
+
     Raises:
         UserError: an unknown name, an invalid value, or one that contradicts the run to resume.
     """
     parser = training_parser()
-    base = base_recipe(options)
-    values = _values(parser, options, base)
+    base = base_recipe(options, objects)
+    replaced = _WHICH_DATASET if "dataset" in objects else ()
+    values = _values(parser, options, base, replaced)
     name = Path(base).stem if base != OWN_DATA_RECIPE else _run_name(values)
     values.setdefault("output_dir", f"runs/{name}")
     run = run_to_resume(options, values["output_dir"])
     if run is not None:
-        given = _values(parser, options, options.get("config"))
+        given = _values(parser, options, options.get("config"), replaced)
         defaults = {key: parser.get_default(key) for key in parser.flags}
         values = continued(_values(parser, read_recipe(str(run)), None), given, defaults, run)
-    training = _group(SegmentationTrainingArguments, values)
+    training = _training(values)
     recipe = {key: plain(value) for key, value in values.items()}
     defaults = {item.name: item.default for item in dataclasses.fields(training)}
     for key in _ALWAYS_IN_RECIPE:
         recipe.setdefault(key, defaults[key])
     data, model = _group(DataArguments, values), _group(ModelArguments, values)
-    return Arguments(data, model, training, recipe, name, list(command))
+    return Arguments(data, model, training, recipe, name, list(command), objects)
 
 
-def base_recipe(options: GivenOptions) -> str:
+def base_recipe(options: GivenOptions, objects: tuple[str, ...] = ()) -> str:
     """`config`, or the recipe that is used without it."""
     if options.get("config") is not None:
         return str(options["config"])
     named = any(options.get(key) is not None for key in ("dataset_name", "model_name_or_path"))
-    return OWN_DATA_RECIPE if named else DEFAULT_RECIPE
+    return OWN_DATA_RECIPE if named or objects else DEFAULT_RECIPE
 
 
-def _values(parser: OptionParser, options: GivenOptions, base: str | None) -> OptionValues:
-    """The values of the recipe `base`, overridden by the options."""
+def _values(
+    parser: OptionParser, options: GivenOptions, base: str | None, replaced: Sequence[str] = ()
+) -> OptionValues:
+    """The values of the recipe `base` without those in `replaced`, overridden by the options."""
     given = {key: value for key, value in options.items() if value is not None}
     given.pop("config", None)
     recipe = {} if base is None else read_recipe(base)
-    recipe.pop(SEARCH, None)
+    recipe = {key: value for key, value in recipe.items() if key not in (SEARCH, *replaced)}
     if "mixed_precision" in given:
         recipe.pop("bf16", None)
         recipe.pop("fp16", None)
@@ -141,16 +169,18 @@ def _values(parser: OptionParser, options: GivenOptions, base: str | None) -> Op
     if "lr_scheduler_type" in given:
         for key in ("lr_scheduler_kwargs", "lr_gamma", "lr_step_size", "lr_power"):
             recipe.pop(key, None)  # they belong to the recipe's schedule
-    values = {}
+    values: OptionValues = {}
     for where, part in ((base, recipe), (None, given)):
         for key, value in part.items():
             try:
                 values[key] = parser.convert(key, value)
             except UserError as error:
                 raise UserError(f"{where}: {error}" if where else str(error)) from None
+        if base is not None:
+            values |= _evaluated_checkpoints(values, part)
     if _pads_all_images(values, given):
         del values["crop_size"]
-    return {**values, **_saving(values, given)}
+    return values
 
 
 def _pads_all_images(values: GivenOptions, given: GivenOptions) -> bool:
@@ -161,16 +191,29 @@ def _pads_all_images(values: GivenOptions, given: GivenOptions) -> bool:
     return crop[0] > image[0] or crop[1] > image[1]
 
 
-def _saving(values: GivenOptions, given: GivenOptions) -> OptionValues:
-    """Checkpoints follow evaluations unless requested otherwise, so that the best one is kept."""
-    strategy = plain(given.get("eval_strategy"))
-    if strategy in (None, "no") or "save_strategy" in given:
-        return {}
-    if strategy != "steps" or "save_steps" in given:
-        return {"save_strategy": strategy}
-    # transformers evaluates whenever it logs, by default
-    steps = values.get("eval_steps") or values.get("logging_steps", 10)
-    return {"save_strategy": strategy, "save_steps": steps, "eval_steps": steps}
+def _evaluated_checkpoints(values: GivenOptions, given: GivenOptions) -> OptionValues:
+    """Evaluations and checkpoints at the same steps, unless both are requested.
+
+    Only a checkpoint that was evaluated can be the best one. `eval_steps` or `save_steps` alone
+    means the strategy `steps`.
+    """
+    evaluate, save = (
+        plain(given.get(f"{job}_strategy")) or ("steps" if f"{job}_steps" in given else None)
+        for job in ("eval", "save")
+    )
+    keeps_best = values.get("load_best_model_at_end", True)
+    keeps_best = keeps_best and plain(values.get("eval_strategy")) != "no"
+    if save is None and evaluate != "no":
+        save = evaluate
+    elif evaluate is None and save in ("epoch", "steps") and keeps_best:
+        evaluate = save
+    found = {"eval_strategy": evaluate, "save_strategy": save}
+    if evaluate == save == "steps":
+        # transformers evaluates whenever it logs, by default
+        usual = values.get("eval_steps") or values.get("logging_steps", 10)
+        found["eval_steps"] = given.get("eval_steps") or given.get("save_steps") or usual
+        found["save_steps"] = given.get("save_steps") or found["eval_steps"]
+    return {key: value for key, value in found.items() if value is not None}
 
 
 def _group(group: type[_Group], values: GivenOptions) -> _Group:
@@ -178,8 +221,14 @@ def _group(group: type[_Group], values: GivenOptions) -> _Group:
     return group(**{key: value for key, value in values.items() if key in names})
 
 
-def _given_but_help(parser: OptionParser, argv: Sequence[str]) -> OptionValues:
-    return parser.parse([word for word in argv if not word.startswith(("-h", "--help"))])
+def _training(values: GivenOptions) -> SegmentationTrainingArguments:
+    try:
+        return _group(SegmentationTrainingArguments, values)
+    except UserError:
+        raise
+    except Exception as error:  # of transformers and accelerate, which raise anything
+        text = " ".join((str(error) or type(error).__name__).split())
+        raise UserError(f"a training option is not valid: {text[:300]}") from error
 
 
 def _run_name(values: GivenOptions) -> str:

@@ -22,7 +22,7 @@ _MAY_DIFFER = (
     *_WHERE, "disable_tqdm", "logging_steps", "log_level", "report_to", "run_name", "project",
     "save_total_limit", "per_device_eval_batch_size", "trust_remote_code", "use_cpu",
     "dataloader_num_workers", "dataloader_prefetch_factor", "dataloader_persistent_workers",
-    "dataloader_pin_memory",
+    "dataloader_pin_memory", "preprocessing_num_workers",
 )  # fmt: skip
 """Options that don't change the resulting weights, so that they may change on resuming."""
 
@@ -45,7 +45,29 @@ def recipe_text(arguments: "Arguments") -> str:
     """`recipe_of` as the text of `recipe.yaml`."""
     name = Path(arguments.training.output_dir).name
     head = f"# repeats the run {name!r}: --config {RECIPE_FILE}\n"
+    if arguments.objects:
+        head = (
+            f"# the options of the run {name!r}; to repeat it, give its objects again:\n"
+            f"# hfseg.finetune(config={RECIPE_FILE!r}, {_objects(arguments)})\n"
+        )
     return head + yaml.safe_dump(recipe_of(arguments), allow_unicode=True)
+
+
+def how_to_resume(arguments: "Arguments") -> str:
+    """The command or the Python call that resumes a run."""
+    folder = arguments.training.output_dir
+    if not arguments.objects:
+        return f"hfseg finetune --output_dir {folder} --resume_from_checkpoint true"
+    return (
+        f"hfseg.finetune(output_dir={str(folder)!r}, resume_from_checkpoint=True, "
+        f"{_objects(arguments)})"
+    )
+
+
+def _objects(arguments: "Arguments") -> str:
+    """The parameters of `hfseg.finetune` that were given as objects."""
+    names = {"dataset": ("dataset", "labels"), "model": ("model", "image_processor")}
+    return ", ".join(f"{name}=..." for kind in arguments.objects for name in names[kind])
 
 
 def wants_to_resume(options: GivenOptions) -> bool:
@@ -104,6 +126,8 @@ def _is_free(key: str, stored: GivenOptions) -> bool:
     """Whether an option may change: also a path that has been moved since."""
     moved = key in _PATHS and Path(str(stored.get(key, ""))).is_absolute()
     free = key in _MAY_DIFFER or key.endswith("_token")
+    if key == "per_device_train_batch_size":  # the global batch stays the same
+        free = stored.get("global_batch_size") is not None
     return free or (moved and not Path(stored[key]).exists())
 
 

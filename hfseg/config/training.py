@@ -9,7 +9,7 @@ from transformers import SchedulerType, TrainingArguments
 
 from hfseg.config.values import OptionValues, at_least, check_values
 from hfseg.data.workers import default_workers, usable_cores
-from hfseg.errors import UserError
+from hfseg.errors import UNREADABLE, UserError
 from hfseg.metrics.table import metric_of
 from hfseg.training.losses import parse_terms
 from hfseg.training.optimization import ADAM, EPOCH_SCHEDULES
@@ -40,6 +40,12 @@ class SegmentationTrainingArguments(TrainingArguments):
 
     _argument_group_name = "training"
 
+    global_batch_size: int | None = field(
+        default=None,
+        metadata={
+            "help": "images per optimizer step on all devices together; the accumulation follows"
+        },
+    )
     loss: str = field(
         default="ce",
         metadata={
@@ -142,8 +148,10 @@ class SegmentationTrainingArguments(TrainingArguments):
             parse_duration(self.time_budget)
         at_least(1, self, "per_device_train_batch_size", "per_device_eval_batch_size")
         at_least(1, self, "gradient_accumulation_steps", "early_stopping_patience")
+        at_least(1, self, "global_batch_size")
         self.lr_scheduler_kwargs = self._schedule_options()
         self._choose_the_best_by_its_metric()
+        self._check_checkpoints()
         choice = choose_precision(
             self.mixed_precision,
             detect_hardware(self.use_cpu),
@@ -172,6 +180,8 @@ class SegmentationTrainingArguments(TrainingArguments):
             for name, value in environment.items():
                 os.environ.pop(name, None)
                 os.environ |= {} if value is None else {name: value}
+        if self.global_batch_size is not None:
+            self._divide_global_batch(self.global_batch_size)
         # transformers prefers the variable of `accelerate launch`, which is taken into account
         self.mixed_precision = "bf16" if self.bf16 else "fp16" if self.fp16 else "no"
         if schedule in EPOCH_SCHEDULES:
@@ -188,14 +198,44 @@ class SegmentationTrainingArguments(TrainingArguments):
         """
         return min(super().n_gpu, 1)
 
+    def _divide_global_batch(self, images: int) -> None:
+        """Set the accumulation, so that all devices together see `images` in a step."""
+        if self.gradient_accumulation_steps != 1:
+            raise UserError(
+                "--gradient_accumulation_steps follows from --global_batch_size: leave it out"
+            )
+        batch, steps = divided_batch(images, self.world_size, self.per_device_train_batch_size)
+        self.per_device_train_batch_size: int = batch
+        self.gradient_accumulation_steps: int = steps
+
     def _choose_the_best_by_its_metric(self) -> None:
-        """Without evaluations there is no best checkpoint; the metric implies the direction."""
-        if _name(self.eval_strategy) == "no":
+        """Without evaluations or checkpoints there is no best one; the metric has a direction."""
+        if "no" in (_name(self.eval_strategy), _name(self.save_strategy)):
             self.load_best_model_at_end = False
         if self.greater_is_better is None:
             metric = metric_of(str(self.metric_for_best_model).removeprefix("eval_"))
             self.greater_is_better: bool | None = (
                 metric is not None and metric.greater_is_better  # None for the loss
+            )
+
+    def _check_checkpoints(self) -> None:
+        """The best checkpoint can only be one that was evaluated."""
+        evaluated, saved = _name(self.eval_strategy), _name(self.save_strategy)
+        if not self.load_best_model_at_end or not {evaluated, saved} <= {"epoch", "steps"}:
+            return
+        if evaluated != saved:
+            save_steps = f" --eval_steps {self.save_steps:g}" if saved == "steps" else ""
+            raise UserError(
+                f"checkpoints every {_interval(saved, self.save_steps)} can't be compared by "
+                f"evaluations every {_interval(evaluated, self.eval_steps)}: give --eval_strategy "
+                f"{saved}{save_steps}, or --load_best_model_at_end false to keep the last one"
+            )
+        eval_steps = self.eval_steps or self.logging_steps
+        whole = saved == "steps" and min(self.save_steps, eval_steps) >= 1
+        if whole and self.save_steps % eval_steps:
+            raise UserError(
+                f"--save_steps {self.save_steps:g} must be a multiple of --eval_steps "
+                f"{eval_steps:g}, since the best checkpoint is one that was evaluated"
             )
 
     def _schedule_options(self) -> OptionValues:
@@ -223,12 +263,42 @@ class SegmentationTrainingArguments(TrainingArguments):
         return min(super().get_warmup_steps(num_training_steps), max(num_training_steps - 1, 0))
 
 
+def divided_batch(images: int, devices: int, largest: int) -> tuple[int, int]:
+    """The batch of each device and the number of batches it accumulates.
+
+    Args:
+        images: per optimizer step, on all devices.
+        largest: images that a device takes at once; fewer if its part is smaller.
+
+    Raises:
+        UserError: the images can't be divided evenly.
+    """
+    if images % devices:
+        raise UserError(
+            f"--global_batch_size {images} can't be divided among {devices} devices; give a "
+            f"multiple of {devices}, or another number of devices"
+        )
+    part = images // devices
+    batch = min(largest, part)
+    if part % batch:
+        fitting = next(size for size in range(batch, 0, -1) if part % size == 0)
+        raise UserError(
+            f"--global_batch_size {images} leaves {part} images for each device, which is not a "
+            f"multiple of --per_device_train_batch_size {largest}; give {fitting}"
+        )
+    return batch, part // batch
+
+
 def _mapping(flag: str, value: dict | str | None) -> OptionValues:
     """A dictionary from one, or from JSON text."""
     try:
         return dict(json.loads(value) if isinstance(value, str) else value or {})
-    except ValueError as error:
+    except (*UNREADABLE, TypeError) as error:
         raise UserError(f'{flag} {value}: expected JSON such as {{"power": 0.9}}') from error
+
+
+def _interval(strategy: str, steps: float | None) -> str:
+    return f"{steps:g} steps" if strategy == "steps" and steps else strategy.removesuffix("s")
 
 
 def _name(value: object) -> str:

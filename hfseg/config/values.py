@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args, get_origin,
 import yaml
 
 from hfseg.data.splits import parse_fractions
-from hfseg.errors import UserError
+from hfseg.errors import UNREADABLE, UserError
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -68,7 +68,10 @@ def key_values(flag: str, pairs: Sequence[str] | OptionValues) -> OptionValues:
         key, equals, value = pair.partition("=")
         if not equals:
             raise UserError(f"{flag} {pair!r}: expected KEY=VALUE")
-        options[key] = yaml.safe_load(value)
+        try:
+            options[key] = yaml.safe_load(value)
+        except UNREADABLE as error:
+            raise UserError(f"{flag} {pair!r}: the value is not a YAML scalar") from error
     return options
 
 

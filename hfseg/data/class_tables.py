@@ -5,8 +5,11 @@ import json
 from collections.abc import Iterable
 from pathlib import Path
 
-from hfseg.errors import UserError
+from hfseg.errors import UNREADABLE, UserError
 from hfseg.labels import IGNORE_INDEX, Color, LabelSet
+
+_LARGEST_VALUE = 65535
+"""In a mask of 16 bits."""
 
 IGNORED_NAMES = ("void", "ignore", "ignored", "unlabelled", "unlabeled")
 """Names, in any case, that mean "not a class"."""
@@ -72,9 +75,13 @@ def labels_by_value(names: dict[int, str]) -> Table:
 def read_id2label(path: Path) -> dict[int, str]:
     """`id2label.json`, common on the Hub: {"0": "wall", ...}."""
     try:
-        return {int(key): str(name) for key, name in json.loads(_text(path)).items()}
-    except (ValueError, AttributeError) as error:
+        names = {int(key): str(name) for key, name in json.loads(_text(path)).items()}
+    except (*UNREADABLE, AttributeError) as error:
         raise UserError(f"{path}: expected JSON such as {{'0': 'road', '1': 'car'}}") from error
+    outside = [value for value in names if not 0 <= value <= _LARGEST_VALUE]
+    if outside:
+        raise UserError(f"{path}: {outside[0]} can't be a value in a mask; give 0 to 65535")
+    return names
 
 
 def read_names(path: Path) -> dict[int, str]:
@@ -103,10 +110,13 @@ def _color_line(line: str) -> tuple[str, Color] | None:
 
 def read_classes_csv(path: Path) -> list[dict[str, str]]:
     """Rows of a `classes.csv`, header names lower-cased and stripped."""
-    rows = [
-        {str(k).strip().lower(): str(v).strip() for k, v in row.items()}
-        for row in csv.DictReader(_text(path).splitlines())
-    ]
+    try:
+        rows = [
+            {str(k).strip().lower(): str(v).strip() for k, v in row.items()}
+            for row in csv.DictReader(_text(path).splitlines())
+        ]
+    except csv.Error as error:
+        raise UserError(f"{path}: not a CSV table ({error}); fix the file") from error
     if not rows:
         raise UserError(
             f"{path}: no classes in this file; expected a header and one class per line"
@@ -120,14 +130,26 @@ def read_label_table(path: Path) -> Table:
         return labels_by_value(read_names(path))
     content = _json(path)
     if "names" in content:
-        return LabelSet.from_dict(content), {}, ()
+        return _label_set(content, path), {}, ()
     return labels_by_value(read_id2label(path))
+
+
+def _label_set(content: dict, path: Path) -> LabelSet:
+    try:
+        return LabelSet.from_dict(content)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from error
+    except (ValueError, TypeError, OverflowError) as error:
+        raise UserError(
+            f"{path}: expected `names`, a list of texts, and `palette`, a list of [red, green, "
+            "blue]; fix the file"
+        ) from error
 
 
 def _json(path: Path) -> dict:
     try:
         content = json.loads(_text(path))
-    except ValueError as error:
+    except UNREADABLE as error:
         raise UserError(f"{path}: not valid JSON ({error}); fix the file") from error
     if not isinstance(content, dict):
         raise UserError(f"{path}: expected a JSON object")

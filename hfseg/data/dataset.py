@@ -3,13 +3,14 @@
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hfseg.data import first_aid, orientation
 from hfseg.data.hub import HubDataset
 from hfseg.data.label_map import LabelMap
 from hfseg.data.locate import LoadOptions, open_dataset
-from hfseg.data.rows import FACTS
+from hfseg.data.rows import FACTS, sample_names
 from hfseg.data.splits import DEFAULT_FRACTIONS, WHOLE, SplitPlan, parse_fractions
 from hfseg.errors import UserError
 from hfseg.labels import LabelSet
@@ -58,6 +59,7 @@ def load_dataset(
     dataset_config: str | None = None,
     streaming: bool = False,
     on_bad_sample: str = "stop",
+    preprocessing_num_workers: int | None = None,
 ) -> "tuple[datasets.DatasetDict, LabelSet]":
     """Read a dataset into the columns `image` (RGB) and `label` (mode L: ids, 255 = ignored).
 
@@ -81,19 +83,22 @@ def load_dataset(
         streaming: don't download the training split of a Hub dataset: it becomes an
             `IterableDataset`; the other splits are read completely.
         on_bad_sample: `stop`, or `skip` and log what was left out.
+        preprocessing_num_workers: processes that read the data the first time, after which it is
+            cached; None: one per core if there are many samples.
 
     Returns:
         A `datasets.DatasetDict` with `train`, `validation` and perhaps `test`, and the `LabelSet`.
 
     Raises:
         UserError: an unknown name, a missing folder, samples that can't be read, masks that are
-            almost certainly misread (see `first_aid`), or a read-only cache folder.
+            almost certainly misread (see `first_aid`).
     """
     if on_bad_sample not in ("stop", "skip"):
         raise UserError(f"--on_bad_sample {on_bad_sample!r}: choose stop or skip")
     options = LoadOptions(
         label_mode, label_map, train_val_test_split, split_seed, split_by, id2label,
         image_column, label_column, dataset_config, streaming, on_bad_sample,
+        preprocessing_num_workers,
     )  # fmt: skip
     loaded = read_dataset(name, source, split, options, labels)
     for warning in loaded.warnings:
@@ -126,9 +131,11 @@ def read_dataset(
         return _streamed(opened, split, plan, on_bad_sample)
     findings = first_aid.check_sample(opened)
     _stop(findings, on_bad_sample)
-    built = {part: opened.build(part) for part in _needed(split, opened.splits)}
+    workers = options.preprocessing_num_workers
+    built = {part: opened.build(part, workers) for part in _needed(split, opened.splits)}
     if orientation.is_open(built):  # then the complete dataset decides
-        built |= {part: opened.build(part) for part in opened.splits if part not in built}
+        rest = (part for part in opened.splits if part not in built)
+        built |= {part: opened.build(part, workers) for part in rest}
     problems = [problem for rows in built.values() for problem in rows["problem"][:] if problem]
     _report(problems, built, on_bad_sample)
     if findings and problems:  # the cause, rather than what follows from it
@@ -145,9 +152,13 @@ def read_dataset(
     facts = {part: rows.select_columns(list(FACTS)) for part, rows in data.items()}
     findings += first_aid.check_classes(facts, opened)
     _stop(findings, on_bad_sample)
-    warnings += first_aid.warnings(facts, opened.labels)
+    names = {part: sample_names(rows, part) for part, rows in data.items()}
+    divided = any(part != origin for part, (origin, _) in division.items())
+    by = plan.by or "random" if divided else None
+    warnings += first_aid.warnings(facts, opened.labels, names, by)
     if split is not None:
-        data = {split: data[known_split(split, data, str(name))]}
+        title = str(name) if isinstance(name, str | Path) else "the dataset"
+        data = {split: data[known_split(split, data, title)]}
     logger.info("%s", first_aid.class_list(opened))
     return LoadedDataset(_without_facts(data), opened.labels, problems, findings, warnings)
 
@@ -169,7 +180,7 @@ def _streamed(
     parts = opened.splits if split is None else [known_split(split, opened.splits, opened.name)]
     for part in parts:
         if part == "train":
-            data[part] = training_stream(opened, on_bad_sample != "stop", plan.seed)
+            data[part] = training_stream(opened, on_bad_sample != "stop")
             continue
         rows = {part: opened.build(part)}
         _report([problem for problem in rows[part]["problem"][:] if problem], rows, on_bad_sample)

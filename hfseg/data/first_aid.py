@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image
 
 from hfseg.data.masks import StoredMask
-from hfseg.data.specks import MANY_SPECKS, ORIGIN_OF_SPECKS
+from hfseg.data.specks import ORIGIN_OF_SPECKS, has_many_specks
 from hfseg.errors import UserError
 from hfseg.labels import LabelSet
 
@@ -165,29 +165,43 @@ def class_pixels(facts: "datasets.Dataset") -> np.ndarray:
     return pixels
 
 
-def warnings(facts: "Mapping[str, datasets.Dataset]", labels: LabelSet) -> list[str]:
-    """Findings that do not stop training but look wrong or misleading."""
+def warnings(
+    facts: "Mapping[str, datasets.Dataset]",
+    labels: LabelSet,
+    names: Mapping[str, Sequence[str]],
+    divided_by: str | None = None,
+) -> list[str]:
+    """Findings that do not stop training but look wrong or misleading.
+
+    Args:
+        names: of the samples of each split.
+        divided_by: how hfseg divided the data, `random`, `time` or `group`; None: it has splits.
+    """
     return [
         *_absent_classes(facts, labels),
         *_one_class(facts, labels),
-        *_specks(facts),
-        *_near_duplicates(facts),
+        *_specks(facts, names),
+        *_near_duplicates(facts, divided_by),
         *_dark(facts),
     ]
 
 
 def _absent_classes(facts: "Mapping[str, datasets.Dataset]", labels: LabelSet) -> list[str]:
     counts = {split: class_pixels(rows) for split, rows in facts.items()}
-    found = []
+    found, never = [], []
     for index, name in enumerate(labels.names):
         where = [split for split, pixels in counts.items() if pixels[index]]
         if not where and "train" in counts:
-            found.append(f"class {name!r} ({index}) never occurs")
+            never.append(f"{name!r} ({index})")
         elif "train" in counts and "train" not in where:
             found.append(
                 f"class {name!r} ({index}) occurs in {', '.join(where)} only, not in train: it "
                 "can't be learned"
             )
+    if len(never) == 1:
+        found.append(f"class {never[0]} never occurs")
+    elif never:
+        found.append(f"{len(never)} of {len(labels)} classes never occur: {', '.join(never)}")
     return found
 
 
@@ -207,20 +221,34 @@ def _one_class(facts: "Mapping[str, datasets.Dataset]", labels: LabelSet) -> lis
     return found
 
 
-def _specks(facts: "Mapping[str, datasets.Dataset]") -> list[str]:
-    counts = {split: [count or 0 for count in rows["specks"][:]] for split, rows in facts.items()}
+def _specks(
+    facts: "Mapping[str, datasets.Dataset]", names: Mapping[str, Sequence[str]]
+) -> list[str]:
     found = []
-    for split, specks in counts.items():
-        many = sum(count >= MANY_SPECKS for count in specks)
-        if many:
-            found.append(
-                f"{split}: {many} of {len(specks)} masks have {MANY_SPECKS} or more specks of a "
-                f"single pixel; {ORIGIN_OF_SPECKS}"
-            )
-    return found
+    for split, rows in facts.items():
+        columns = rows["specks"][:], rows["pixels"][:], names[split]
+        for specks, pixels, name in zip(*columns, strict=True):
+            if has_many_specks(specks or 0, sum(pixels)):
+                found.append((specks, name))
+    if not found:
+        return []
+    most, where = max(found)
+    return [
+        f"{len(found)} of {sum(map(len, facts.values()))} masks have many specks of a single pixel "
+        f"(the most, {most}: {where}); {ORIGIN_OF_SPECKS}"
+    ]
 
 
-def _near_duplicates(facts: "Mapping[str, datasets.Dataset]") -> list[str]:
+_APART = {
+    None: "so scores are too good: move them into one split",
+    "random": "so scores are too good; --split_by time or --split_by group keeps them apart",
+    "time": "as a few are where two splits of a video meet",
+    "group": "so scores are too good, and their names show no group: divide the data yourself",
+}
+"""What near-duplicates in two splits mean, by how the data was divided."""
+
+
+def _near_duplicates(facts: "Mapping[str, datasets.Dataset]", divided_by: str | None) -> list[str]:
     """Images of other splits that resemble training images, by their perceptual hashes."""
     if "train" not in facts:
         return []
@@ -233,7 +261,7 @@ def _near_duplicates(facts: "Mapping[str, datasets.Dataset]") -> list[str]:
         if alike:
             found.append(
                 f"{alike} of {len(rows)} images of {split} are near-duplicates of training images, "
-                "so scores are too good; --split_by time or --split_by group keeps them apart"
+                f"{_APART[divided_by]}"
             )
     return found
 

@@ -27,13 +27,21 @@ def find_splits(folder: Path) -> dict[str, list[Pair]]:
 def _split_folders(folder: Path) -> Iterator[tuple[str, list[Pair]]]:
     images, masks = _subfolder(folder, IMAGE_FOLDERS), _subfolder(folder, MASK_FOLDERS)
     for split, aliases in SPLIT_ALIASES.items():
-        own = _subfolder(folder, aliases)
-        if own is not None:
+        own = _subfolder(folder, [*aliases, *_joined(aliases, IMAGE_FOLDERS)])
+        beside = _subfolder(folder, _joined(aliases, MASK_FOLDERS))
+        if own is not None and beside is not None:
+            yield split, _paired(own, beside)
+        elif own is not None:
             yield split, _pairs(own)
         elif images and masks:
             of_images, of_masks = _subfolder(images, aliases), _subfolder(masks, aliases)
             if of_images and of_masks:
                 yield split, _paired(of_images, of_masks)
+
+
+def _joined(splits: Sequence[str], kinds: Sequence[str]) -> list[str]:
+    """Names such as `train_masks`."""
+    return [f"{split}_{kind}" for split in splits for kind in kinds]
 
 
 def _pairs(folder: Path) -> list[Pair]:

@@ -27,7 +27,7 @@ def fold_numbers(
     if not 2 <= folds <= len(set(keys)):
         kind = "groups" if by == "group" else "images"
         raise UserError(
-            f"--folds {folds}: {len(set(keys))} {kind} need 2 to {len(set(keys))} folds"
+            f"--folds {folds}: {len(set(keys))} {kind} allow 2 to {len(set(keys))} folds"
         )
     if by == "group":
         return _by_group(keys, folds, seed)

@@ -1,4 +1,4 @@
-"""Datasets in the Hub's format: anyone's repository, or a local copy of one.
+"""Datasets in the Hub's format: anyone's repository, a local copy, or files at an address.
 
 `hub_columns` finds the roles of the columns, `hub_rows` reads what is stored in them, `hub_labels`
 names the classes; here the repository is opened and its rows become `image` and `label`.
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
+from hfseg.data.addresses import is_address, open_address
 from hfseg.data.hub_columns import find_columns
 from hfseg.data.hub_labels import find_labels
 from hfseg.data.hub_rows import (
@@ -26,17 +27,8 @@ from hfseg.data.in_memory import from_torch
 from hfseg.data.info import HubSource
 from hfseg.data.label_map import Values, apply_label_map
 from hfseg.data.masks import MaskDecoder, StoredMask, open_image
-from hfseg.data.rows import (
-    CACHE_VERSION,
-    Row,
-    bad_row,
-    cached_rows,
-    fact_features,
-    features,
-    named,
-    quiet_datasets,
-    read_row,
-)
+from hfseg.data.reading import cached, in_order, one_by_one
+from hfseg.data.rows import Row, bad_row, fact_features, features, named, read_row
 from hfseg.data.splits import SPLIT_ALIASES, WHOLE, SplitPlan
 from hfseg.errors import UserError
 from hfseg.hub_connection import work_offline_without_network
@@ -123,7 +115,9 @@ class HubDataset:
         """
         source, name = image_source(row[self.image_column], where)
         mask = mask_source(row[self.label_column], where)
-        read = read_row(source, mask, self.decoder, name, where)
+        stored = row[self.label_column]
+        file = stored.get("bytes") if isinstance(stored, dict) else None
+        read = read_row(source, mask, self.decoder, name, where, file)
         if isinstance(source, bytes):
             read["image"]["path"] = named(row[self.image_column].get("path"))
         return read
@@ -132,56 +126,77 @@ class HubDataset:
         """Enough to read rows from elsewhere; small, so that it is sent to a worker quickly."""
         return replace(self, splits={})
 
-    def rows(self, split: str) -> Iterator[Callable[[], Row]]:
-        """The rows of a split, each as a function that reads it (for `cached_rows`)."""
-        for index, row in enumerate(self.splits[split]):
-            yield partial(self.read_row, row, f"{self.name}, {split} row {index}")
-
-    def build(self, split: str) -> "datasets.Dataset":
+    def build(self, split: str, workers: int | None = None) -> "datasets.Dataset":
         """A downloaded split, with masks decoded once and written as small PNGs.
 
         The images stay in the download, unless some of them have to be converted
         (`rows.read_image`), which copies the split. A streamed split is copied too.
         """
         import datasets
-        from datasets.fingerprint import Hasher
 
         raw = self.splits[split]
         read_as = (self.decoder, self.image_column, self.label_column)
         if not isinstance(raw, datasets.Dataset):
-            return cached_rows(split, self.rows, {"split": split}, (self.name, *read_as))
-
-        def decode(row: Row, index: int) -> Row:
-            try:
-                read = self.read_row(row, f"{self.name}, {split} row {index}")
-            except UserError as error:
-                read = {**bad_row(error), "image": {"bytes": row[self.image_column]["bytes"]}}
-            after = read.pop("image")["bytes"]
-            return {**read, "converted": after != row[self.image_column]["bytes"]}
-
+            streamed = (
+                partial(self.read_row, row, f"{self.name}, {split} row {index}")
+                for index, row in enumerate(raw)
+            )
+            return cached(split, one_by_one(split, streamed), (self.name, *read_as))
+        samples = HubSamples(self.without_splits(), split, raw)
+        identity = (raw._fingerprint, *read_as)
         columns = {
             "label": features()["label"],
             **fact_features(),
             "converted": datasets.Value("bool"),
         }
-        identity = (CACHE_VERSION, raw._fingerprint, *read_as)
-        with quiet_datasets():
-            decoded = raw.map(
-                decode,
-                with_indices=True,
-                remove_columns=raw.column_names,
-                features=datasets.Features(columns),
-                new_fingerprint=Hasher.hash(identity),
-            )
-            if any(decoded["converted"]):
-                return cached_rows(split, self.rows, {"split": split}, ("converted", identity))
-            images = raw.select_columns([self.image_column])
-            if self.image_column != "image":
-                images = images.rename_column(self.image_column, "image")
-            images = images.cast_column("image", features()["image"])
-            return datasets.concatenate_datasets(
-                [images, decoded.remove_columns("converted")], axis=1
-            )
+        masks = in_order(split, HubMasks(samples), workers)
+        decoded = cached(split, masks, ("masks", identity), columns)
+        if any(decoded["converted"][:]):
+            return cached(split, in_order(split, samples, workers), ("converted", identity))
+        images = raw.select_columns([self.image_column])
+        if self.image_column != "image":
+            images = images.rename_column(self.image_column, "image")
+        images = images.cast_column("image", features()["image"])
+        return datasets.concatenate_datasets([images, decoded.remove_columns("converted")], axis=1)
+
+
+@dataclass(frozen=True)
+class HubSamples:
+    """The rows of a downloaded split, as `reading.Samples`."""
+
+    data: HubDataset
+    split: str
+    rows: "datasets.Dataset"
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index: int) -> Row:
+        return self.read(self.rows[index], index)
+
+    def read(self, row: Row, index: int) -> Row:
+        """A row that was fetched."""
+        return self.data.read_row(row, f"{self.data.name}, {self.split} row {index}")
+
+
+@dataclass(frozen=True)
+class HubMasks:
+    """The same without the images, but with whether these have to be converted."""
+
+    samples: HubSamples
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __getitem__(self, index: int) -> Row:
+        row = self.samples.rows[index]
+        stored = row[self.samples.data.image_column]["bytes"]
+        try:
+            read = self.samples.read(row, index)
+        except UserError as error:
+            read = {**bad_row(error), "image": {"bytes": stored}}
+        after = read.pop("image")["bytes"]
+        return {**read, "converted": after != stored}
 
 
 def open_hub_dataset(
@@ -205,11 +220,13 @@ def open_hub_dataset(
     """
     import datasets
 
-    if not Path(source.id).exists():
+    if not Path(source.id).exists() and not is_address(source.id):
         work_offline_without_network()
     with _one_sentence(source):
         if _was_saved_to_disk(Path(source.id)):
             raw = datasets.load_from_disk(source.id)
+        elif is_address(source.id):
+            raw = open_address(source.id, streaming)
         else:
             raw = datasets.load_dataset(
                 source.id,

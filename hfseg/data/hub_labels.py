@@ -5,6 +5,7 @@ import logging
 from collections.abc import Mapping
 from pathlib import Path
 
+from hfseg.data.addresses import beside, is_address
 from hfseg.data.class_tables import Table, labels_by_value, read_id2label, read_label_table
 from hfseg.data.first_aid import raw_values, unnamed_values
 from hfseg.data.hub_columns import inner_feature
@@ -86,25 +87,26 @@ def _numbered(
     source: HubSource, plain: Mapping[str, Split], label: str, label_map: Values
 ) -> Meaning:
     """The values that occur are the classes; one pass over all masks."""
+    title = source.id or "the dataset"
     found: set[int] = set()
     for name, split in plain.items():
         for index, row in enumerate(split):
-            where = f"{source.id}, {name} row {index}"
-            found |= raw_values([mask_source(row[label], where)])
+            found |= raw_values([mask_source(row[label], f"{title}, {name} row {index}")])
     if label_map:
         return _decoded(labels_by_value(named_by_map(found - {IGNORE_INDEX}, label_map)))
-    unnamed_values(source.id, found)
+    unnamed_values(title, found)
     found.discard(IGNORE_INDEX)
     if max(found) >= IGNORE_INDEX:
         raise UserError(
-            f"{source.id}: a mask contains {max(found)}, but ids end at 254; give --label_map"
+            f"{title}: a mask contains {max(found)}, but ids end at 254; give --label_map"
         )
     logger.warning(
-        "%s has no class names: they are numbered 0 to %d; give names with --id2label FILE",
-        source.id,
+        "%s has no class names: they are numbered 0 to %d; give names with %s",
+        title,
         max(found),
+        "--id2label FILE" if source.id else "labels=hfseg.LabelSet(names)",
     )
-    labels = LabelSet(tuple(f"class {index}" for index in range(max(found) + 1)))
+    labels = LabelSet.numbered(max(found) + 1)
     return labels, MaskDecoder(num_labels=len(labels)), (), False
 
 
@@ -112,6 +114,8 @@ def _repository_file(source: HubSource, name: str) -> Path | None:
     """A file of the repository, or None if it has none."""
     if not source.id:  # in memory
         return None
+    if is_address(source.id):
+        return beside(source.id, name)
     if Path(source.id).is_dir():
         path = Path(source.id) / name
         return path if path.is_file() else None

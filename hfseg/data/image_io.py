@@ -109,7 +109,7 @@ def image_files(folder: str | Path, others: Collection[str] = ()) -> list[Path]:
             and not name.startswith(".")
         ]
     if not found:
-        raise UserError(f"the folder {folder} contains no image ({', '.join(sorted(SUFFIXES))})")
+        raise UserError(f"the folder {folder} contains no images ({', '.join(sorted(SUFFIXES))})")
     return sorted(found)
 
 

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hfseg.data import hub
-from hfseg.data.cache import check_cache
+from hfseg.data.addresses import is_address
+from hfseg.data.cache import use_writable_cache
 from hfseg.data.info import HubSource
 from hfseg.data.label_map import LabelMap, parse_label_map
 from hfseg.data.masks import MaskDecoder
@@ -33,6 +34,7 @@ class LoadOptions:
     dataset_config: str | None = None
     streaming: bool = False
     on_bad_sample: str = "stop"
+    preprocessing_num_workers: int | None = None
 
 
 def open_dataset(
@@ -58,7 +60,7 @@ def open_dataset(
     name = str(name) if isinstance(name, Path) else name
     if not isinstance(name, str):
         return hub.opened_in_memory(name, requested, known)
-    check_cache()
+    use_writable_cache()
     built_in = reader(name)
     _check_label_mode(name, options.label_mode)
     if options.streaming and (name in ("toyscapes", "coco", "folder") or _is_folder(source)):
@@ -102,7 +104,7 @@ def _hub_source(name: str, source: str | None) -> HubSource | None:
                 f"--dataset_name {name} is a folder: give --dataset_name folder --dataset_path "
                 f"{source or name}"
             )
-        if source is None and _could_be_id(name):
+        if source is None and (is_address(name) or _could_be_id(name)):
             return HubSource(name, "", "")
         close = difflib.get_close_matches(name, DATASETS, n=1)
         hint = f"did you mean {close[0]!r}?" if close else f"known are {', '.join(DATASETS)}."

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from hfseg.data.decode_limits import TOO_MANY_PIXELS
+from hfseg.data.decode_limits import TOO_MANY_PIXELS, check_scans
 from hfseg.data.image_io import turned
 from hfseg.data.orientation import has_orientation
 from hfseg.errors import UserError
@@ -274,6 +274,7 @@ def open_image(source: str | Path | bytes, name: str = "") -> Image.Image:
     name = name or ("the image" if isinstance(source, bytes) else str(source))
     with unreadable_files_named(name):
         image = Image.open(io.BytesIO(source) if isinstance(source, bytes) else source)
+        check_scans(image, name)
         image.load()
     return image
 
@@ -287,6 +288,8 @@ def unreadable_files_named(name: str) -> Iterator[None]:
         raise UserError(f"{name}: no such file") from error
     except Image.DecompressionBombError as error:
         raise UserError(f"{name} {TOO_MANY_PIXELS}: cut it into tiles, or scale it down") from error
+    except UserError:  # of `check_scans`
+        raise
     except (OSError, SyntaxError, ValueError) as error:
         raise UserError(f"{name}: can't be read as an image ({error}); replace the file") from error
 

@@ -49,6 +49,6 @@ class OpenedDataset(Protocol):
         """The rows of train, validation and test, as `SplitPlan.complete` returns them."""
         ...
 
-    def build(self, split: str) -> "datasets.Dataset":
-        """The split with the columns `image`, `label` and `rows.FACTS`."""
+    def build(self, split: str, workers: int | None = None) -> "datasets.Dataset":
+        """The split with the columns `image`, `label` and `rows.FACTS`, read by `workers`."""
         ...

@@ -1,18 +1,19 @@
 """Files of images and masks, paired: what the readers of folders return."""
 
+import hashlib
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
 from hfseg.data.label_map import Values, apply_label_map
 from hfseg.data.masks import MaskDecoder, StoredMask, open_image
-from hfseg.data.rows import Decoder, Row, cached_rows, read_row
+from hfseg.data.reading import cached, in_order
+from hfseg.data.rows import Decoder, Row, read_row
 from hfseg.data.splits import SplitPlan
 from hfseg.errors import UserError
 from hfseg.labels import LabelSet
@@ -94,11 +95,14 @@ class Reading:
         """Undivided data by the plan; the dataset's own splits as they are."""
         return plan.complete(names)
 
-    def build(self, split: str) -> "datasets.Dataset":
+    def build(self, split: str, workers: int | None = None) -> "datasets.Dataset":
         """Decode every mask of a split, and every image once to see that it can be read.
 
         Images stay the files they are. The result is cached under a name made of the files (path,
         size, time) and the decoder, so that a second call reads it back.
+
+        Args:
+            workers: processes that read; None: `reading_workers`.
 
         Raises:
             UserError: a split without pairs.
@@ -110,8 +114,10 @@ class Reading:
             (p.image, p.mask_path, getattr(p.mask, "key", ""), _stamp(p.image), _stamp(p.mask_path))
             for p in pairs
         ]
-        arguments = {"pairs": list(pairs), "decoder": self.decoder}
-        return cached_rows(split, pair_rows, arguments, (stamps, self.decoder))
+        # as one string, since `datasets` takes long to hash a million tuples
+        files = hashlib.blake2b(repr(stamps).encode()).hexdigest()
+        samples = PairSamples(pairs, self.decoder)
+        return cached(split, in_order(split, samples, workers), (files, self.decoder))
 
 
 def list_images(folder: Path, nested: bool = False) -> dict[str, Path]:
@@ -157,31 +163,50 @@ def pair_by_stem(
 
 
 def read_list(path: Path) -> list[str]:
-    """The lines of a split file, without blank ones and comments."""
+    """The lines of a split file, without blank ones and comments.
+
+    Raises:
+        UserError: no such file, not text, or a name that leads out of the dataset's folder.
+    """
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except FileNotFoundError as error:
         raise UserError(f"{path}: no such file; it lists the samples of a split") from error
-    return [line.strip() for line in lines if line.strip() and not line.startswith("#")]
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: not a UTF-8 text file; save it as UTF-8") from error
+    names = [line.strip() for line in lines if line.strip() and not line.startswith("#")]
+    for name in names:
+        if name.startswith("/") or ".." in PurePath(name).parts:
+            raise UserError(
+                f"{path}: {name!r} is not in the folder of the dataset; list names of its images"
+            )
+    return names
 
 
 # ---- reading ----
 
 
-def pair_rows(pairs: list[Pair], decoder: Decoder) -> Iterator[Callable[[], Row]]:
-    """A function per pair that reads it (for `rows.cached_rows`)."""
-    for pair in pairs:
-        yield partial(_read_pair, pair, decoder)
+@dataclass(frozen=True)
+class PairSamples:
+    """Pairs, as `reading.Samples`."""
 
+    pairs: Sequence[Pair]
+    decoder: Decoder
 
-def _read_pair(pair: Pair, decoder: Decoder) -> Row:
-    if not os.path.isfile(pair.image):
-        raise UserError(
-            f"{pair.image}: no such image, but there is a mask {pair.mask_path}; add it"
-        )
-    if not os.path.isfile(pair.mask_path):
-        raise UserError(f"{pair.image}: no mask {pair.mask_path} for it; add it or leave both out")
-    return read_row(pair.image, pair.mask, decoder, pair.image, pair.mask_path)
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+    def __getitem__(self, index: int) -> Row:
+        pair = self.pairs[index]
+        if not os.path.isfile(pair.image):
+            raise UserError(
+                f"{pair.image}: no such image, but there is a mask {pair.mask_path}; add it"
+            )
+        if not os.path.isfile(pair.mask_path):
+            raise UserError(
+                f"{pair.image}: no mask {pair.mask_path} for it; add it or leave both out"
+            )
+        return read_row(pair.image, pair.mask, self.decoder, pair.image, pair.mask_path)
 
 
 def _stamp(path: str) -> tuple[int, int] | None:

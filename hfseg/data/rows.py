@@ -6,8 +6,7 @@ file is read twice, and a cached dataset gives the same results as a new one.
 
 import io
 import os
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -15,14 +14,13 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import numpy as np
 from PIL import Image
 
+from hfseg.data.decode_limits import check_scans
 from hfseg.data.image_io import deep_gray_peak, has_eight_bits, upright
-from hfseg.data.masks import encode_png, unreadable_files_named
+from hfseg.data.masks import MaskDecoder, encode_png, open_image, unreadable_files_named
 from hfseg.data.orientation import align, exif_orientation
 from hfseg.data.specks import count_specks
-from hfseg.data.splits import WHOLE
 from hfseg.errors import UserError
 from hfseg.labels import IGNORE_INDEX
-from hfseg.progress import track
 
 if TYPE_CHECKING:
     import datasets
@@ -33,7 +31,7 @@ Decoder = Callable[[Any, str], np.ndarray]
 """Turns a stored mask into ids, (H, W) uint8; the second argument names it in messages."""
 
 # Part of every cache name: raise it when what is stored for the same files changes.
-CACHE_VERSION = 5
+CACHE_VERSION = 6
 FACTS = ("problem", "frame", "ids", "pixels", "specks", "look", "peak")
 """Columns beside `image` and `label`: why a sample can't be used, the frame its mask was drawn in
 (`orientation.align`), its ids and how many pixels each has, its specks (`count_specks`), a
@@ -70,17 +68,42 @@ def fact_features() -> "datasets.Features":
     )
 
 
-def read_row(source: str | bytes, mask: object, decoder: Decoder, name: str, mask_name: str) -> Row:
+def read_row(
+    source: str | bytes,
+    mask: object,
+    decoder: Decoder,
+    name: str,
+    mask_name: str,
+    mask_file: bytes | None = None,
+) -> Row:
     """One sample as a row: the image's file or bytes (see `ReadImage`), ids as PNG, and the facts.
+
+    Args:
+        mask: a file, an opened image, or what the decoder takes.
+        mask_file: the file of an opened image.
 
     Raises:
         UserError: an image or mask that can't be read, or that differ in size.
     """
     image = read_image(source, name)
     beside = "in the same row" if mask_name == name else Path(name).name
+    if isinstance(mask, str) and isinstance(decoder, MaskDecoder):
+        with unreadable_files_named(mask_name):
+            mask_file = Path(mask).read_bytes()
+        mask = open_image(mask_file, mask_name)
     ids = decoder(mask, mask_name)
     ids, frame = align(ids, mask, image.size, image.orientation, mask_name, beside)
-    return _row(image, ids, frame)
+    return _row(image, ids, frame, mask_file if _is_png_of(ids, mask) else None)
+
+
+def _is_png_of(ids: np.ndarray, mask: object) -> bool:
+    """Whether a mask is already what it would become: a PNG of its ids."""
+    return (
+        isinstance(mask, Image.Image)
+        and mask.format == "PNG"
+        and mask.mode == "L"
+        and np.array_equal(np.asarray(mask), ids)
+    )
 
 
 def drawn_row(image: bytes, ids: np.ndarray, name: str) -> Row:
@@ -89,14 +112,15 @@ def drawn_row(image: bytes, ids: np.ndarray, name: str) -> Row:
     return _row(replace(read, stored={"path": named(name), "bytes": image}), ids, None)
 
 
-def _row(image: "ReadImage", ids: np.ndarray, frame: str | None) -> Row:
-    values, pixels = np.unique(ids, return_counts=True)
+def _row(image: "ReadImage", ids: np.ndarray, frame: str | None, png: bytes | None = None) -> Row:
+    pixels = np.bincount(ids.ravel())
+    values = np.flatnonzero(pixels)
     return {
         "image": image.stored,
-        "label": {"path": None, "bytes": encode_png(ids)},
+        "label": {"path": None, "bytes": png or encode_png(ids)},
         "frame": frame,
-        "ids": values,
-        "pixels": pixels,
+        "ids": values.astype(np.uint8),
+        "pixels": pixels[values],
         "specks": count_specks(ids, IGNORE_INDEX),
         "look": image.look,
         "peak": image.peak,
@@ -140,6 +164,7 @@ def read_image(source: str | bytes, name: str) -> ReadImage:
     if isinstance(source, str):
         stored = {"path": source, "bytes": None}
     with unreadable_files_named(name), Image.open(opened) as file:
+        check_scans(file, name)
         width, height = file.size
         orientation = exif_orientation(file)
         # JPEG: every byte is read, but only a small image is decoded
@@ -187,60 +212,6 @@ def looks(rows: "datasets.Dataset") -> list[str | None]:
         read_image(row["image"]["bytes"] or row["image"]["path"], f"image {index}").look
         for index, row in enumerate(stored)
     ]
-
-
-def cached_rows(
-    split: str,
-    rows: Callable[..., Iterator[Callable[[], Row]]],
-    arguments: Mapping[str, Any],
-    identity: object,
-) -> "datasets.Dataset":
-    """`rows(**arguments)` as a dataset with `image`, `label` and the `FACTS`, kept in the cache.
-
-    Args:
-        rows: yields functions that return a row; one that raises a `UserError` becomes a row with
-            a `problem`.
-        identity: what identifies the data in the cache.
-    """
-    import datasets
-    from datasets.fingerprint import Hasher
-
-    with quiet_datasets():
-        return datasets.Dataset.from_generator(
-            _generate,
-            features=datasets.Features({**features(), **fact_features()}),
-            gen_kwargs={"rows": rows, "arguments": arguments, "what": split},
-            split=datasets.NamedSplit(split),
-            fingerprint=Hasher.hash((split, identity, CACHE_VERSION)),
-        )
-
-
-@contextmanager
-def quiet_datasets() -> Iterator[None]:
-    """Without the progress bars of `datasets`, which show internal steps."""
-    import datasets
-
-    shown = datasets.is_progress_bar_enabled()
-    datasets.disable_progress_bars()
-    try:
-        yield
-    finally:
-        if shown:
-            datasets.enable_progress_bars()
-
-
-def _generate(
-    rows: Callable[..., Iterator[Callable[[], Row]]],
-    arguments: Mapping[str, Any],
-    what: str,
-) -> Iterator[Row]:
-    total = len(arguments["pairs"]) if "pairs" in arguments else None
-    doing = "reading" if what == WHOLE else f"reading {what}"
-    for row in track(rows(**arguments), doing, total):
-        try:
-            yield row()
-        except UserError as error:
-            yield bad_row(error)
 
 
 def file_names(rows: "datasets.Dataset") -> list[str] | None:

@@ -24,13 +24,14 @@ SampleKey = tuple[int, int]
 
 
 class Sample(TypedDict, total=False):
-    """`index` (or a checksum); `image`, (H, W, 3) uint8, or `pixel_values`, (3, H, W) float32; and
-    `label`, (H, W) integers."""
+    """`index` (or a checksum); `image`, (H, W, 3) uint8, or `pixel_values`, (3, H, W) float32;
+    `label`, (H, W) integers; and of a stream the `position` after it."""
 
     index: int
     image: np.ndarray
     pixel_values: torch.Tensor
     label: np.ndarray
+    position: object
 
 
 Tensors = torch.Tensor | list[torch.Tensor]
@@ -79,7 +80,8 @@ class EpochSampler(Sampler[SampleKey]):
         if self.left_out:
             is_extra = order >= self.length - self.extra
             order = order[~is_extra | (is_extra.cumsum() > self.left_out)]
-        return iter([(self.epoch, int(index)) for index in order])
+        epoch = self.epoch
+        return ((epoch, int(index)) for index in order)
 
 
 class TrainingSamples(Dataset[Sample]):

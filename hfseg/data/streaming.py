@@ -1,15 +1,15 @@
-"""Training on a Hub dataset without downloading it first."""
+"""Training on a dataset without downloading it first."""
 
 import itertools
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 import datasets
 import numpy as np
 from datasets.distributed import split_dataset_by_node
-from torch.utils.data import IterableDataset
+from torch.utils.data import IterableDataset, get_worker_info
 
 from hfseg.data.hub import HubDataset
 from hfseg.data.rows import Row, features
@@ -21,31 +21,29 @@ if TYPE_CHECKING:
     from transformers import SegformerImageProcessor
 
 SHUFFLE_BUFFER = 128
-"""Encoded samples among which the next one is drawn; each worker holds as many."""
+"""Encoded samples that are drawn from at a time; each worker holds as many."""
 
 
-def training_stream(
-    data: HubDataset, skip_bad_samples: bool, seed: int = 0
-) -> datasets.IterableDataset:
-    """The training split as a shuffled stream with the columns `image`, `label` and `key`.
+def training_stream(data: HubDataset, skip_bad_samples: bool) -> datasets.IterableDataset:
+    """The training split as a stream with the columns `image`, `label` and `key`, in its order.
 
     `key` is a checksum of the stored image. It replaces the index, since the samples of a stream
     that is divided among processes and workers have no positions.
     """
-    columns = datasets.Features({**features(), "key": datasets.Value("int64")})
-    # shuffled before anything is decoded, so that the buffer holds files and not pixels
-    raw = data.splits["train"].shuffle(seed=seed, buffer_size=SHUFFLE_BUFFER)
+    raw = data.splits["train"]
     stream = raw.map(
         _ReadRow(data.without_splits(), skip_bad_samples),
         remove_columns=[data.image_column, data.label_column],
-        features=columns,
     )
-    return stream.filter(_was_read, input_columns=["key"]) if skip_bad_samples else stream
+    if skip_bad_samples:
+        stream = stream.filter(_was_read, input_columns=["key"])
+    # after the map, whose own `features` would leave the images encoded for everybody
+    return stream.cast(datasets.Features({**features(), "key": datasets.Value("int64")}))
 
 
 @dataclass(frozen=True)
 class _ReadRow:
-    """A raw row -> the columns of the stream; an object, so that it can be pickled."""
+    """A raw row -> the columns of the stream, encoded; an object, so that it can be pickled."""
 
     data: HubDataset
     skip: bool
@@ -58,14 +56,43 @@ class _ReadRow:
                 raise
             return {"image": None, "label": None, "key": None}
         stored = sample["image"]["bytes"] or str(sample["image"]["path"]).encode()
-        pictures = {
-            name: column.decode_example(sample[name]) for name, column in features().items()
-        }
-        return {**pictures, "key": zlib.crc32(stored)}
+        return {"image": sample["image"], "label": sample["label"], "key": zlib.crc32(stored)}
 
 
 def _was_read(key: int | None) -> bool:
     return key is not None
+
+
+@dataclass(frozen=True)
+class StreamPosition:
+    """How far a worker has read.
+
+    Attributes:
+        epoch: the pass over the stream.
+        block: `SHUFFLE_BUFFER` samples are read at a time and shuffled; this one of the pass.
+        stream: the state of the stream at the start of the block; None: the start of the pass.
+        drawn: samples of the block that were drawn.
+    """
+
+    epoch: int = 0
+    block: int = 0
+    stream: dict[str, Any] | None = None
+    drawn: int = 0
+
+
+@dataclass
+class StreamStart:
+    """Where the workers of a process begin.
+
+    Attributes:
+        positions: of the workers, by number.
+        turn: the worker that gives the first batch.
+        batch_size: samples in a batch.
+    """
+
+    positions: dict[int, StreamPosition] = field(default_factory=dict)
+    turn: int = 0
+    batch_size: int = 1
 
 
 class StreamedTrainingSamples(IterableDataset[Sample]):
@@ -73,7 +100,9 @@ class StreamedTrainingSamples(IterableDataset[Sample]):
 
     Every process gets its own part of the stream, and every worker of it its part of that; in one
     pass each sample is seen once by one of them. The randomness of a sample is a function of
-    (seed, pass, key).
+    (seed, pass, key); the order of the files is one of (seed, pass), and within a block of samples
+    also of the worker. So a worker can continue where another one was stopped, with the position
+    that each sample has as its `position`.
 
     Args:
         stream: from `training_stream`.
@@ -81,6 +110,10 @@ class StreamedTrainingSamples(IterableDataset[Sample]):
         resize: a processor that first resizes image and mask, or None.
         rank, world_size: of this process.
         passes: how often the stream is read; None: endlessly.
+        seed: of the order.
+
+    Attributes:
+        start: where the workers begin.
     """
 
     def __init__(
@@ -92,23 +125,57 @@ class StreamedTrainingSamples(IterableDataset[Sample]):
         rank: int = 0,
         world_size: int = 1,
         passes: int | None = None,
+        seed: int = 0,
     ) -> None:
         self.stream = split_dataset_by_node(stream, rank=rank, world_size=world_size)
         self.transform = transform
         self.resize = resize
+        self.rank = rank
         self.passes = passes
+        self.seed = seed
+        self.start = StreamStart()
 
     def __iter__(self) -> Iterator[Sample]:
-        epochs = itertools.count() if self.passes is None else range(self.passes)
-        for epoch in epochs:
-            self.stream.set_epoch(epoch)
+        info = get_worker_info()
+        worker = 0 if info is None else info.id
+        if worker < self.start.turn:  # it has had its turn: a batch of nothing
+            yield from itertools.repeat({}, self.start.batch_size)
+        position = self.start.positions.get(worker, StreamPosition())
+        while self.passes is None or position.epoch < self.passes:
             empty = True
-            for row in self.stream:
+            for row, after in self._pass(position, worker):
                 empty = False
-                image, label = np.array(row["image"]), np.array(row["label"])
-                if self.resize is not None:
-                    image, label = resize_pair(image, label, self.resize)
-                image, label = self.transform(image, label, epoch, row["key"])
-                yield {"index": row["key"], "image": image, "label": label}
-            if empty:  # more workers than files: this one has nothing to do
+                yield {**self._sample(row, position.epoch), "position": after}
+            if empty and position == StreamPosition(position.epoch):
+                return  # more workers than files: this one has nothing to do
+            position = StreamPosition(position.epoch + 1)
+
+    def _pass(self, position: StreamPosition, worker: int) -> Iterator[tuple[Row, StreamPosition]]:
+        """The rest of a pass: encoded rows, each with the position after it."""
+        stream = self.stream
+        for column in features():
+            stream = stream.cast_column(column, datasets.Image(decode=False))
+        # never 0, with which `datasets` would not shuffle the files
+        stream.set_epoch(int(np.random.default_rng((self.seed, position.epoch)).integers(1, 2**31)))
+        if position.stream is not None:
+            stream.load_state_dict(position.stream)
+        rows, state, drawn = iter(stream), position.stream, position.drawn
+        for block in itertools.count(position.block):
+            held = list(itertools.islice(rows, SHUFFLE_BUFFER))
+            key = (self.seed, position.epoch, self.rank, worker, block)
+            order = np.random.default_rng(key).permutation(len(held)).tolist()
+            for number in range(drawn, len(held)):
+                yield (
+                    held[order[number]],
+                    StreamPosition(position.epoch, block, state, number + 1),
+                )
+            if len(held) < SHUFFLE_BUFFER:
                 return
+            state, drawn = stream.state_dict(), 0
+
+    def _sample(self, row: Row, epoch: int) -> Sample:
+        image, label = (np.array(features()[name].decode_example(row[name])) for name in features())
+        if self.resize is not None:
+            image, label = resize_pair(image, label, self.resize)
+        image, label = self.transform(image, label, epoch, row["key"])
+        return {"index": row["key"], "image": image, "label": label}

@@ -1,14 +1,17 @@
 """Maps model classes to dataset classes."""
 
 import json
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import yaml
 
-from hfseg.errors import UserError
+from hfseg.errors import UNREADABLE, UserError
 from hfseg.labels import LabelSet, plain_name
+
+logger = logging.getLogger("hfseg")
 
 
 def prediction_table(
@@ -17,8 +20,8 @@ def prediction_table(
     """(256,) int64: predicted id -> id in the dataset, or `len(data)` if it has no such class.
 
     Without a file, classes are matched by name (case, spaces, hyphens and underscores are
-    ignored), and every class of the dataset must have a match; a model with unnamed classes
-    (`LABEL_0` ...) is matched by id if the numbers of classes are equal.
+    ignored), and every class of the dataset must have a match. If the model or the dataset has no
+    class names, classes are matched by id, for which their numbers must be equal.
 
     Args:
         class_map: a JSON or YAML file of `model's class: dataset's class`, null for none. Classes
@@ -31,8 +34,11 @@ def prediction_table(
     table = np.full(256, len(data), dtype=np.int64)
     known = {plain_name(name): index for index, name in enumerate(data.names)}
     requested = _read(class_map, model, data) if class_map is not None else {}
-    if not requested and model.unnamed and len(model) == len(data):
+    if not requested and (model.unnamed or data.unnamed) and len(model) == len(data):
         table[: len(data)] = np.arange(len(data))
+        if not model.unnamed:
+            meaning = ", ".join(f"{index} {name}" for index, name in enumerate(model.names))
+            logger.warning("the dataset's ids are read as those of the model: %s", meaning)
         return table
     for index, name in enumerate(model.names):
         target = requested.get(name, name)
@@ -40,6 +46,12 @@ def prediction_table(
             table[index] = known.get(plain_name(target), len(data))
     found = set(table.tolist())
     lost = [name for index, name in enumerate(data.names) if index not in found]
+    if lost and class_map is None and data.unnamed:
+        raise UserError(
+            f"the dataset has no names for its {len(data)} classes, and the model has "
+            f"{len(model)} ({_listed(model.names)}): name them with --id2label FILE, or labels= "
+            "in Python, such as labels=run.labels if the ids are those of the run's model"
+        )
     if lost and class_map is None:
         raise UserError(
             f"the dataset's class {_listed(lost)} has no match in the model, whose classes are "
@@ -60,7 +72,7 @@ def _read(class_map: str | Path, model: LabelSet, data: LabelSet) -> dict[str, s
         values = json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)
     except FileNotFoundError:
         raise UserError(f"--class_map {path}: no such file; check the path") from None
-    except (OSError, ValueError, yaml.YAMLError) as error:
+    except (OSError, *UNREADABLE) as error:
         raise UserError(
             f"--class_map {path}: not readable as JSON or YAML ({' '.join(str(error).split())})"
         ) from None

@@ -1,11 +1,11 @@
 """Scores a `Segmenter` on a labeled split, in one process or several."""
 
+import zlib
 from collections.abc import Callable, Sequence
 
 import datasets
 import numpy as np
 import torch
-from accelerate.utils import gather_object
 from PIL import Image
 
 from hfseg.data.image_io import read_ahead
@@ -16,6 +16,7 @@ from hfseg.inference.segmenter import Segmenter
 from hfseg.labels import LabelSet
 from hfseg.metrics.split_scores import SplitScores
 from hfseg.metrics.table import METRICS, Metric
+from hfseg.shared_work import SharedWork
 
 
 def score_split(
@@ -25,7 +26,7 @@ def score_split(
     table: np.ndarray,
     options: Options,
     label_size: Size | None = None,
-    process: tuple[int, int] = (0, 1),
+    work: SharedWork[SplitScores] | None = None,
     done: Callable[[], object] = lambda: None,
     metrics: Sequence[Metric] = METRICS,
 ) -> SplitScores:
@@ -38,30 +39,29 @@ def score_split(
         labels: of the dataset.
         table: predicted id -> dataset id (`prediction_table`).
         label_size: score at this (height, width) instead.
-        process: (rank, number of processes); each scores its part of the images.
+        work: which images this process scores; None: all.
         done: called after each image.
-        metrics: the metrics to compute.
+        metrics: the metrics to compute, without `work`.
 
     Returns:
-        The counts of this process; `gathered` merges them.
+        The counts of all images.
     """
     samples = EvaluationSamples(data, label_size)
-    scores = SplitScores(labels, metrics)
+    work = work or SharedWork(len(samples), lambda: SplitScores(labels, metrics))
     device = segmenter.model.device
-    for index, sample in read_ahead(
-        range(process[0], len(samples), process[1]), samples.__getitem__
-    ):
+    for index, sample in read_ahead(work.waiting, samples.__getitem__):
         label = sample()["label"]
         found = predict_sample(segmenter, sample(), options)
         sure = found.confidence
-        scores.add(
+        work.part.add(
             index,
             torch.from_numpy(table[found.mask]).to(device),
             torch.from_numpy(label.astype(np.int64)).to(device),
             None if sure is None else torch.from_numpy(sure).to(device),
         )
+        work.done(index)
         done()
-    return scores
+    return work.merged()
 
 
 def predict_sample(segmenter: Segmenter, sample: Sample, options: Options) -> Segmentation:
@@ -70,10 +70,10 @@ def predict_sample(segmenter: Segmenter, sample: Sample, options: Options) -> Se
     return segmenter.segment(image, options, size=label.shape)
 
 
-def gathered(scores: SplitScores) -> SplitScores:
-    """The merged counts of all processes, on each of them."""
-    parts = gather_object([scores])
-    merged = SplitScores(scores.labels, scores.metrics)
-    for part in parts:
-        merged.merge(part)
-    return merged
+def weights_checksum(model: torch.nn.Module) -> int:
+    """Of all parameters and buffers: partial results of other weights are not continued."""
+    checksum = 0
+    for value in model.state_dict().values():
+        stored = value.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
+        checksum = zlib.crc32(stored.numpy().data, checksum)
+    return checksum

@@ -15,7 +15,8 @@ from hfseg.inference.segmenter import Segmenter
 from hfseg.inference.sliding_window import Size
 from hfseg.labels import IGNORE_INDEX, LabelSet
 from hfseg.metrics.calibration import THRESHOLDS, threshold_counts, threshold_for
-from hfseg.progress import track
+from hfseg.processes import Processes
+from hfseg.progress import Progress
 from hfseg.sam.class_prompter import ClassPrompter
 from hfseg.sam.predictor import SamPredictor
 from hfseg.sam.refinement import refine_by_votes
@@ -126,7 +127,12 @@ class Teacher:
         return Segmentation(mask, self.labels, image, confidence=confidence)
 
     def require_precision(
-        self, precision: float, data: Any, table: np.ndarray, options: Options
+        self,
+        precision: float,
+        data: Any,
+        table: np.ndarray,
+        options: Options,
+        processes: Processes | None = None,
     ) -> float:
         """Set `min_confidence` to the lowest with which this fraction of the pixels is right.
 
@@ -135,29 +141,36 @@ class Teacher:
             data: a labeled split with the columns `image` and `label`.
             table: predicted id -> dataset id (`prediction_table`).
             options: how to predict.
+            processes: they share the split; None: this one alone.
 
         Returns:
             `min_confidence`.
 
         Raises:
-            UserError: not even the surest pixels are right that often.
+            UserError: even the most confident pixels are right less often.
         """
         self.min_confidence = 0.0
         samples = EvaluationSamples(data)
         counts = np.zeros((2, THRESHOLDS), dtype=np.int64)
-        reading = read_ahead(range(len(samples)), samples.__getitem__)
-        for _, read in track(reading, "finding the confidence", len(samples)):
-            sample = read()
-            label = sample["label"]
-            found = self.segment(Image.fromarray(sample["image"]), options, label.shape)
-            assert found.confidence is not None
-            right = table[found.mask] == label
-            counts += threshold_counts(found.confidence, right, label != self.labels.ignore_index)
+        indices = processes.share(range(len(samples))) if processes else range(len(samples))
+        shown = processes is None or processes.is_first
+        with Progress(len(indices), "finding the confidence", shown=shown) as bar:
+            for _, read in read_ahead(indices, samples.__getitem__):
+                sample = read()
+                label = sample["label"]
+                found = self.segment(Image.fromarray(sample["image"]), options, label.shape)
+                assert found.confidence is not None
+                right = table[found.mask] == label
+                counted = label != self.labels.ignore_index
+                counts += threshold_counts(found.confidence, right, counted)
+                bar.update()
+        if processes is not None:
+            counts = np.sum(processes.gathered(counts), axis=0)
         threshold = threshold_for(counts, precision)
         if threshold is None:
             raise UserError(
-                f"--precision {precision}: not even the surest pixels of the split are right that "
-                "often; give a lower one, or a better model"
+                f"--precision {precision}: even the most confident pixels of the split are "
+                "right less often; give a lower precision, or a better model"
             )
         self.min_confidence = threshold
         return threshold

@@ -24,6 +24,7 @@ from huggingface_hub.utils import validate_repo_id
 from PIL import Image, UnidentifiedImageError
 from safetensors import safe_open
 
+from hfseg.disk import explain_disk_error
 from hfseg.errors import UserError
 from hfseg.hub_errors import explain_hub_error, seconds_to_wait
 
@@ -147,10 +148,11 @@ def call_hub(action: Callable[[], Result], repo_id: str, repo_type: str) -> Resu
         try:
             return action()
         except Exception as error:  # from the Hub's client or its HTTP library
-            if waits and (requested := seconds_to_wait(error)) is not None:
+            on_disk = explain_disk_error(error)
+            if waits and not on_disk and (requested := seconds_to_wait(error)) is not None:
                 time.sleep(max(waits.pop(0), min(requested, _LONGEST_WAIT)))
                 continue
-            reason = explain_hub_error(error, repo_id, repo_type, writing=True)
+            reason = on_disk or explain_hub_error(error, repo_id, repo_type, writing=True)
             if reason is None:
                 raise
             raise UserError(f"can't push to {repo_id}: {reason}") from error

@@ -1,15 +1,20 @@
 """Loads a trained segmentation checkpoint, or reports in one sentence why it can't be used."""
 
+import logging
+import math
 from collections.abc import Iterable
 from pathlib import Path
 
 from transformers import (
+    IMAGE_PROCESSOR_MAPPING,
     AutoConfig,
     AutoImageProcessor,
     AutoModelForSemanticSegmentation,
     AutoModelForUniversalSegmentation,
     AutoProcessor,
+    BaseImageProcessor,
     PreTrainedModel,
+    SegformerImageProcessor,
 )
 
 from hfseg.errors import UserError
@@ -18,7 +23,14 @@ from hfseg.hub_errors import explain_hub_error
 from hfseg.inference.network import ImageProcessor
 
 # hfseg.models also registers our own architectures with the Auto classes
-from hfseg.models.loading import first_line, quiet_transformers
+from hfseg.models.loading import (
+    check_finite,
+    first_line,
+    quiet_transformers,
+    report_remote_code,
+)
+
+logger = logging.getLogger("hfseg")
 
 # What can only be a folder. "a/b" may be either, so it is looked up on the Hub.
 _FOLDER_PREFIXES = ("/", "./", "../", "~", "runs/")
@@ -80,7 +92,19 @@ def _load_model(name_or_path: str, is_folder: bool, options: dict[str, object]) 
             f"{len(missing)} weights of {type(model).__name__} ({missing[0]}, ...); fine-tune it "
             "first, or give another model"
         )
+    _check_class_ids(model, name_or_path)
+    check_finite(model, name_or_path)
+    report_remote_code(model, name_or_path)
     return model
+
+
+def _check_class_ids(model: PreTrainedModel, name_or_path: str) -> None:
+    ids = sorted(map(int, model.config.id2label))
+    if ids != list(range(len(ids))):
+        raise UserError(
+            f"the config.json of {name_or_path} names the classes {ids[0]} to {ids[-1]}, but the "
+            f"model's classes are 0 to {len(ids) - 1}: correct id2label"
+        )
 
 
 def _load_image_processor(
@@ -89,8 +113,8 @@ def _load_image_processor(
     # OneFormer takes its task as text, so its processor is not only an image processor
     auto_class = AutoProcessor if model.config.model_type == "oneformer" else AutoImageProcessor
     try:
-        return auto_class.from_pretrained(name_or_path, **options)
-    except (OSError, ValueError) as error:
+        processor = auto_class.from_pretrained(name_or_path, **options)
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         cause = None if is_folder else explain_hub_error(error, name_or_path)
         if cause is not None:
             raise UserError(
@@ -100,6 +124,45 @@ def _load_image_processor(
             f"{name_or_path} has no usable image processor (preprocessor_config.json): save the "
             "one it was trained with there"
         ) from error
+    _check_normalization(processor, name_or_path)
+    _warn_of_another(processor, model, name_or_path)
+    return processor
+
+
+def _check_normalization(processor: ImageProcessor, name_or_path: str) -> None:
+    """A processor of another kind of model, or a damaged one, would predict without an error."""
+    of_images = getattr(processor, "image_processor", processor)
+    if not getattr(of_images, "do_normalize", False):
+        return
+    mean, std = (_numbers(getattr(of_images, f"image_{name}", None)) for name in ("mean", "std"))
+    if len(mean) == len(std) == 3 and min(std) > 0 and all(map(math.isfinite, mean + std)):
+        return
+    raise UserError(
+        f"the image processor of {name_or_path} does not fit (image_mean {mean}, image_std {std} "
+        "for red, green and blue): save the one the model was trained with there"
+    )
+
+
+def _warn_of_another(processor: ImageProcessor, model: PreTrainedModel, source: str) -> None:
+    """Other models' processors may be right: hfseg saves SegFormer's with every model."""
+    config = type(model.config)
+    usual = IMAGE_PROCESSOR_MAPPING.get(config, None)
+    if not isinstance(usual, dict) or not isinstance(processor, BaseImageProcessor):
+        return
+    known = tuple(each for each in usual.values() if each is not None)
+    if known and not isinstance(processor, (*known, SegformerImageProcessor)):
+        logger.warning(
+            "the image processor of %s is a %s, which usually belongs to another model than %s: "
+            "if the masks look wrong, save the one it was trained with there",
+            source, type(processor).__name__, type(model).__name__,
+        )  # fmt: skip
+
+
+def _numbers(value: object) -> list[float]:
+    try:
+        return [float(each) for each in value]  # type: ignore[attr-defined]
+    except (TypeError, ValueError):
+        return []
 
 
 def _auto_class(

@@ -6,11 +6,11 @@ other sizes. Such a model gets a fixed size, and onnxruntime rejects any other.
 """
 
 import logging
-import tempfile
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +24,7 @@ from hfseg.errors import UserError
 from hfseg.inference.network import whole_image_pixel_values
 from hfseg.models.loading import first_line
 from hfseg.models.logits import resize_logits
+from hfseg.processes import Processes
 
 MIN_AGREEMENT = 0.999
 Size = tuple[int, int]
@@ -71,6 +72,8 @@ def export_onnx(
 ) -> Exported:
     """Write `path`: `pixel_values` (N, 3, H, W) float32 -> `logits` (N, C, h, w).
 
+    Of several processes the first exports, and all share the images of the comparison.
+
     Args:
         images: photos for the comparison, resized to each size that is tried.
         size: (height, width) used for tracing; dynamic sizes are also compared at two others.
@@ -80,29 +83,59 @@ def export_onnx(
         UserError: the model can't be exported, or its results differ from torch.
     """
     model = model.eval().float().cpu()
-    problems = []
-    for dynamic in (False,) if fixed_size else (True, False):
-        sizes = [size, *_other_sizes(size)] if dynamic else [size]
-        with tempfile.TemporaryDirectory(dir=path.parent) as folder:
-            attempt = Path(folder, "model.onnx")
-            try:
-                _export(model, attempt, size, dynamic)
-                parities = [parity(model, image_processor, attempt, images, each) for each in sizes]
-            except Exception as error:  # each exporter pass and onnxruntime raises its own
-                problems.append(first_line(error))
+    processes = Processes()
+    attempt = path.with_name(f"{path.name}.part")
+    try:
+        for dynamic in (False,) if fixed_size else (True, False):
+            sizes = [size, *_other_sizes(size)] if dynamic else [size]
+            problem = processes.agreed(partial(_try_export, model, attempt, size, dynamic))
+            if problem is not None:
                 continue
-            worst = min(parities, key=lambda each: each.agreement)
+            found = _shared_parities(model, image_processor, attempt, images, sizes, processes)
+            if isinstance(found, str):
+                problem = found
+                continue
+            worst = min(found, key=lambda each: each.agreement)
             if worst.agreement >= MIN_AGREEMENT:
-                attempt.replace(path)
-                return Exported(dynamic, parities)
+                if processes.is_first:
+                    attempt.replace(path)
+                return Exported(dynamic, found)
             height, width = worst.size
-            problems.append(
+            problem = (
                 f"{worst.agreement:.2%} of the pixels agree at {height} x {width}, less than "
                 f"{MIN_AGREEMENT:.1%}"
             )
+    finally:
+        if processes.is_first:
+            attempt.unlink(missing_ok=True)
     raise UserError(
-        f"{type(model).__name__} ({_architecture(model)}) can't be exported to ONNX: {problems[-1]}"
+        f"{type(model).__name__} ({_architecture(model)}) can't be exported to ONNX: {problem}"
     )
+
+
+def _shared_parities(
+    model: PreTrainedModel,
+    image_processor: BaseImageProcessor,
+    path: Path,
+    images: Sequence[Image.Image],
+    sizes: Sequence[Size],
+    processes: Processes,
+) -> list[Parity] | str:
+    """`parity` at each size, of the images of all processes; or why it can't be computed."""
+    own = processes.share(images)
+    found: list[Parity] | str
+    try:
+        found = [parity(model, image_processor, path, own, size) for size in sizes]
+    except Exception as error:  # onnxruntime raises its own
+        found = first_line(error)
+    parts = processes.gathered(found)
+    for part in parts:
+        if isinstance(part, str):
+            return part
+    return [
+        Parity(size, min(p.agreement for p in same), max(p.difference for p in same))
+        for size, *same in zip(sizes, *parts, strict=True)
+    ]
 
 
 def parity(
@@ -205,6 +238,15 @@ def _processor_pixels(name: str, processor: BaseImageProcessor, size: Size, dyna
     arguments = ", ".join(f"{key}={value!r}" for key, value in options.items())
     return f'''processor = AutoImageProcessor.from_pretrained("{name}")
 pixel_values = processor(image, {arguments})["pixel_values"]'''
+
+
+def _try_export(model: PreTrainedModel, path: Path, size: Size, dynamic: bool) -> str | None:
+    """Export, or say why that is impossible."""
+    try:
+        _export(model, path, size, dynamic)
+    except Exception as error:  # each pass of the exporter raises its own
+        return first_line(error)
+    return None
 
 
 def _export(model: PreTrainedModel, path: Path, size: Size, dynamic: bool) -> None:

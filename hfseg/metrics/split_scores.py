@@ -1,6 +1,7 @@
 """`SplitScores`: all metrics of a split, counted image by image in little memory."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -24,7 +25,7 @@ from hfseg.metrics.table import (
 
 
 class SplitScores:
-    """Adds up the counts of images; the counts of several processes can be merged.
+    """Adds up the counts of images; those of several processes can be merged (`SharedWork`).
 
     Of each image only its true positives, true and predicted pixels per class are kept (24 bytes
     per class), for the ranking and for the confidence interval.
@@ -82,7 +83,7 @@ class SplitScores:
             counted = (label != ignored) & (label >= 0)
             counts = confidence_counts(confidence, prediction == label, counted)
             self.calibration += counts.cpu().numpy()
-        for function in {metric.count for metric in self.metrics if metric.count}:
+        for function in self._mask_functions():
             self._add_mask_counts(
                 function, function(prediction, label, count, ignored).cpu().numpy()
             )
@@ -105,6 +106,33 @@ class SplitScores:
             self._add_mask_counts(function, counts)
         self.per_image |= other.per_image
         self.calibration += other.calibration
+
+    def state_dict(self) -> dict[str, Any]:
+        """The counts as tensors; `load_state_dict` restores them in other scores of the kind."""
+        images = list(self.per_image)
+        counts = [self.per_image[index] for index in images]
+        return {
+            "confusion": torch.from_numpy(self.confusion),
+            "mask_counts": [
+                torch.from_numpy(self.mask_counts[function])
+                for function in self._mask_functions()
+                if function in self.mask_counts
+            ],
+            "images": images,
+            "per_image": torch.from_numpy(np.stack(counts)) if counts else torch.empty(0),
+            "calibration": torch.from_numpy(self.calibration),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.confusion = state["confusion"].numpy()
+        counts = (each.numpy() for each in state["mask_counts"])
+        self.mask_counts = dict(zip(self._mask_functions(), counts, strict=False))
+        self.per_image = dict(zip(state["images"], state["per_image"].numpy(), strict=True))
+        self.calibration = state["calibration"].numpy()
+
+    def _mask_functions(self) -> list[Count]:
+        """What counts masks, each once, in the order of the metrics."""
+        return list(dict.fromkeys(metric.count for metric in self.metrics if metric.count))
 
     def compute(self) -> Scores:
         """`hfseg.metrics.table.score` of all images, for the chosen metrics."""

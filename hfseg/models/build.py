@@ -41,7 +41,13 @@ from hfseg.models.image_processors import (
     stored_processor,
     stored_statistics,
 )
-from hfseg.models.loading import first_line, load_checkpoint, quiet_transformers, unreachable
+from hfseg.models.loading import (
+    first_line,
+    load_checkpoint,
+    quiet_transformers,
+    report_remote_code,
+    unreachable,
+)
 from hfseg.models.small_images import accept_small_images
 from hfseg.models.universal import UNIVERSAL, act_as_semantic, is_universal
 from hfseg.models.universal_eomt import (
@@ -109,6 +115,7 @@ def load_model(
         if pretrained:
             statistics = _load_encoder(model, source) or statistics
     _adapt(model)
+    report_remote_code(model, source)
     theirs = None
     if named is None or (pretrained and encoder_weights and not is_state_dict):
         theirs = stored_processor(source, hub)

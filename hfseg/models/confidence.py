@@ -8,12 +8,12 @@ several. The largest stays the largest.
 
 import json
 import math
-import os
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from hfseg.disk import write_text
 from hfseg.errors import UserError
 from hfseg.models.universal import is_universal
 
@@ -50,14 +50,11 @@ def save_temperature(folder: str | Path, temperature: float) -> None:
         UserError: the file can't be read or written.
     """
     file = Path(folder) / "config.json"
-    part = file.with_name(f"{file.name}.part")
     try:
         config = json.loads(file.read_text(encoding="utf-8"))
         text = json.dumps({**config, _KEY: temperature}, indent=2, ensure_ascii=False) + "\n"
-        part.write_text(text, encoding="utf-8")
-        os.replace(part, file)
+        write_text(file, text)
     except (OSError, ValueError) as error:
-        part.unlink(missing_ok=True)
         raise UserError(f"{file}: the temperature can't be saved there ({error})") from error
 
 

@@ -32,6 +32,8 @@ def measure(name: str) -> ModelCost:
         warnings.simplefilter("ignore")
         model, _ = load_model(name, labels, pretrained=False)
     model = model.to("meta").eval()
+    if hasattr(model, "attn_mask_probs"):  # EoMT reads their values: 0, as after the training
+        model.attn_mask_probs = torch.zeros(model.attn_mask_probs.shape)
     image = torch.zeros(1, 3, SIZE, SIZE, device="meta")
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         model(pixel_values=image)

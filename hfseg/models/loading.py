@@ -52,6 +52,30 @@ def first_line(error: BaseException) -> str:
     return " ".join(text.split("\n")[0].split()).rstrip(".")[:200]
 
 
+def report_remote_code(model: PreTrainedModel, source: str | Path) -> None:
+    """Log whose code was run, and at which revision, if it came with the model."""
+    if not type(model).__module__.startswith("transformers_modules"):
+        return
+    revision = getattr(model.config, "_commit_hash", None)
+    where = f"at revision {revision}" if revision else "from this folder"
+    logger.warning("%s runs its own code, %s, %s", source, type(model).__name__, where)
+
+
+def check_finite(model: PreTrainedModel, source: str | Path) -> None:
+    """Check that every weight and buffer is a number.
+
+    Raises:
+        UserError: with the name of the first one that isn't.
+    """
+    for name, values in model.state_dict().items():
+        if values.is_floating_point() and not torch.isfinite(values).all():
+            raise UserError(
+                f"the weights in {source} are damaged: {name} contains values that are not finite "
+                "numbers; the training diverged, or the file is not intact, so give another "
+                "checkpoint"
+            )
+
+
 def backbone_name(model: PreTrainedModel) -> str:
     """The attribute that holds a segmentation model's encoder; all else is the head."""
     for name in (model.base_model_prefix, "backbone", "encoder"):
@@ -149,6 +173,7 @@ def _from_pretrained(
             "give a local folder or another id with --model_name_or_path or --encoder_weights, "
             "or train from random weights with --from_scratch",
         ) from error
+    check_finite(model, source)
     fresh = set(info["missing_keys"]) | {_key(entry) for entry in info["mismatched_keys"]}
     return model, {key for key in fresh if not key.endswith(_CONSTANTS)}
 

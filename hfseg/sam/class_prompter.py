@@ -21,7 +21,7 @@ import transformers
 import yaml
 from PIL import Image
 
-from hfseg.errors import UserError
+from hfseg.errors import UNREADABLE, UserError
 from hfseg.hub_connection import work_offline_without_network
 from hfseg.labels import LabelSet, plain_name
 from hfseg.models.loading import first_line, quiet_transformers
@@ -174,7 +174,7 @@ def read_class_prompts(path: str | Path, labels: LabelSet) -> dict[str, str]:
     try:
         text = Path(path).read_text(encoding="utf-8")
         values = json.loads(text) if Path(path).suffix == ".json" else yaml.safe_load(text)
-    except (OSError, ValueError, yaml.YAMLError) as error:
+    except (OSError, *UNREADABLE) as error:
         raise UserError(f"--class_prompts {path}: can't be read ({first_line(error)})") from error
     if not isinstance(values, dict) or not all(isinstance(each, str) for each in values.values()):
         raise UserError(f"--class_prompts {path}: expected lines of `class: what to ask for`")

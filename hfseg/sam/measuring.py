@@ -42,6 +42,13 @@ class Meter:
         peaks = [self.peaks.get(name) for name in names]
         return None if None in peaks else max(peaks) / 2**30  # type: ignore[type-var,operator]
 
+    def merge(self, other: "Meter") -> None:
+        """Add what another process measured."""
+        for name, seconds in other.seconds.items():
+            self.seconds[name] += seconds
+        for name, peak in other.peaks.items():
+            self.peaks[name] = None if peak is None else max(peak, self.peaks.get(name) or 0)
+
     def _now(self) -> float:
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)

@@ -213,8 +213,7 @@ class SamPredictor:
         if boxes is not None and len(boxes) and np.ndim(boxes[0]) > 0:
             if len(boxes) > 1:
                 raise UserError(
-                    f"{len(boxes)} boxes are {len(boxes)} objects: use prompt_each, as prompt "
-                    "takes one object"
+                    f"prompt takes one object, but there are {len(boxes)} boxes: use prompt_each"
                 )
             box = cast(Sequence[object], boxes[0])
         points = () if points is None else tuple(points)

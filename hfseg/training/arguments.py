@@ -8,6 +8,7 @@ REQUIRED = {
     "remove_unused_columns": False,
     "batch_eval_metrics": True,
     "label_names": ["labels"],
+    "logging_nan_inf_filter": False,  # `DivergenceCheck` stops the run instead
     "restore_callback_states_from_checkpoint": True,  # early stopping keeps its count
 }
 """Values that the trainer depends on."""

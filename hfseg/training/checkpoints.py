@@ -2,14 +2,20 @@
 
 import json
 import logging
+import pickle
 import re
 import shutil
+import zipfile
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from safetensors import SafetensorError, safe_open
 from transformers import PreTrainedModel
 
-from hfseg.models.loading import quiet_transformers
+from hfseg.errors import UNREADABLE, UserError
+from hfseg.models.loading import check_finite, quiet_transformers
 
 logger = logging.getLogger("hfseg")
 
@@ -48,23 +54,35 @@ def publish(staging: Path, run_dir: Path) -> None:
 def what_is_missing(checkpoint: Path) -> str | None:
     """Why a checkpoint can't be resumed from, or None if it is complete.
 
-    `trainer_state.json` is written last, so the other files are complete if it is readable. The
-    length of the weights is also checked against their header.
+    Nothing is loaded: safetensors state their length at the beginning, and torch's files, which are
+    ZIP archives, have their directory at the end.
     """
     for name in _REQUIRED:
         if not (checkpoint / name).is_file():
             return f"{name} is missing"
-    if not any(checkpoint.glob("rng_state*.pth")):
+    random_states = sorted(checkpoint.glob("rng_state*.pth"))
+    if not random_states:
         return "rng_state.pth is missing"
-    try:
-        json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return "trainer_state.json is missing"
-    except ValueError:
-        return "trainer_state.json is truncated"
+    for file in (checkpoint / "config.json", checkpoint / STATE_FILE):
+        if not file.is_file():
+            return f"{file.name} is missing"
+        if not is_readable_json(file):
+            return f"{file.name} is truncated"
     if _is_truncated(checkpoint / "model.safetensors"):
         return "model.safetensors is truncated"
+    for file in (checkpoint / "optimizer.pt", checkpoint / "scheduler.pt", *random_states):
+        if not zipfile.is_zipfile(file):
+            return f"{file.name} is truncated"
     return None
+
+
+def is_readable_json(file: Path) -> bool:
+    """Whether a file is there, and complete."""
+    try:
+        json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, *UNREADABLE):
+        return False
+    return True
 
 
 def _is_truncated(path: Path) -> bool:
@@ -93,13 +111,48 @@ def restore_weights(model: PreTrainedModel, checkpoint: str | Path) -> None:
     maps back; `load_state_dict(strict=False)` would skip most of SegFormer.
 
     Raises:
-        RuntimeError: a tensor is missing, unexpected or has another shape.
+        UserError: a tensor is missing, unexpected, has another shape, or is not finite.
     """
     with quiet_transformers():
         loaded, info = type(model).from_pretrained(
-            checkpoint, config=model.config, output_loading_info=True, dtype=model.dtype
+            checkpoint,
+            config=model.config,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,
+            dtype=model.dtype,
         )
-    wrong = {key: sorted(map(str, keys)) for key, keys in info.items() if keys}
+    wrong = [f"{keys[0]} is {_WRONG[kind]}" for kind in _WRONG if (keys := _names(info[kind]))]
     if wrong:
-        raise RuntimeError(f"{checkpoint} does not contain the weights of this model: {wrong}")
+        raise UserError(
+            f"{checkpoint} does not contain the weights of this {type(model).__name__}: "
+            f"{', '.join(wrong)}; it is of another model, so give a checkpoint of this run"
+        )
+    check_finite(loaded, checkpoint)
     model.load_state_dict(loaded.state_dict(), strict=True)
+
+
+_WRONG = {
+    "missing_keys": "missing",
+    "unexpected_keys": "not part of it",
+    "mismatched_keys": "of another shape",
+}
+
+
+def _names(keys: Collection[Any]) -> list[str]:
+    return sorted(key if isinstance(key, str) else key[0] for key in keys)
+
+
+@contextmanager
+def only_tensors(checkpoint: str | Path | None) -> Iterator[None]:
+    """For loading states, which torch refuses where they contain more than tensors and numbers.
+
+    Raises:
+        UserError: they do, or are damaged.
+    """
+    try:
+        yield
+    except pickle.UnpicklingError as error:
+        raise UserError(
+            f"{checkpoint} contains a file that could run code, so it is not read; give a "
+            "checkpoint that a run of your own has written"
+        ) from error

@@ -9,7 +9,7 @@ import datasets
 import numpy as np
 import yaml
 
-from hfseg.errors import UserError
+from hfseg.errors import UNREADABLE, UserError
 from hfseg.labels import LabelSet
 
 SCHEMES = ("none", "balanced", "median", "enet")
@@ -113,7 +113,7 @@ def _from_file(name: str, labels: LabelSet) -> tuple[float, ...]:
                 )
             values = [values[label] for label in labels.names]
         weights = [float(value) for value in values]
-    except (yaml.YAMLError, TypeError, ValueError) as error:
+    except (*UNREADABLE, TypeError) as error:
         if isinstance(error, UserError):
             raise
         raise UserError(

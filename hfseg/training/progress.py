@@ -1,9 +1,13 @@
 """The progress of a training run: a bar in a terminal, aligned lines elsewhere."""
 
 import time
+from collections.abc import Sized
 
+from torch.utils.data import DataLoader
 from transformers import TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer_callback import PrinterCallback, ProgressCallback
+
+from hfseg.progress import Progress
 
 _SHOWN = ("loss", "learning_rate", "epoch", "eval_loss", "eval_mean_iou", "eval_overall_accuracy")
 
@@ -35,16 +39,35 @@ class ConcisePrinter(PrinterCallback):
         self._started = 0.0
         self._first_step = 0
         self._best: float | None = None
+        self._evaluating: Progress | None = None
 
     def on_train_begin(
         self, args: object, state: TrainerState, *_: object, **kwargs: object
     ) -> None:
         self._started, self._first_step = time.monotonic(), state.global_step
-        self._best = None
+        scores = [log["eval_mean_iou"] for log in state.log_history if "eval_mean_iou" in log]
+        self._best = max(scores, default=None)  # of a resumed run
         self._training = True
 
     def on_train_end(self, *_: object, **kwargs: object) -> None:
         self._training = False
+
+    def on_prediction_step(
+        self,
+        args: object,
+        state: TrainerState,
+        control: object,
+        eval_dataloader: DataLoader | None = None,
+        **kwargs: object,
+    ) -> None:
+        if self._evaluating is None:
+            total = len(eval_dataloader) if isinstance(eval_dataloader, Sized) else None
+            shown = state.is_local_process_zero
+            self._evaluating = Progress(total, "evaluating", "batches", shown=shown)
+        self._evaluating.update()
+
+    def on_evaluate(self, *_: object, **kwargs: object) -> None:
+        self._evaluating = None
 
     def on_log(
         self,

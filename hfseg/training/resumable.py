@@ -16,8 +16,7 @@ from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_callback import ExportableState
 from transformers.trainer_utils import TrainOutput, rotate_checkpoints
 
-from hfseg.models.loading import quiet_transformers
-from hfseg.training.checkpoints import STAGING, publish, restore_weights
+from hfseg.training.checkpoints import STAGING, only_tensors, publish, restore_weights
 from hfseg.training.clock import TrainingClock
 
 
@@ -81,6 +80,9 @@ class ResumableTrainer(Trainer):
         self._staging = True
         try:
             super()._save_checkpoint(model, trial)
+        except Exception:
+            shutil.rmtree(staging, ignore_errors=True)  # a full disk needs the space
+            raise
         finally:
             self._staging = False
         checkpoint = run_dir / f"checkpoint-{self.state.global_step}"
@@ -96,13 +98,11 @@ class ResumableTrainer(Trainer):
         if self.is_local_process_zero() and staging.exists():
             publish(staging, run_dir)  # a node with its own disk, which holds its random states
         if self.args.should_save:
-            with quiet_transformers():  # it warns of checkpoints saved within one second
-                rotate_checkpoints(
-                    output_dir=str(run_dir),
-                    save_total_limit=self.args.save_total_limit,
-                    best_model_checkpoint=self.state.best_model_checkpoint,
-                    use_mtime=True,
-                )
+            rotate_checkpoints(  # the oldest by their step, as clocks can jump
+                output_dir=str(run_dir),
+                save_total_limit=self.args.save_total_limit,
+                best_model_checkpoint=self.state.best_model_checkpoint,
+            )
         if self.args.push_to_hub:
             self._push_from_checkpoint(str(checkpoint))
 
@@ -117,6 +117,14 @@ class ResumableTrainer(Trainer):
             super()._load_from_checkpoint(resume_from_checkpoint, model)
         else:
             restore_weights(self.model, resume_from_checkpoint)
+
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        with only_tensors(checkpoint):
+            super()._load_optimizer_and_scheduler(checkpoint)
+
+    def _load_rng_state(self, checkpoint: str | None) -> None:
+        with only_tensors(checkpoint):
+            super()._load_rng_state(checkpoint)
 
     def _load_best_model(self) -> None:
         if self.is_fsdp_enabled or self.is_deepspeed_enabled:

@@ -132,9 +132,12 @@ def measure(
     started = clock()
     trainer._save_checkpoint(trainer.model, trial=None)
     saving = clock() - started
-    validation = len(trainer.eval_dataset) * per_sample
-    end = validation + test_samples * per_sample + _REPORT_SECONDS
-    return _slowest(trainer, Costs(step, validation + saving, end))
+    validation = len(trainer.eval_dataset)
+    evaluation = validation * per_sample + saving
+    if trainer.score_in_float32():  # as the run does at its end
+        per_sample = _seconds_per_sample(trainer, budget, clock)
+    end = (validation + test_samples) * per_sample + _REPORT_SECONDS
+    return _slowest(trainer, Costs(step, evaluation, end))
 
 
 class _StepEnds(TrainerCallback):

@@ -6,10 +6,13 @@
 - A sample's augmentation is a function of (seed, epoch, index).
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
+import transformers.trainer as trainer_module
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 from transformers import (
@@ -41,6 +44,7 @@ from hfseg.models.confidence import log_scores, temperature_of, top_probability
 from hfseg.models.logits import resize_logits
 from hfseg.models.universal_eomt import EOMT
 from hfseg.training.arguments import REQUIRED, with_values
+from hfseg.training.divergence import DivergenceCheck
 from hfseg.training.largest_batch import LargestBatchTrainer
 from hfseg.training.losses import SegmentationLoss
 from hfseg.training.mask_annealing import MaskAnnealing
@@ -51,6 +55,7 @@ from hfseg.training.optimization import (
     parameter_groups,
     start_encoder_later,
 )
+from hfseg.training.stream_loader import StreamLoader
 from hfseg.training.universal_loss import UniversalLoss, loss_for
 
 _Batch = dict[str, Any]
@@ -102,6 +107,7 @@ class SegmentationTrainer(LargestBatchTrainer):
     # of `Trainer`, which counts as untyped
     args: TrainingArguments
     data_collator: Collator
+    _training_loader: Any = None  # of the epoch that is running
 
     def __init__(
         self,
@@ -146,6 +152,7 @@ class SegmentationTrainer(LargestBatchTrainer):
         # Trainer must neither pass its item count nor divide by the accumulation steps.
         self.model_accepts_loss_kwargs = False
         self.loss_is_scaled_for_ga = True
+        self._divergence = DivergenceCheck(fp16=bool(self.args.fp16))
         if self.train_dataset is not None and not isinstance(self.train_dataset, IterableDataset):
             seed = self.args.data_seed if self.args.data_seed is not None else self.args.seed
             dataset = self.train_dataset
@@ -189,18 +196,36 @@ class SegmentationTrainer(LargestBatchTrainer):
         getattr(loader, "base_dataloader", loader).generator = torch.Generator().manual_seed(0)
         return loader
 
-    def _stream_loader(self, dataset: IterableDataset) -> DataLoader:
+    def _stream_loader(self, dataset: Any) -> StreamLoader:
         """Without accelerate, which would read the complete stream in every process."""
         workers = self.args.dataloader_num_workers
-        return DataLoader(
+        return StreamLoader(
             dataset,
-            batch_size=self._train_batch_size,
-            collate_fn=self.data_collator,
+            self.data_collator,
+            self._train_batch_size,
             num_workers=workers,
             prefetch_factor=self.args.dataloader_prefetch_factor if workers else None,
-            drop_last=True,
-            generator=torch.Generator().manual_seed(0),
         )
+
+    def _save_rng_state(self, output_dir: str) -> None:
+        super()._save_rng_state(output_dir)
+        if isinstance(self._training_loader, StreamLoader):
+            self._training_loader.save(self._stream_state(output_dir), self.args.world_size)
+
+    def _stream_state(self, checkpoint: str) -> Path:
+        return Path(checkpoint, f"stream_state_{self.args.process_index}.pth")
+
+    def _run_epoch(self, *args: object, **kwargs: Any) -> None:
+        loader = self._training_loader = kwargs["train_dataloader"]
+        checkpoint = kwargs["resume_from_checkpoint"]
+        resumed = checkpoint is not None and kwargs["steps_trained_in_current_epoch"]
+        if not resumed or not isinstance(loader, StreamLoader):
+            super()._run_epoch(*args, **kwargs)
+        elif loader.restore(self._stream_state(checkpoint), self.args.world_size):
+            with _nothing_to_skip():
+                super()._run_epoch(*args, **kwargs)
+        else:
+            super()._run_epoch(*args, **kwargs)
 
     def _prepare_inputs(self, inputs: _Batch) -> _Batch:
         return {**on_device(super()._prepare_inputs(inputs), self.processing_class)}
@@ -233,6 +258,23 @@ class SegmentationTrainer(LargestBatchTrainer):
         # DDP averages the gradients over processes; the sum is already divided by the count of all
         loss = loss * self.accelerator.num_processes
         return (loss, outputs) if return_outputs else loss
+
+    def training_step(
+        self,
+        model: torch.nn.Module,
+        inputs: _Batch,
+        num_items_in_batch: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        """As `Trainer`'s, and raise a UserError if the loss is not finite."""
+        loss = super().training_step(model, inputs, num_items_in_batch)
+        where = self.model, self.train_dataset, self.state, self.args.output_dir
+        self._divergence.note(loss, inputs["index"], *where)
+        return loss
+
+    def _save_checkpoint(self, model: torch.nn.Module, trial: object) -> None:
+        where = self.model, self.train_dataset, self.state, self.args.output_dir
+        self._divergence.check(*where)
+        super()._save_checkpoint(model, trial)
 
     # ---- optimizer ----
 
@@ -313,6 +355,22 @@ class SegmentationTrainer(LargestBatchTrainer):
 
     # ---- evaluation ----
 
+    def score_in_float32(self) -> bool:
+        """Evaluate without autocast from now on, as `hfseg evaluate` does; training is over.
+
+        Then the scores of a model don't depend on the precision it was trained in.
+
+        Returns:
+            Whether that changes anything; FSDP keeps its own precision.
+        """
+        if not self.accelerator.native_amp or self.is_fsdp_enabled or self.is_deepspeed_enabled:
+            return False
+        self.accelerator.native_amp = False  # for a model that is not prepared yet
+        forward = self.model.__dict__.pop("_original_forward", None)
+        if forward is not None:
+            self.model.forward = forward
+        return True
+
     def evaluation_loop(self, *args: object, **kwargs: object) -> EvalLoopOutput:
         self.scores.reset()
         self._share_buffers()
@@ -370,6 +428,17 @@ class SegmentationTrainer(LargestBatchTrainer):
     def log(self, logs: dict[str, float], *args: object, **kwargs: object) -> None:
         """As `Trainer` logs, with absent classes left out instead of NaN."""
         super().log({k: v for k, v in logs.items() if v == v}, *args, **kwargs)
+
+
+@contextmanager
+def _nothing_to_skip() -> Iterator[None]:
+    """`Trainer` would skip the batches of a resumed epoch, of which this loader has none left."""
+    skip = trainer_module.skip_first_batches
+    trainer_module.skip_first_batches = lambda loader, num_batches: loader
+    try:
+        yield
+    finally:
+        trainer_module.skip_first_batches = skip
 
 
 def _same_size(images: torch.Tensor | list[torch.Tensor]) -> list[list[int]]:

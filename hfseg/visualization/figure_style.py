@@ -26,6 +26,7 @@ def style() -> AbstractContextManager[None]:
             "grid.linewidth": 0.7,
             "hatch.linewidth": 0.8,
             "legend.frameon": False,
+            "text.parse_math": False,  # a "$" in a name is no formula
         }
     )
 

@@ -105,7 +105,7 @@ def plot_comparison(
     figure = Figure(figsize=(width, bars + predictions + legend))
     parts = figure.subfigures(3, 1, height_ratios=[bars, predictions, legend], squeeze=False)
     top, below, foot = parts[:, 0]
-    with matplotlib.rc_context({"font.size": 8, "hatch.linewidth": 0.8}):
+    with matplotlib.rc_context({"font.size": 8, "hatch.linewidth": 0.8, "text.parse_math": False}):
         _bars(top, results, labels)
         rows = below.subplots(
             len(images), columns, squeeze=False, gridspec_kw={"height_ratios": heights}

@@ -144,7 +144,7 @@ def plot_sam_image(
         len(predictions) * (_PANEL + _GAP) + _GAP,
         3 * height + 2 * _TITLE + 3 * _GAP + _FOOT,
     )
-    with matplotlib.rc_context({"font.size": 9, "hatch.linewidth": 0.8}):
+    with matplotlib.rc_context({"font.size": 9, "hatch.linewidth": 0.8, "text.parse_math": False}):
         figure = Figure(figsize=full)
         top = full[1]
         for line, row in enumerate(panels):

@@ -1,5 +1,6 @@
 """Tables as text: for the terminal, and in Markdown."""
 
+import re
 from collections.abc import Sequence
 
 
@@ -27,10 +28,14 @@ def terminal_table(
     return "\n".join([heading, rule, *lines])
 
 
+def table_cell(text: object) -> str:
+    """Text that breaks no Markdown table and is neither HTML, a link, an image nor emphasis."""
+    line = " ".join(str(text).split()).replace("<", "&lt;")
+    return re.sub(r"([\\|\[\]`])", r"\\\1", line)
+
+
 def markdown_table(rows: Sequence[Sequence[str]], text_columns: int = 1) -> str:
-    """The same in Markdown; `|` in a cell is escaped."""
-    heading, *lines = (
-        "| " + " | ".join(cell.replace("|", r"\|") for cell in row) + " |" for row in rows
-    )
+    """The same in Markdown; cells are escaped by `table_cell`."""
+    heading, *lines = ("| " + " | ".join(map(table_cell, row)) + " |" for row in rows)
     rule = "|" + "---|" * text_columns + "---:|" * (len(rows[0]) - text_columns)
     return "\n".join([heading, rule, *lines])

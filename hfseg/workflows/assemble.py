@@ -61,7 +61,7 @@ def load_data(
     for split, remedy in (("train", "train/"), ("validation", "validation/ or val/")):
         if split not in data or not (wanted.streaming or len(data[split])):
             raise UserError(
-                f"{wanted.dataset_path or wanted.dataset_name} has no {split} split; "
+                f"{wanted.dataset_path or wanted.title} has no {split} split; "
                 f"add the folder {remedy} or give one images/ masks/ pair, which is then split"
             )
     for split in data:
@@ -201,7 +201,12 @@ def _training_samples(
     if not one_size:
         raise UserError("--streaming needs images of one size: give --crop_size or --image_size")
     return StreamedTrainingSamples(
-        rows, transform, resize, rank=training.process_index, world_size=training.world_size
+        rows,
+        transform,
+        resize,
+        rank=training.process_index,
+        world_size=training.world_size,
+        seed=training.seed if training.data_seed is None else training.data_seed,
     )
 
 

@@ -8,6 +8,7 @@ Beside them is what `hfseg predict` writes, whose rules for names and for going 
 """
 
 import csv
+import os
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,10 +26,11 @@ from hfseg.evaluation.class_map import prediction_table
 from hfseg.evaluation.teacher import PromptedClasses, Teacher
 from hfseg.inference.result import Options
 from hfseg.inference.segmenter import DTYPES, Segmenter
+from hfseg.processes import Processes
 from hfseg.sam.class_prompter import ClassPrompter
 from hfseg.sam.predictor import SamPredictor
 from hfseg.workflows.evaluate import load_split
-from hfseg.workflows.predict_files import name_outputs, predict_files
+from hfseg.workflows.predict_files import name_outputs, segment_files
 
 
 def autolabel(
@@ -76,25 +78,27 @@ def autolabel(
         teacher.append(_teacher(wanted, data, how))
         return teacher[0]
 
-    try:
-        return predict_files(load, inputs, folder, settings, how, overwrite)
-    finally:  # also where some files can't be read
-        if teacher:
-            _write_sources(folder, names, source, teacher[0])
+    outcome = segment_files(load, inputs, folder, settings, how, overwrite)
+    _write_sources(folder, names, source, teacher[0])  # also where some files can't be read
+    outcome.check()
+    return outcome.finished
 
 
 def _teacher(wanted: AutolabelArguments, data: DataArguments, how: Options) -> Teacher:
     sam = None if wanted.sam is None else SamPredictor.from_pretrained(wanted.sam)
     teacher = Teacher(_segmenters(wanted, data), sam, wanted.min_confidence or 0.0)
     if wanted.precision is not None:
-        rows, labels = load_split(wanted.split, data)
+        processes = Processes()
+        with processes.first_before_others():
+            rows, labels = load_split(wanted.split, data)
         table = prediction_table(teacher.labels, labels)
-        found = teacher.require_precision(wanted.precision, rows, table, how)
-        print(
-            f"{100 * wanted.precision:g} % of the pixels of {wanted.split} are right from a "
-            f"confidence of {found:.3f} on",
-            flush=True,
-        )
+        found = teacher.require_precision(wanted.precision, rows, table, how, processes)
+        if processes.is_first:
+            print(
+                f"{100 * wanted.precision:g} % of the pixels of {wanted.split} are right from a "
+                f"confidence of {found:.3f} on",
+                flush=True,
+            )
     return teacher
 
 
@@ -120,22 +124,30 @@ def _segmenters(
 
 def _write_sources(folder: Path, names: dict[Path, str], source: str, teacher: Teacher) -> None:
     """The images beside their masks, and where each mask comes from."""
-    lines = []
-    for path, name in names.items():
+    processes = Processes()
+    lines: dict[Path, tuple[str, ...]] = {}
+    for path in processes.share(list(names)):
+        name = names[path]
         mask = folder / "masks" / f"{name}.png"
         if not mask.is_file():
             continue  # it could not be read
         image = folder / "images" / f"{name}{path.suffix}"
         if not image.is_file():
             image.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(path, image)
+            part = image.with_name(f"{image.name}.part")
+            shutil.copyfile(path, part)
+            os.replace(part, image)
         with Image.open(mask) as ids:
             labeled = float((np.asarray(ids) != teacher.labels.ignore_index).mean())
-        lines.append((image.relative_to(folder).as_posix(), source,
-                      f"{teacher.min_confidence:.3f}", f"{labeled:.4f}"))  # fmt: skip
+        lines[path] = (image.relative_to(folder).as_posix(), source,
+                       f"{teacher.min_confidence:.3f}", f"{labeled:.4f}")  # fmt: skip
+    for part_of_others in processes.gathered(lines):
+        lines |= part_of_others
+    if not processes.is_first:
+        return
     with (folder / SOURCES_FILE).open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(("image", "source", "min_confidence", "labeled"))
-        writer.writerows(lines)
-    mean = sum(float(line[-1]) for line in lines) / max(len(lines), 1)
+        writer.writerows(lines[path] for path in names if path in lines)
+    mean = sum(float(line[-1]) for line in lines.values()) / max(len(lines), 1)
     print(f"{100 * mean:.1f} % of the pixels are labeled, the others ignored", flush=True)

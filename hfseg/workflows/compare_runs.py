@@ -179,6 +179,5 @@ def _differences(
     note = "; ".join(dict.fromkeys(notes))
     return (
         f"{markdown_table(rows)}\n\n"
-        f"Paired over the same {len(counts[0])} images, segmented again in fp32 (the scores above "
-        f"are those of the runs, in their own precision); {note}.\n"
+        f"Paired over the same {len(counts[0])} images, segmented again in float32; {note}.\n"
     )

@@ -17,10 +17,11 @@ from hfseg.data.rows import sample_names
 from hfseg.data.samples import EvaluationSamples
 from hfseg.errors import UserError
 from hfseg.evaluation.class_map import prediction_table
+from hfseg.evaluation.scoring import weights_checksum
 from hfseg.inference.result import Options
 from hfseg.inference.segmenter import DTYPES, Segmenter
 from hfseg.labels import LabelSet
-from hfseg.metrics.split_scores import SplitScores
+from hfseg.processes import Processes
 from hfseg.progress import Progress
 from hfseg.sam.class_prompter import ClassPrompter, read_class_prompts
 from hfseg.sam.load_sam import is_untrained
@@ -29,6 +30,7 @@ from hfseg.sam.measuring import Meter
 from hfseg.sam.predictor import SamPredictor
 from hfseg.sam.refinement import oracle, refine_by_votes, with_sam_boundaries
 from hfseg.sam.regions import MAX_PROMPTS, mask_recall, regions
+from hfseg.shared_work import SharedWork
 from hfseg.visualization.sam_figures import (
     CLASS_AWARENESS,
     CLASS_NAMES,
@@ -51,10 +53,13 @@ from hfseg.workflows.sam_results import (
     results_of,
     write_results,
 )
+from hfseg.workflows.sam_tally import SamTally
 
 
 def compare_sam(options: SamArguments, data: DataArguments) -> dict[str, Any]:
     """Score all methods, print the table and write the results.
+
+    The processes of a launch share the images; a comparison that was stopped continues.
 
     Returns:
         The content of results.json.
@@ -68,7 +73,9 @@ def compare_sam(options: SamArguments, data: DataArguments) -> dict[str, Any]:
         )
     parts = (options.model_name_or_path, options.sam, data.dataset_name, options.split)
     folder = results_folder("compare_sam", parts, options.output_dir, options.overwrite_output_dir)
-    rows, labels = load_split(options.split, data)
+    processes = Processes()
+    with processes.first_before_others():
+        rows, labels = load_split(options.split, data)
     segmenter = Segmenter.from_pretrained(
         options.model_name_or_path,
         trust_remote_code=options.trust_remote_code,
@@ -81,16 +88,22 @@ def compare_sam(options: SamArguments, data: DataArguments) -> dict[str, Any]:
     untrained = any(is_untrained(each.model) for each in (predictor, prompter) if each is not None)
 
     chosen = np.linspace(0, len(rows) - 1, min(options.num_figures, len(rows))).round()
-    shown = set(chosen.astype(int).tolist())
-    figures: list[str] = []
+    figures = {index: f"figures/image-{index:05d}.png" for index in chosen.astype(int).tolist()}
 
     def show(seen: Seen) -> None:
-        if seen.index in shown:
-            path = folder / "figures" / f"image-{seen.index:05d}.png"
+        if seen.index in figures:
+            path = folder / figures[seen.index]
             draw_image(seen, labels, path, UNTRAINED if untrained else "")
-            figures.append(f"figures/{path.name}")
 
-    with Progress(len(rows), "comparing") as bar:
+    networks = [each.model for each in (segmenter, predictor, prompter) if each is not None]
+    work = SharedWork(
+        len(rows),
+        lambda: SamTally(labels, [each.name for each in _methods(prompter)], processes.device),
+        processes,
+        folder,
+        [options, data, rows._fingerprint, [weights_checksum(each) for each in networks]],
+    )
+    with Progress(len(work.waiting), "comparing", shown=processes.is_first) as bar:
         found = compare(
             segmenter,
             predictor,
@@ -101,10 +114,14 @@ def compare_sam(options: SamArguments, data: DataArguments) -> dict[str, Any]:
             everything=options.everything,
             prompter=prompter,
             show=show,
+            work=work,
             done=bar.update,
         )
-    results = results_of(options, data, found, untrained, figures)
+    results = results_of(options, data, found, untrained, list(figures.values()))
+    if not processes.is_first:
+        return results
     write_results(folder, results, found)
+    work.remove()
     _print(found, untrained, prompter is not None)
     print(f"mean_iou {found.rows[0].scores['mean_iou'] or 0:.4f}  {folder}", flush=True)
     return results
@@ -140,6 +157,7 @@ def compare(
     everything: OptionValues | None = None,
     prompter: ClassPrompter | None = None,
     show: Callable[[Seen], object] = lambda seen: None,
+    work: SharedWork[SamTally] | None = None,
     done: Callable[[], object] = lambda: None,
 ) -> Comparison:
     """Segment every image with every method, and score at the label's own size.
@@ -152,33 +170,36 @@ def compare(
         everything: options of `SamPredictor.segment_everything`.
         prompter: a SAM 3 that is prompted with the class names, for two more methods.
         show: called with each image.
+        work: which images this process compares; None: all.
         done: called after each image.
     """
     samples = EvaluationSamples(data)
     device = torch.device(segmenter.model.device)
     names = sample_names(data, "evaluated")
-    methods = METHODS if prompter is None else (*METHODS, *SAM3_METHODS)
-    scores = {method.name: SplitScores(labels) for method in methods}
-    recall = {method.name: np.zeros(2, dtype=np.int64) for method in methods}
-    found = Comparison(methods, [], scores, names)
-    models = _Models(
-        segmenter, predictor, prompter, labels, table, prompts, everything or {}, Meter(device)
-    )
-    for index, waiting in read_ahead(range(len(samples)), samples.__getitem__):
+    methods = _methods(prompter)
+    names_of_methods = [method.name for method in methods]
+    work = work or SharedWork(len(samples), lambda: SamTally(labels, names_of_methods, device))
+    models = _Models(segmenter, predictor, prompter, labels, table, prompts, everything or {})
+    for index, waiting in read_ahead(work.waiting, samples.__getitem__):
         sample = waiting()
         truth = sample["label"]
-        answers = models.segment(Image.fromarray(sample["image"]), truth)
+        answers = models.segment(Image.fromarray(sample["image"]), truth, work.part.meter)
         target = torch.from_numpy(truth.astype(np.int64)).to(device)
         for name, prediction in answers.predictions.items():
             ids = torch.from_numpy(prediction.astype(np.int64)).to(device)
-            scores[name].add(index, ids, target)
-            recall[name] += mask_recall(answers.proposals[name], truth, labels)
-        found.num_masks[index] = len(answers.masks)
+            work.part.scores[name].add(index, ids, target)
+            work.part.recall[name] += mask_recall(answers.proposals[name], truth, labels)
+        work.part.num_masks[index] = len(answers.masks)
         show(Seen(index, names[index], answers.image, truth, answers.masks, answers.predictions))
+        work.done(index)
         done()
-    for method in methods:
-        found.rows.append(models.row(method, scores[method.name], recall[method.name]))
-    return found
+    tally = work.merged()
+    rows = [models.row(method, tally) for method in methods]
+    return Comparison(methods, rows, tally.scores, names, tally.num_masks)
+
+
+def _methods(prompter: ClassPrompter | None) -> tuple[Method, ...]:
+    return METHODS if prompter is None else (*METHODS, *SAM3_METHODS)
 
 
 @dataclass(frozen=True, eq=False)
@@ -209,10 +230,9 @@ class _Models:
     table: np.ndarray
     prompts: str
     everything: OptionValues
-    meter: Meter
 
-    def segment(self, image: Image.Image, truth: np.ndarray) -> _Answers:
-        labels, meter = self.labels, self.meter
+    def segment(self, image: Image.Image, truth: np.ndarray, meter: Meter) -> _Answers:
+        labels = self.labels
         with meter.step("predict"):
             predicted = self.segmenter.segment(image, Options(), size=truth.shape).mask
         if image.size != truth.shape[::-1]:
@@ -253,18 +273,19 @@ class _Models:
             proposals["sam3_semantic"] = _region_masks(by_name.semantic, labels)
         return _Answers(image, masks, predictions, proposals)
 
-    def row(self, method: Method, scores: SplitScores, recall: np.ndarray) -> Row:
+    def row(self, method: Method, tally: SamTally) -> Row:
         """The measurements of a method over all images."""
+        scores, meter = tally.scores[method.name], tally.meter
         values = scores.compute()
         numbers = {key: number_or_none(values[key]) for key in SCORES if key in values}
-        hits, expected = recall.tolist()
-        seconds = sum(self.meter.seconds[step] for step in method.steps)
+        hits, expected = tally.recall[method.name].tolist()
+        seconds = sum(meter.seconds[step] for step in method.steps)
         return Row(
             method.title,
             method.classes_from,
             {**numbers, "mask_recall": hits / expected if expected else None},
             seconds / len(scores),
-            self.meter.peak_gib(method.steps),
+            meter.peak_gib(method.steps),
             sum(self._parameters(name) for name in method.networks) / 1e6,
         )
 

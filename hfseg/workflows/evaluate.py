@@ -8,9 +8,6 @@ from typing import Any
 
 import datasets
 import numpy as np
-import torch
-from accelerate import PartialState
-from accelerate.utils import parse_flag_from_env
 
 from hfseg.cards.card_facts import hardware, protocol
 from hfseg.cards.redaction import redacted
@@ -37,13 +34,15 @@ from hfseg.evaluation.report import (
     write_figures,
     write_results,
 )
-from hfseg.evaluation.scoring import gathered, predict_sample, score_split
+from hfseg.evaluation.scoring import predict_sample, score_split, weights_checksum
 from hfseg.inference.result import Options
 from hfseg.inference.segmenter import Segmenter
 from hfseg.labels import LabelSet
 from hfseg.metrics.split_scores import SplitScores
 from hfseg.models.confidence import save_temperature, temperature_of
+from hfseg.processes import Processes
 from hfseg.progress import Progress
+from hfseg.shared_work import SharedWork
 from hfseg.visualization.prediction_figures import PredictionRow
 from hfseg.workflows.run import picture, score_table
 
@@ -92,6 +91,8 @@ def evaluate_model(
 ) -> EvaluationResult:
     """Score, print and write. All processes of a launch score, and the first one writes.
 
+    An evaluation that was stopped continues with the images that are left.
+
     Args:
         dataset: splits and labels, in place of `data.dataset_name`.
         segmenter: in place of `arguments.model_name_or_path`.
@@ -103,20 +104,18 @@ def evaluate_model(
         UserError: an invalid model, split, class map or option; nothing is written.
         SystemExit: with 1, if the card claims another score.
     """
-    # without `cpu=True` every process of a launch on CPUs would consider itself the only one
-    on_cpu = parse_flag_from_env("ACCELERATE_USE_CPU") or not torch.accelerator.is_available()
-    state = PartialState(cpu=on_cpu)
+    processes = Processes()
     options = Options.make(
         arguments.sliding_window, arguments.stride, arguments.tta, return_confidence=True
     )
     _check_calibrate(arguments)
     folder = _output_dir(arguments, data)
-    with state.main_process_first():
+    with processes.first_before_others():
         rows, labels = load_split(arguments.split, data, dataset)
     segmenter = segmenter or Segmenter.from_pretrained(
         arguments.model_name_or_path,
         trust_remote_code=arguments.trust_remote_code,
-        device=state.device,
+        device=processes.device,
         dtype=arguments.dtype,
     )
     claim = _claim(arguments)
@@ -128,32 +127,37 @@ def evaluate_model(
     if arguments.calibrate:
         fitted = calibrate(segmenter, rows, labels, table, options, label_size)
         before = fitted.scores()
-        if state.is_main_process:
+        if processes.is_first:
             save_temperature(arguments.model_name_or_path, fitted.temperature)
 
     started = time.perf_counter()
-    share = range(state.process_index, len(rows), state.num_processes)
-    with Progress(len(share), "scoring", shown=state.is_main_process) as bar:
-        scores = gathered(
-            score_split(
-                segmenter,
-                rows,
-                labels,
-                table,
-                options,
-                label_size=label_size,
-                process=(state.process_index, state.num_processes),
-                done=bar.update,
-            )
-        )
     about = _about(arguments, data, segmenter, options) | before
+    work = SharedWork(
+        len(rows),
+        lambda: SplitScores(labels),
+        processes,
+        folder,
+        [about, rows._fingerprint, weights_checksum(segmenter.model), table.tolist()],
+    )
+    with Progress(len(work.waiting), "scoring", shown=processes.is_first) as bar:
+        scores = score_split(
+            segmenter,
+            rows,
+            labels,
+            table,
+            options,
+            label_size=label_size,
+            work=work,
+            done=bar.update,
+        )
     about["seconds"] = round(time.perf_counter() - started, 1)
-    about["hardware"] = hardware(state.device, state.num_processes)
+    about["hardware"] = hardware(processes.device, processes.count)
     results = results_of(scores, about, units_of(rows, data.dataset_name, data.split_by))
-    if state.is_main_process:
+    if processes.is_first:
         _write(folder, results, scores, segmenter, rows, table, options)
+        work.remove()
     if claim is not None:
-        _compare(claim, results["mean_iou"], state.is_main_process)
+        _compare(claim, results["mean_iou"], processes.is_first)
     return EvaluationResult(results, labels, folder)
 
 
@@ -195,7 +199,8 @@ def _write(
 
 
 def _output_dir(arguments: EvaluationArguments, data: DataArguments) -> Path:
-    parts = (arguments.model_name_or_path, data.dataset_name, arguments.split)
+    name = data.dataset_name or "data"
+    parts = (arguments.model_name_or_path, name, arguments.split)
     return results_folder("evaluate", parts, arguments.output_dir, arguments.overwrite_output_dir)
 
 
@@ -244,7 +249,7 @@ def load_split(
         rows = rows.select(range(min(source.max_eval_samples, len(rows))))
     if not len(rows):
         raise UserError(
-            f"the split {split} of {source.dataset_name} has no images; choose another --split"
+            f"the split {split} of {source.title} has no images; choose another --split"
         )
     return rows, labels
 
@@ -264,7 +269,7 @@ def _about(
 ) -> Results:
     return {
         "model": redacted(arguments.model_name_or_path),
-        "dataset": redacted(str(data.dataset_name)),
+        "dataset": redacted(data.title),
         "split": arguments.split,
         "num_parameters": sum(each.numel() for each in segmenter.model.parameters()),
         "protocol": _protocol(arguments, data, segmenter, options),

@@ -9,6 +9,7 @@ from hfseg.errors import UserError
 from hfseg.inference.load_checkpoint import load_trained
 from hfseg.inference.onnx_export import example_images, export_onnx, usage
 from hfseg.models.universal import is_universal
+from hfseg.processes import Processes
 
 _IMAGES = 8
 
@@ -56,6 +57,8 @@ def export(
         compared = [to_rgb(file) for file in image_files(images)[:_IMAGES]]
     folder.mkdir(parents=True, exist_ok=True)
     exported = export_onnx(model, processor, compared, path, size, fixed_size)
+    if not Processes().is_first:
+        return path
     if folder != Path(model_name_or_path):
         processor.save_pretrained(folder)
     (folder / "onnx.md").write_text(

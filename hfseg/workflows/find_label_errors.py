@@ -27,6 +27,7 @@ from hfseg.data.extra import EXTRA
 from hfseg.data.folds import belonging, fold_numbers
 from hfseg.data.rows import file_names, sample_names
 from hfseg.data.samples import read_example
+from hfseg.disk import write_text
 from hfseg.errors import UserError
 from hfseg.evaluation.label_quality import (
     JudgedImage,
@@ -127,9 +128,7 @@ def _judged_fold(
     _train(options, folder, pool, labels, np.flatnonzero(numbers != fold).tolist(), held_out)
     judged = _judge(Segmenter.from_pretrained(folder), pool, labels, held_out, output)
     text = json.dumps([asdict(image) for image in judged], indent=1)
-    part = results.with_suffix(".part")
-    part.write_text(text + "\n", encoding="utf-8")
-    part.replace(results)
+    write_text(results, text + "\n")
     return judged
 
 

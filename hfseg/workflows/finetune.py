@@ -14,8 +14,9 @@ from transformers import EarlyStoppingCallback, PreTrainedModel, set_seed
 from transformers.utils.logging import disable_progress_bar
 
 from hfseg.config.resolve import Arguments
-from hfseg.config.run_recipe import RECIPE_FILE, recipe_text, wants_to_resume
+from hfseg.config.run_recipe import RECIPE_FILE, how_to_resume, recipe_text, wants_to_resume
 from hfseg.data.units import Units, units_of
+from hfseg.disk import write_text
 from hfseg.errors import UserError
 from hfseg.evaluation.calibration import Calibration, calibrate
 from hfseg.evaluation.class_map import prediction_table
@@ -25,6 +26,7 @@ from hfseg.labels import LabelSet
 from hfseg.models.confidence import save_temperature, set_temperature
 from hfseg.training.checkpoints import STAGING, list_checkpoints
 from hfseg.training.checks import check_compiler, check_device
+from hfseg.training.faults import faults_explained
 from hfseg.training.preemption import Preempted
 from hfseg.training.trainer import SegmentationTrainer
 from hfseg.workflows.assemble import (
@@ -34,6 +36,7 @@ from hfseg.workflows.assemble import (
     make_model,
     make_trainer,
 )
+from hfseg.workflows.folder_lock import FolderLock
 from hfseg.workflows.resume import (
     checkpoint_to_resume,
     finished_run,
@@ -42,6 +45,7 @@ from hfseg.workflows.resume import (
 )
 from hfseg.workflows.run import Run, without_prefix
 from hfseg.workflows.run_report import RUN_FILES, Evaluation, write_run
+from hfseg.workflows.run_start import run_start, same_steps, write_start
 from hfseg.workflows.time_budget import fit_time_budget
 
 logger = logging.getLogger("hfseg")
@@ -67,6 +71,17 @@ def finetune(
         UserError: invalid flags, data or weights, or an output folder that already contains a run.
         SystemExit: with 143 after SIGTERM, 130 after Ctrl-C, and a saved checkpoint.
     """
+    output_dir = str(arguments.training.output_dir)
+    with FolderLock(output_dir) as lock, faults_explained(output_dir):
+        return _finetune(arguments, dataset, model, lock)
+
+
+def _finetune(
+    arguments: Arguments,
+    dataset: tuple[datasets.DatasetDict, LabelSet] | None,
+    model: tuple[PreTrainedModel, Any] | None,
+    lock: FolderLock,
+) -> Run:
     started = time.monotonic()
     training, output_dir = arguments.training, str(arguments.training.output_dir)
     main_process = training.process_index == 0
@@ -81,9 +96,16 @@ def finetune(
         if main_process:
             _announce_finished(done, hub)
         return done
+    if main_process and Path(output_dir).is_dir():
+        lock.take()
     checkpoint = checkpoint_to_resume(requested, output_dir) if resuming and not trained else None
     resumed = trained or checkpoint is not None
+    if checkpoint is not None and main_process:
+        print(f"resuming from {checkpoint}", flush=True)
     _check_output_dir(arguments, resumed)
+    if resumed:
+        arguments = same_steps(arguments)
+        training = arguments.training
 
     with training.main_process_first(local=False, desc="reading the data"):
         data, labels = load_data(arguments, dataset)
@@ -97,10 +119,19 @@ def finetune(
     if hub is not None and hub.strategy != "end":
         trainer.add_callback(PushCheckpoints(hub))
     if main_process:
+        lock.take()
+        _check_output_dir(arguments, resumed)  # again: another run may have come and gone
+        start = run_start(output_dir, data, labels, training.world_size, resumed)
         _prepare_output(arguments, hub, resumed)
+        write_start(output_dir, start)
         _print_start(arguments, data, network)
 
-    results = restore_finished(trainer, output_dir) if trained else _train(trainer, checkpoint)
+    if trained:
+        results = restore_finished(trainer, output_dir)
+    else:
+        results = _train(trainer, checkpoint, how_to_resume(arguments))
+    if trainer.score_in_float32() and main_process:
+        print("measuring the final scores in float32, as hfseg evaluate does", flush=True)
     fitted = _calibrate(arguments, trainer, data["validation"], labels)
     evaluations = _measure(arguments, trainer, data)
     if fitted is not None:
@@ -185,8 +216,7 @@ def _write_recipe(arguments: Arguments) -> None:
     """Write the recipe first, so that an interrupted run can be resumed with its own options."""
     file = Path(arguments.training.output_dir) / RECIPE_FILE
     if not file.is_file():
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(recipe_text(arguments), encoding="utf-8")
+        write_text(file, recipe_text(arguments))
 
 
 # ---- the run ----
@@ -198,23 +228,23 @@ def _print_start(arguments: Arguments, data: datasets.DatasetDict, model: PreTra
         for split, rows in data.items()
     )
     parameters = sum(parameter.numel() for parameter in model.parameters()) / 1e6
-    print(f"{arguments.data.dataset_name}: {counts}")
+    print(f"{arguments.data.title}: {counts}")
     print(f"{arguments.model.model_name_or_path}: {parameters:.2f} million parameters")
     print(recipe_text(arguments), flush=True)
 
 
-def _train(trainer: SegmentationTrainer, resume_from: Path | None) -> dict[str, Any]:
+def _train(
+    trainer: SegmentationTrainer, resume_from: Path | None, how_to_resume: str
+) -> dict[str, Any]:
     """Train, and save the model and the history; only evaluation is left then."""
     try:
         result = trainer.train(resume_from_checkpoint=str(resume_from) if resume_from else None)
     except Preempted as stopped:
         trainer.callback_handler.on_train_end(trainer.args, trainer.state, trainer.control)
         if trainer.is_world_process_zero():
-            folder = trainer.args.output_dir
             print(
-                f"stopped by {stopped.name}, saved as {folder}/checkpoint-"
-                f"{trainer.state.global_step}; resume with: hfseg finetune --output_dir {folder} "
-                "--resume_from_checkpoint true",
+                f"stopped by {stopped.name}, saved as {trainer.args.output_dir}/checkpoint-"
+                f"{trainer.state.global_step}; resume with: {how_to_resume}",
                 flush=True,
             )
         raise SystemExit(stopped.exit_code) from None

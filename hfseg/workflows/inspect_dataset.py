@@ -1,5 +1,6 @@
 """`hfseg inspect`: classes, sizes, images and problems of a dataset, in one pass."""
 
+import shutil
 import time
 from pathlib import Path
 
@@ -15,6 +16,8 @@ from hfseg.data.rows import sample_names
 from hfseg.data.transforms import TrainingTransform
 from hfseg.errors import UserError
 from hfseg.labels import LabelSet
+from hfseg.processes import Processes
+from hfseg.shared_work import FOLDER as UNFINISHED
 from hfseg.workflows.dataset_report import ContactSheet, inspection_table, write_inspection
 
 _EXAMPLES = 3
@@ -24,6 +27,8 @@ def inspect_dataset(
     data: DataArguments, output_dir: str | None = None, preview: bool = False
 ) -> Inspection:
     """Print a table and the problems found; write report.html, report.json and contact_sheet.png.
+
+    The processes of a launch share the samples, and the first one prints and writes.
 
     Args:
         output_dir: target folder; None: `runs/inspect-NAME`.
@@ -39,10 +44,15 @@ def inspect_dataset(
     folder = Path(output_dir or f"runs/inspect-{name}")
     started = time.perf_counter()
     options = LoadOptions(**{**data.dataset_options(), "on_bad_sample": "report"})
-    loaded = read_dataset(dataset_name, data.dataset_path, options=options)
+    processes = Processes()
+    with processes.first_before_others():
+        loaded = read_dataset(dataset_name, data.dataset_path, options=options)
     reading = time.perf_counter() - started
     sheet = ContactSheet(loaded.labels)
-    found = inspect(loaded, show=sheet.add)
+    show = sheet.add if processes.is_first else None
+    found = inspect(loaded, show, processes=processes, output_dir=folder)
+    if not processes.is_first:
+        return found
     folder.mkdir(parents=True, exist_ok=True)
     sheet.save(folder / "contact_sheet.png")
     sheets = {"Samples": "contact_sheet.png"}
@@ -63,6 +73,7 @@ def inspect_dataset(
         f"reading took {reading:.1f} s (none the second time), inspecting "
         f"{1000 * found.seconds_per_image:.1f} ms per image"
     )
+    shutil.rmtree(folder / UNFINISHED, ignore_errors=True)
     print(f"written to {folder}/report.html")
     return found
 

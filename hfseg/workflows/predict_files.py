@@ -5,7 +5,8 @@
     OUTPUT/legend.png, labels.json, predictions.json (the settings)
 
 A video gets one mask per frame (see `predict_video`). A mask is written atomically after its
-overlay, so that an interrupted command can be repeated and continues where it ended.
+overlay, so that an interrupted command can be repeated and continues where it ended. The processes
+of a launch share the files (see `hfseg.processes`).
 """
 
 import errno
@@ -32,6 +33,7 @@ from hfseg.inference.network import ImageProcessor
 from hfseg.inference.result import Options
 from hfseg.inference.segmenter import Segmenter
 from hfseg.labels import LabelSet
+from hfseg.processes import Processes
 from hfseg.progress import Progress
 from hfseg.visualization.overlay import index_png, legend_image, overlay
 from hfseg.workflows.predict_video import overlay_path, predict_video
@@ -41,6 +43,8 @@ _LARGE = 4_000_000
 """Pixels above which a model without resizing needs much memory and time."""
 _FAR_LARGER = 16
 """Ratio of the pixels of image and model input above which details are lost."""
+_SMALLEST_TILE = 256
+"""Pixels per side; a model for smaller images was trained on scenes scaled down to them."""
 _JPEG_SIDE = 65_500
 """Pixels; libjpeg's limit."""
 
@@ -91,20 +95,70 @@ def predict_files(
         UserError: inputs are missing or share a name, the folder contains something else, the disk
             is full, or some images can't be read (reported after all others are done).
     """
+    outcome = segment_files(load, inputs, output_dir, settings, options, overwrite)
+    outcome.check()
+    return outcome.finished
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of the inputs.
+
+    Attributes:
+        folder: of the results.
+        count: number of inputs.
+        bad: what is wrong with those that can't be read.
+    """
+
+    folder: Path
+    count: int
+    bad: list[str]
+
+    @property
+    def finished(self) -> int:
+        """How many inputs have a result."""
+        return self.count - len(self.bad)
+
+    def check(self) -> None:
+        """Raise a `UserError` if some can't be read."""
+        if self.bad:
+            raise UserError(
+                f"{len(self.bad)} of {self.count} files can't be read (the first: {self.bad[0]}); "
+                f"the other {self.finished} are done, in {self.folder}"
+            )
+
+
+def segment_files(
+    load: Callable[[], Segmenter | Teacher],
+    inputs: Sequence[str],
+    output_dir: str | Path,
+    settings: dict[str, Any],
+    options: Options,
+    overwrite: bool = False,
+) -> Outcome:
+    """`predict_files`, with what can't be read returned to all processes."""
     folder = Path(output_dir)
-    jobs = name_outputs(inputs, folder)
-    _check_folder(folder, settings, overwrite)
-    waiting = {
-        path: name for path, name in jobs.items() if overwrite or not _is_done(folder, path, name)
-    }
+    processes = Processes()
+
+    def unfinished() -> tuple[dict[Path, str], list[Path]]:
+        jobs = name_outputs(inputs, folder)
+        _check_folder(folder, settings, overwrite)
+        return jobs, [p for p, name in jobs.items() if overwrite or not _is_done(folder, p, name)]
+
+    jobs, waiting = processes.agreed(unfinished)
     finished = len(jobs) - len(waiting)
-    if finished:
+    if finished and processes.is_first:
         print(f"{finished} of {len(jobs)} have a mask already", flush=True)
-    output = _Output(folder, load(), options, finished)
+    output = _Output(folder, load(), options, processes.is_first, finished)
+    # apart, as a video takes so much longer than an image
+    images = processes.share([path for path in waiting if not _is_video(path)])
+    videos = processes.share([path for path in waiting if _is_video(path)])
     try:
-        output.describe(settings)
-        output.add_images({p: name for p, name in waiting.items() if not _is_video(p)})
-        output.add_videos({p: name for p, name in waiting.items() if _is_video(p)})
+        if processes.is_first:
+            output.describe(settings)
+        processes.wait()  # without its settings the folder would be refused the next time
+        output.add_images({path: jobs[path] for path in images})
+        output.add_videos({path: jobs[path] for path in videos})
     except OSError as error:
         kept = f"the {output.finished} of {len(jobs)} that are done are kept in {folder}"
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
@@ -112,12 +166,8 @@ def predict_files(
                 f"the disk is full; {kept}: free some space and run the same command again"
             ) from error
         raise UserError(f"can't write {error.filename or folder} ({error}); {kept}") from error
-    if output.bad:
-        raise UserError(
-            f"{len(output.bad)} of {len(jobs)} files can't be read (the first: {output.bad[0]}); "
-            f"the other {output.finished} are done, in {folder}"
-        )
-    return output.finished
+    bad = {path: why for part in processes.gathered(output.bad) for path, why in part.items()}
+    return Outcome(folder, len(jobs), [bad[path] for path in jobs if path in bad])
 
 
 @dataclass
@@ -125,6 +175,7 @@ class _Output:
     """The folder of the results, and what is written to it.
 
     Attributes:
+        shown: whether this process shows its progress.
         finished: number of inputs with a result.
         bad: what is wrong with the others.
     """
@@ -132,8 +183,9 @@ class _Output:
     folder: Path
     segmenter: Segmenter | Teacher
     options: Options
+    shown: bool
     finished: int
-    bad: list[str] = field(default_factory=list)
+    bad: dict[Path, str] = field(default_factory=dict)
 
     def describe(self, settings: dict[str, Any]) -> None:
         """Write settings, labels and legend."""
@@ -147,12 +199,12 @@ class _Output:
         """Segment images, given with their names in the folder."""
         labels, warned = self.segmenter.labels, False
         read_image = partial(to_rgb, any_size=self.options.window is not None)
-        with Progress(len(images), "segmenting") as bar:
+        with Progress(len(images), "segmenting", shown=self.shown) as bar:
             for path, read in read_ahead(images, read_image):
                 try:
                     image = read()
                 except UserError as error:
-                    self.bad.append(str(error))
+                    self.bad[path] = str(error)
                     continue
                 finally:
                     bar.update()
@@ -160,7 +212,7 @@ class _Output:
                     hint = _sliding_window_hint(path, image, self.segmenter.image_processor)
                     if warned := hint is not None:
                         print(hint, file=sys.stderr, flush=True)
-                with Progress(None, f"segmenting {path.name}", "tiles") as tiles:
+                with Progress(None, f"segmenting {path.name}", "tiles", self.shown) as tiles:
                     mask = self.segmenter.segment(image, self.options, on_tile=tiles.update).mask
                 shown = overlay(image, mask, labels)
                 shown.thumbnail((_JPEG_SIDE, _JPEG_SIDE))
@@ -173,13 +225,13 @@ class _Output:
         """Segment videos, given with their names in the folder."""
         for path, name in videos.items():
             try:
-                with Progress(None, f"segmenting {path.name}", "frames") as bar:
+                with Progress(None, f"segmenting {path.name}", "frames", self.shown) as bar:
                     predict_video(
                         self.segmenter, path, self.folder, name, self.options, _write_mask,
                         bar.update,
                     )  # fmt: skip
             except UserError as error:
-                self.bad.append(str(error))
+                self.bad[path] = str(error)
                 continue
             self.finished += 1
 
@@ -235,11 +287,12 @@ def _sliding_window_hint(path: Path, image: Image.Image, processor: ImageProcess
     size = f"{path} has {image.width} x {image.height} pixels"
     sides = [side for side in dict(getattr(processor, "size", None) or {}).values() if side]
     if getattr(processor, "do_resize", False) and sides:
-        if pixels <= _FAR_LARGER * sides[0] * sides[-1]:
+        if pixels <= _FAR_LARGER * sides[0] * sides[-1] or min(sides) < _SMALLEST_TILE:
             return None
         return (
             f"{size}, and the model sees it scaled down to {' x '.join(map(str, sides))}: if small "
-            "objects are missing, --sliding_window 1024 predicts in tiles at the image's own scale"
+            f"objects are missing, --sliding_window {min(sides)} predicts in tiles of that size "
+            "at the image's own scale"
         )
     if pixels <= _LARGE:
         return None

@@ -18,7 +18,7 @@ from PIL import Image
 from hfseg.cards.model_card import duration
 from hfseg.cards.redaction import public_recipe
 from hfseg.config.run_recipe import RECIPE_FILE
-from hfseg.errors import UserError
+from hfseg.errors import UNREADABLE, UserError
 from hfseg.evaluation.report import RESULTS
 from hfseg.training.checkpoints import list_checkpoints
 from hfseg.workflows.resume import is_trained
@@ -73,7 +73,7 @@ def read_plan(file: Path) -> list[PlannedRun]:
         plan = yaml.safe_load(file.read_text(encoding="utf-8"))
     except OSError as error:
         raise UserError(f"--plan {file}: {error.strerror}") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except UNREADABLE as error:
         raise UserError(f"{file}: not valid YAML ({' '.join(str(error).split())})") from None
     if not isinstance(plan, dict) or not plan:
         raise UserError(f"{file}: expected `NAME: {{command: hfseg finetune ...}}` for each run")
@@ -82,7 +82,7 @@ def read_plan(file: Path) -> list[PlannedRun]:
 
 def _planned(name: str, entry: object, file: Path) -> PlannedRun:
     known = {item.name for item in fields(PlannedRun)} - {"name"}
-    if not re.fullmatch(r"[\w.-]+", name):
+    if not re.fullmatch(r"\w[\w.-]*", name):  # not "..", which is another folder
         raise UserError(f"{file}: {name!r} is not a folder name of letters, digits, '.', '-', '_'")
     if not isinstance(entry, dict) or "command" not in entry or entry.keys() - known:
         raise UserError(
@@ -180,7 +180,7 @@ def _link(folders: Mapping[str, str | None], output: Path) -> None:
         if link.is_symlink():
             link.unlink()
         elif link.exists():
-            raise UserError(f"{link} is there already; leave --{name} out, or move it away")
+            raise UserError(f"{link} already exists; leave --{name} out, or move it away")
         link.symlink_to(Path(folder).resolve(), target_is_directory=True)
 
 

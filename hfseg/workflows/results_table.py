@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from hfseg.cards.model_card import duration, table_cell
+from hfseg.cards.model_card import duration
 from hfseg.evaluation.report import RESULTS
+from hfseg.visualization.tables import table_cell
 from hfseg.workflows.results import PlannedRun
 
 _START, _END = "<!-- table of runs, written by `hfseg results` -->", "<!-- end of the table -->"
@@ -116,5 +117,8 @@ def _accuracies(scores: Mapping[str, Any], prefix: str) -> str:
 
 
 def _markdown(rows: Sequence[Sequence[str]]) -> str:
-    lines = [_HEAD, ["---"] * len(_HEAD), *([table_cell(cell) for cell in row] for row in rows)]
+    """Markdown; the link and the notes, which are the plan's own, may contain Markdown."""
+    lines = [_HEAD, ["---"] * len(_HEAD)]
+    for link, *cells, notes in rows:
+        lines.append([link, *map(table_cell, cells), notes.replace("|", r"\|")])
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)

@@ -12,6 +12,7 @@ from hfseg.errors import UserError
 from hfseg.labels import LabelSet
 from hfseg.training.checkpoints import (
     STATE_FILE,
+    is_readable_json,
     last_complete_checkpoint,
     restore_weights,
     what_is_missing,
@@ -60,7 +61,8 @@ def checkpoint_to_resume(value: object, output_dir: str) -> Path | None:
 
 def is_trained(folder: str | Path) -> bool:
     """Whether the training in this folder is finished."""
-    return all((Path(folder) / name).is_file() for name in ("model.safetensors", STATE_FILE))
+    state = Path(folder) / STATE_FILE
+    return (Path(folder) / "model.safetensors").is_file() and is_readable_json(state)
 
 
 def finished_run(folder: str | Path) -> Run | None:

@@ -14,6 +14,7 @@ from hfseg.cards.model_card import write_model_card
 from hfseg.config.resolve import Arguments
 from hfseg.config.run_recipe import RECIPE_FILE, recipe_of
 from hfseg.data.rows import sample_names
+from hfseg.disk import write_text
 from hfseg.evaluation.calibration import Calibration
 from hfseg.inference import Segmenter
 from hfseg.labels import LabelSet
@@ -27,6 +28,7 @@ from hfseg.visualization.curves import plot_curves
 from hfseg.visualization.prediction_figures import PredictionRow, plot_predictions
 from hfseg.visualization.reliability import plot_reliability
 from hfseg.visualization.tables import terminal_table
+from hfseg.workflows.run_start import START_FILE
 
 RUN_FILES = (
     "config.json",
@@ -36,6 +38,7 @@ RUN_FILES = (
     "modeling_smp.py",
     "README.md",
     RECIPE_FILE,
+    START_FILE,
     STATE_FILE,
     "run.json",
     "train_results.json",
@@ -120,7 +123,7 @@ def _write_json(path: Path, values: dict[str, Any]) -> None:
         key: None if isinstance(value, float) and math.isnan(value) else value
         for key, value in values.items()
     }
-    path.write_text(json.dumps(clean, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    write_text(path, json.dumps(clean, indent=2, ensure_ascii=False) + "\n")
 
 
 def _write_figures(

@@ -10,6 +10,7 @@ another; the annotation's `area` distinguishes the last from a part.
 """
 
 import json
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,10 +18,11 @@ from typing import Any
 
 import numpy as np
 
+from hfseg.data.coco_checks import check_content, check_counts, check_polygons
 from hfseg.data.pairs import Pair, Reading
 from hfseg.data.readers import ReadOptions
 from hfseg.data.splits import SPLIT_ALIASES, WHOLE
-from hfseg.errors import UserError
+from hfseg.errors import UNREADABLE, UserError
 from hfseg.labels import IGNORE_INDEX, LabelSet, default_palette
 
 INFO = None
@@ -89,7 +91,8 @@ def run_lengths(annotation: Annotation, height: int, width: int, where: str) -> 
 
     shape = annotation.get("segmentation")
     if isinstance(shape, dict):
-        if list(shape.get("size", ())) != [height, width]:
+        size = shape.get("size")
+        if not isinstance(size, list | tuple) or list(size) != [height, width]:
             raise UserError(
                 f"{where}: its run lengths are for {shape.get('size')}, but the image is listed as "
                 f"{[height, width]} (height, width)"
@@ -97,8 +100,7 @@ def run_lengths(annotation: Annotation, height: int, width: int, where: str) -> 
         counts = shape.get("counts")
         try:
             if isinstance(counts, list):
-                if sum(counts) != height * width:
-                    raise ValueError(f"they cover {sum(counts)} of {height * width} pixels")
+                check_counts(counts, height * width)
                 return coco_mask.frPyObjects(shape, height, width)
             rle = {"size": [height, width], "counts": str(counts).encode("ascii")}
             coco_mask.decode(rle)
@@ -110,11 +112,7 @@ def run_lengths(annotation: Annotation, height: int, width: int, where: str) -> 
             f"{where}: it has no segmentation; export the data with polygons or masks, not boxes"
         )
     rings = [shape] if not isinstance(shape[0], list) else shape
-    for ring in rings:
-        if len(ring) < 6 or len(ring) % 2 or not all(isinstance(v, int | float) for v in ring):
-            raise UserError(
-                f"{where}: a polygon needs at least three points x, y; this one is {str(ring)[:60]}"
-            )
+    check_polygons(rings, max(height, width), where)
     parts = coco_mask.frPyObjects([[float(v) for v in ring] for ring in rings], height, width)
     united = coco_mask.merge(parts)
     return united if len(parts) == 1 else _with_holes(parts, united, annotation.get("area"))
@@ -182,12 +180,9 @@ def _annotation_files(folder: Path) -> dict[str, Path]:
 def _load(path: Path) -> Content:
     try:
         content = json.loads(path.read_text(encoding="utf-8-sig"))
-    except (ValueError, UnicodeDecodeError) as error:
+    except UNREADABLE as error:
         raise UserError(f"{path}: not valid JSON ({error})") from error
-    needed = ("images", "annotations", "categories")
-    missing = [key for key in needed if not isinstance(content, dict) or key not in content]
-    if missing:
-        raise UserError(f"{path}: not COCO JSON: {missing[0]!r} is missing")
+    check_content(content, path)
     return content
 
 
@@ -254,9 +249,20 @@ class _ImageFinder:
             file.parent.parent / folder / name,
             file.parent.parent / "images" / folder / name,
         )
-        for place in places:
-            if place.is_file():
+        inside = [place for place in places if self._is_inside(place)]
+        for place in inside:
+            if os.path.isfile(place):  # `Path.is_file` raises for a name that is too long
                 return place
         if self._by_name is None:
             self._by_name = {path.name: path for path in sorted(self.root.rglob("*.*"))}
-        return self._by_name.get(Path(name).name, places[0])
+        found = self._by_name.get(Path(name).name) or next(iter(inside), None)
+        if found is None:
+            raise UserError(
+                f"{file}: the image {name!r} is outside of {self.root}, and only images in it are "
+                "read; move the image there"
+            )
+        return found
+
+    def _is_inside(self, path: Path) -> bool:
+        """By its name: a folder of the dataset may be a link to another disk."""
+        return Path(os.path.abspath(path)).is_relative_to(os.path.abspath(self.root))

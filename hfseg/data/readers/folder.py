@@ -142,8 +142,7 @@ def _numbered(reading: Reading, masks: Sequence[str], label_map: Values) -> Read
             f"{Path(masks[0]).parent}: a mask contains {count - 1}, but ids run from 0 to "
             f"{IGNORE_INDEX - 1}; put a classes.csv with the columns `Pixel Value, Class` there"
         )
-    names = tuple(f"class {index}" for index in range(count))
-    labels = LabelSet(names, _mask_palette(masks, count))
+    labels = LabelSet.numbered(count, _mask_palette(masks, count))
     return replace(reading, labels=labels, decoder=MaskDecoder(num_labels=count))
 
 

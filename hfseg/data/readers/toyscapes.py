@@ -1,7 +1,7 @@
 """toyscapes: street scenes that the package draws itself (`hfseg.data.toyscapes`)."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,7 +11,8 @@ from hfseg.data import toyscapes
 from hfseg.data.info import DatasetInfo
 from hfseg.data.masks import StoredMask, encode_png
 from hfseg.data.readers import ReadOptions
-from hfseg.data.rows import Row, cached_rows, drawn_row
+from hfseg.data.reading import cached, in_order
+from hfseg.data.rows import Row, drawn_row
 from hfseg.data.splits import SplitPlan
 from hfseg.errors import UserError
 
@@ -50,10 +51,11 @@ class Scenes:
     ) -> dict[str, tuple[str, list[int]]]:
         return {split: (split, list(range(len(rows)))) for split, rows in names.items()}
 
-    def build(self, split: str) -> "datasets.Dataset":
+    def build(self, split: str, workers: int | None = None) -> "datasets.Dataset":
         """Drawn once, and cached under a hash of the code that draws."""
         code = [path.read_bytes() for path in sorted(Path(toyscapes.__file__).parent.glob("*.py"))]
-        return cached_rows(split, _draw, {"split": split}, [toyscapes.SPLITS, *code])
+        rows = in_order(split, Drawing(split), workers)
+        return cached(split, rows, [toyscapes.SPLITS, *code])
 
 
 def read(folder: Path | None, options: ReadOptions) -> Scenes:
@@ -67,11 +69,15 @@ def _name(split: str, index: int) -> str:
     return f"{split}_{index:03d}.png"
 
 
-def _draw(split: str) -> Iterator[Callable[[], Row]]:
-    for index in range(toyscapes.SPLITS[split]):
-        yield partial(_row, split, index)
+@dataclass(frozen=True)
+class Drawing:
+    """The scenes of a split, as `rows.Samples`."""
 
+    split: str
 
-def _row(split: str, index: int) -> Row:
-    image, ids = toyscapes.draw_scene(split, index)
-    return drawn_row(encode_png(image), ids, _name(split, index))
+    def __len__(self) -> int:
+        return toyscapes.SPLITS[self.split]
+
+    def __getitem__(self, index: int) -> Row:
+        image, ids = toyscapes.draw_scene(self.split, index)
+        return drawn_row(encode_png(image), ids, _name(self.split, index))

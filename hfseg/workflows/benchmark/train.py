@@ -103,7 +103,7 @@ def benchmark_train(options: Mapping[str, Any], *, steps: int, repeats: int) -> 
         job = TrainingJob(options, Path(folder), _NOT_COUNTED + steps)
         contenders = [
             Contender(EXAMPLE, lambda: _train(job.example())),
-            Contender(IN_MEMORY, lambda: _train_in_memory(job.ours())),
+            Contender(IN_MEMORY, lambda: seconds_in_memory(job.ours())),
             Contender(OURS, lambda: _train(job.ours())),
         ]
         batch = job.training.per_device_train_batch_size * job.training.gradient_accumulation_steps
@@ -123,7 +123,7 @@ def _train(trainer: Any) -> float:
     return times.ends[-1] - times.ends[_NOT_COUNTED - 1]
 
 
-def _train_in_memory(trainer: Any) -> float:
+def seconds_in_memory(trainer: Any) -> float:
     """The limit of the hardware: model, loss, precision and optimizer of `trainer`, whose batches
     lie on the device beforehand."""
     trainer.create_optimizer()

@@ -1,11 +1,34 @@
 /* Tab "Evaluate": the photo and its ground truth, scored, with the errors on the photo. */
 
-import { RED, classLayer, isBackground } from "./classes.js";
-import { css, element, percent, readValues } from "./dom.js";
-import { Group, Pane } from "./pane.js";
-import { address, call, upload } from "./server.js";
+import { RED, classLayer, isBackground } from "../classes.js";
+import { css, element, onFiles, percent, readValues } from "../dom.js";
+import { Group } from "../group.js";
+import { Pane } from "../pane.js";
+import { address, call, upload } from "../server.js";
 
-export function evaluate(page, place) {
+const NOT_SCORED = [20, 50, 90];
+
+export const html = `
+  <label class="drop low">
+    <input type="file" accept="image/png,image/*" data-is="truth" aria-label="Choose the ground truth">
+    <span><strong>Choose the ground truth</strong> of the photo <span data-is="truth-name"></span></span>
+  </label>
+  <p class="hint" data-is="empty">It has the photo's size: a PNG of class ids (255 is not scored), or one in the
+    model's own colors.</p>
+  <dl class="scores" data-is="scores"></dl>
+  <div class="panes" data-is="panes"></div>
+  <p class="hint" data-is="note"></p>
+  <div data-is="table"></div>`;
+
+export const style = `
+#hfseg .scores { display: flex; flex-wrap: wrap; gap: 0.4rem 2rem; margin: 0.6rem 0; }
+#hfseg .scores dt { color: var(--muted); }
+#hfseg .scores dd { margin: 0; font-size: 1.5rem; font-variant-numeric: tabular-nums; }
+`;
+
+export const uses = ["photo", "opacity"];
+
+export function start(page, place) {
   const find = (name) => place.querySelector(`[data-is="${name}"]`);
   const group = new Group();
   let truth = null;
@@ -49,8 +72,8 @@ export function evaluate(page, place) {
         pane.setLayer({ ...layer, label: said });
       };
       const shown = { names, palette };
-      show("Errors", `${percent(answer.wrong)} wrong (red); gray: not scored`,
-        { values: errors, colors: [undefined, RED, [90, 90, 90, 230]], gray: true, swatch: (i) => css(palette[predicted[i]]) });
+      show("Errors", `${percent(answer.wrong)} wrong (red); striped: not scored`,
+        { values: errors, colors: [undefined, RED, NOT_SCORED], striped: 2, gray: true, swatch: (i) => css(palette[predicted[i]]) });
       show("Prediction", "", classLayer(shown, predicted));
       show("Ground truth", "", classLayer(shown, real));
       names.filter(isBackground).forEach((name) => group.hidden.add(name));
@@ -76,8 +99,7 @@ export function evaluate(page, place) {
       element("tbody", {}, ...rows)));
   }
 
-  find("truth").addEventListener("change", () => { use(find("truth").files[0]); find("truth").value = ""; });
-  place.addEventListener("drop", (event) => use(event.dataTransfer.files[0]));
+  onFiles(find("truth"), ([file]) => use(file));
   clear();
   return {
     clear,

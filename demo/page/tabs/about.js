@@ -1,8 +1,25 @@
 /* Tab "About": the model card, and the web API with snippets for the model at hand. */
 
-import { call } from "./server.js";
+import { call } from "../server.js";
 
-export function about(page, place) {
+export const html = `
+  <article class="card" data-is="card"></article>
+  <h2>The same from a program</h2>
+  <p class="hint">This page is also a web API. In Python, with <code>pip install gradio_client</code>:</p>
+  <pre data-is="python" tabindex="0" aria-label="Python"></pre>
+  <p class="hint">With curl:</p>
+  <pre data-is="curl" tabindex="0" aria-label="curl"></pre>`;
+
+export const style = `
+#hfseg .card { max-width: 52rem; overflow-wrap: anywhere; }
+#hfseg .card img { max-width: 100%; height: auto; border-radius: 8px; background: white; }
+#hfseg .card table { display: block; overflow-x: auto; }
+#hfseg .card a { color: var(--accent); text-decoration: underline; }
+#hfseg .card li { list-style: disc; }
+#hfseg .card ul { list-style: disc; padding-left: 1.3rem; }
+`;
+
+export function start(page, place) {
   const find = (name) => place.querySelector(`[data-is="${name}"]`);
   let shown = null;
 

@@ -1,12 +1,43 @@
 /* Tab "Segment": one photo, one or several models side by side, where they differ, how sure they are. */
 
-import { ask } from "./answers.js";
-import { RED, areasOf, classLayer, classList, isBackground } from "./classes.js";
-import { element, overlay, percent, save, saveCanvas, seconds } from "./dom.js";
-import { Group, Pane } from "./pane.js";
-import { address } from "./server.js";
+import { ask } from "../answers.js";
+import { RED, areasOf, classLayer, classList, isBackground } from "../classes.js";
+import { element, overlay, percent, save, saveCanvas, seconds } from "../dom.js";
+import { Group, viewButtons } from "../group.js";
+import { Pane } from "../pane.js";
+import { address } from "../server.js";
 
-export function segment(page, place) {
+export const html = `
+  <p class="hint" data-is="empty">Choose a photo, and its classes are painted over it right away. Drag the white
+    line across the picture, point at something to see its class, and zoom with the wheel or two fingers.</p>
+  <div class="result" data-is="stage-area" hidden>
+    <div class="main">
+      <div class="panes" data-is="panes"></div>
+      <div class="tools">
+        <span class="maps" data-is="maps" role="group" aria-label="What is painted">
+          <button type="button" data-is="classes">Classes</button>
+          <button type="button" data-is="difference">Where they differ</button>
+          <button type="button" data-is="uncertainty">Uncertainty</button>
+        </span>
+        <span class="maps" data-is="view"></span>
+      </div>
+      <p class="hint" data-is="map-says" aria-live="polite"></p>
+    </div>
+    <div class="side">
+      <div data-is="list"></div>
+      <p class="hint" data-is="note"></p>
+      <fieldset class="ways" data-is="ways">
+        <legend>More accurate, slower</legend>
+        <label><input type="checkbox" data-is="tta"> Test-time augmentation<span data-is="tta-time"></span></label>
+        <label><input type="checkbox" data-is="sliding"> Sliding window<span data-is="sliding-time"></span></label>
+        <span class="hint" data-is="plain-time"></span>
+      </fieldset>
+    </div>
+  </div>`;
+
+export const uses = ["photo", "opacity"];
+
+export function start(page, place) {
   const find = (name) => place.querySelector(`[data-is="${name}"]`);
   const group = new Group();
   const [panes, list, note, options, maps] = ["panes", "list", "note", "ways", "maps"].map(find);
@@ -130,11 +161,7 @@ export function segment(page, place) {
     button.addEventListener("click", () => setMap(button.dataset.is));
   }
   options.addEventListener("change", run);
-  find("zoom-out").addEventListener("click", () => group.reset());
-  find("full").addEventListener("click", () => {
-    if (document.fullscreenElement) document.exitFullscreen();
-    else find("stage-area").requestFullscreen();
-  });
+  find("view").append(...viewButtons(group, find("stage-area")));
   clear();
   return { clear, open: () => { if (!results.length) run(); } };
 }

@@ -1,13 +1,74 @@
 /* Tab "Correct with SAM": objects that are clicked, and training pairs made of them. */
 
-import { ask } from "./answers.js";
-import { areasOf, classLayer, classList, isBackground } from "./classes.js";
-import { blobOf, css, element, readValues, save, seconds } from "./dom.js";
+import { ask } from "../answers.js";
+import { areasOf, classLayer, classList, isBackground } from "../classes.js";
+import { blobOf, css, element, readValues, save, seconds } from "../dom.js";
+import { Group, viewButtons } from "../group.js";
+import { Pane } from "../pane.js";
+import { address, call, upload } from "../server.js";
 import { everything } from "./everything.js";
-import { Group, Pane } from "./pane.js";
-import { address, call, upload } from "./server.js";
 
-export function correct(page, place) {
+export const html = `
+  <p class="hint" data-is="no-sam">SAM finds the outline of what you click. This page runs without it: start the page
+    with <code>--sam facebook/sam2.1-hiera-tiny</code> (156 MB from the Hugging Face Hub), or with a folder that
+    holds such a model. The other tabs need nothing more.</p>
+  <div data-is="with-sam">
+    <p class="hint" data-is="empty">Choose a photo. Then click on an object: SAM finds its outline, and you say what
+      it is. Corrected photos can be saved as training data.</p>
+    <div class="result" data-is="work" hidden>
+      <div class="main">
+        <div class="panes" data-is="pane"></div>
+        <div class="tools">
+          <span class="maps" role="radiogroup" aria-label="The next point is">
+            <label><input type="radio" name="next-point" checked> on the object</label>
+            <label><input type="radio" name="next-point" data-is="beside"> beside it (or Shift)</label>
+          </span>
+          <span class="maps" data-is="view">
+            <button type="button" data-is="undo">Undo</button>
+            <button type="button" data-is="redo">Redo</button>
+          </span>
+        </div>
+      </div>
+      <div class="side">
+        <ul class="objects" data-is="objects" aria-label="Objects"></ul>
+        <p><button type="button" data-is="new">New object</button> <span class="hint" data-is="changed"></span></p>
+        <div data-is="list"></div>
+        <fieldset>
+          <legend>Training data</legend>
+          <p class="downloads"><button type="button" class="primary" data-is="save-pair">Save photo and mask</button>
+            <button type="button" data-is="add-pair">Add to the list</button>
+            <button type="button" data-is="save-pairs">Save 0 pairs as ZIP</button></p>
+          <p class="hint">Unpack it and train: <code>hfseg finetune --dataset_name folder --dataset_path DIR</code></p>
+        </fieldset>
+      </div>
+    </div>
+    <details>
+      <summary>Compare with everything SAM finds</summary>
+      <p class="hint">SAM says which pixels belong together, never what they are. The model says what they are, with
+        rougher outlines. Here each helps the other.</p>
+      <p class="tools"><label>Points on each side of the grid <input type="range" min="4" max="32" step="4" value="16"
+        data-is="density"> <output data-is="density-says">16</output></label>
+        <button type="button" class="primary" data-is="compare">Compare</button></p>
+      <div class="panes" data-is="everything-panes"></div>
+    </details>
+  </div>`;
+
+export const style = `
+#hfseg .point { position: absolute; z-index: 1; width: 20px; height: 20px; margin: -10px 0 0 -10px; border: 2px solid white; border-radius: 50%; color: white; font: 700 15px/16px sans-serif; text-align: center; pointer-events: none; opacity: 0.6; }
+#hfseg .point.active { opacity: 1; }
+#hfseg .point.on { background: #147a3c; }
+#hfseg .point.off { background: #b3262c; }
+#hfseg .objects { list-style: none; margin: 0; padding: 0; display: grid; gap: 0.4rem; }
+#hfseg .objects li { display: flex; flex-wrap: wrap; gap: 0.3rem; align-items: center; margin: 0; padding: 0.3rem; border: 1px solid var(--line); border-radius: 10px; }
+#hfseg .objects li.active { border-color: var(--accent); }
+#hfseg .objects .swatch { margin-right: 0.45rem; }
+#hfseg .objects .hint { flex: 1 1 8rem; font-size: 0.9rem; }
+#hfseg .objects select { flex: 1 1 8rem; min-width: 0; }
+`;
+
+export const uses = ["photo", "opacity"];
+
+export function start(page, place, { sam }) {
   const find = (name) => place.querySelector(`[data-is="${name}"]`);
   const group = new Group();
   const compare = everything(page, place);
@@ -22,8 +83,8 @@ export function correct(page, place) {
   let undone = []; // for redo
   let busy = false;
 
-  find("no-sam").hidden = page.settings.sam;
-  find("with-sam").hidden = !page.settings.sam;
+  find("no-sam").hidden = sam;
+  find("with-sam").hidden = !sam;
 
   function clear() {
     group.clear();
@@ -36,7 +97,7 @@ export function correct(page, place) {
   }
 
   async function open() {
-    if (!page.photo || result || !page.settings.sam) return;
+    if (!page.photo || result || !sam) return;
     await page.work(`Segmenting with ${page.model}`, async (signal) => {
       result = await ask(page, page.model, [false, false, true], signal);
     }, open);
@@ -201,13 +262,9 @@ export function correct(page, place) {
   find("undo").addEventListener("click", () => step(done, undone));
   find("redo").addEventListener("click", () => step(undone, done));
   find("new").addEventListener("click", () => { active = objects.length; compose(); });
-  find("zoom-out").addEventListener("click", () => group.reset());
-  find("full").addEventListener("click", () => {
-    if (document.fullscreenElement) document.exitFullscreen();
-    else find("work").requestFullscreen();
-  });
+  find("view").append(...viewButtons(group, find("work")));
   document.addEventListener("keydown", (event) => {
-    if (page.tab !== "correct" || !(event.ctrlKey || event.metaKey) || event.key.toLowerCase() !== "z") return;
+    if (place.hidden || !(event.ctrlKey || event.metaKey) || event.key.toLowerCase() !== "z") return;
     event.preventDefault();
     if (event.shiftKey) step(undone, done);
     else step(done, undone);

@@ -1,11 +1,27 @@
-/* Tab "Many": a batch of images as ZIP and CSV, and videos from a file or the camera. */
+/* Tab "Batch & video": a batch of images as ZIP and CSV, and videos from a file or the camera. */
 
-import { css, element, percent, save, seconds } from "./dom.js";
-import { address, call, upload } from "./server.js";
+import { css, element, onFiles, percent, save, seconds } from "../dom.js";
+import { address, call, upload } from "../server.js";
 
 const RECORD_SECONDS = 8;
 
-export function many(page, place) {
+export const html = `
+  <p class="tools">
+    <label class="drop small"><input type="file" accept="image/*,.heic,.avif" multiple data-is="images" aria-label="Choose several images">
+      <span><strong>Choose images</strong>, up to 50</span></label>
+    <label class="drop small"><input type="file" accept="video/*" data-is="video" aria-label="Choose a video">
+      <span><strong>Choose a video</strong>, up to 25 MiB</span></label>
+    <button type="button" data-is="record">Record with the camera</button>
+  </p>
+  <div data-is="camera" class="camera"></div>
+  <div data-is="results" class="results"></div>`;
+
+export const style = `
+#hfseg .camera video, #hfseg .results video, #hfseg .results .still { display: block; max-width: 100%; max-height: 65vh; border-radius: 10px; }
+#hfseg .results .still:not([src]) { display: none; }
+`;
+
+export function start(page, place) {
   const find = (name) => place.querySelector(`[data-is="${name}"]`);
   let camera = null;
   let recorder = null;
@@ -33,13 +49,13 @@ export function many(page, place) {
           element("button", { type: "button", class: "primary", onclick: () => save(address(answer.zip), "masks.zip") }, "Save masks and areas as ZIP"),
           element("button", { type: "button", onclick: () => save(address(answer.csv), "areas.csv") }, "Save areas as CSV")),
         failed.length ? element("ul", { class: "failed" }, ...failed) : "",
-        areas(answer));
+        areas(answer, "images"));
       page.reveal(find("results"));
     }, () => batch(files));
   }
 
-  function areas({ classes }) {
-    return element("table", {}, element("caption", {}, "Mean share of the area over all images"),
+  function areas({ classes }, what) {
+    return element("table", {}, element("caption", {}, `Mean fraction of the area over all ${what}`),
       element("tbody", {}, ...classes.map(({ name, share, color }) => element("tr", {},
         element("td", {}, element("span", { class: "swatch", style: `background: ${css(color)}` })),
         element("th", { scope: "row" }, name), element("td", { class: "area" }, percent(share))))));
@@ -64,7 +80,7 @@ export function many(page, place) {
         element("p", { class: "downloads" },
           element("button", { type: "button", class: "primary", onclick: () => save(url, "segmented.webm") }, "Save video"),
           element("button", { type: "button", onclick: () => save(address(answer.csv), "areas.csv") }, "Save areas as CSV")),
-        areas(answer));
+        areas(answer, "frames"));
       page.reveal(find("results"));
     }, () => video(file));
   }
@@ -104,8 +120,9 @@ export function many(page, place) {
     setTimeout(() => { if (mine.state === "recording") mine.stop(); }, 1000 * RECORD_SECONDS);
   }
 
-  find("images").addEventListener("change", () => { batch([...find("images").files]); find("images").value = ""; });
-  find("video").addEventListener("change", () => { video(find("video").files[0]); find("video").value = ""; });
+  const drop = (files) => (files[0]?.type.startsWith("video/") ? video(files[0]) : batch(files));
+  onFiles(find("images"), drop);
+  onFiles(find("video"), drop);
   find("record").addEventListener("click", record);
-  return { clear };
+  return { clear, drop };
 }

@@ -1,6 +1,7 @@
 """Scores a photo with ground truth as `hfseg evaluate` does: at the mask's own size."""
 
 import math
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import gradio as gr
@@ -15,19 +16,19 @@ from hfseg.labels import LabelSet
 from hfseg.metrics import confusion_matrix, scores
 from hfseg.metrics.table import TITLES
 
-from .files import save_photo, save_png, stem
-from .limits import open_mask, open_photo, own_size
-from .shown_models import ShownModels
+from ..files import save_png
+from ..limits import open_mask, open_photo, own_size
+from ..tab import ON_DEVICE, Tab, photo_answer
 
 _TOO_MANY_COLORS = 300
 """A mask has one color per class; a photo has thousands."""
 
 
-class ScoringApi:
-    """The endpoint of the tab *Evaluate*."""
+class Evaluate(Tab):
+    name, label = "evaluate", "Evaluate"
 
-    def __init__(self, models: ShownModels) -> None:
-        self.models = models
+    def endpoints(self) -> dict[Callable[..., Any], Mapping[str, Any]]:
+        return {self.evaluate: ON_DEVICE}
 
     def evaluate(self, image: gr.FileData, truth: gr.FileData, model: str = "") -> dict:
         """Scores of one photo, and the predicted and true ids as pictures of values."""
@@ -56,10 +57,7 @@ class ScoringApi:
             return np.asarray(picture)
 
         return {
-            "photo": save_photo(photo, stem(path)),
-            "width": photo.width,
-            "height": photo.height,
-            "note": note and f"{note} The scores are of the mask's own size.",
+            **photo_answer(photo, path, note and f"{note} The scores are of the mask's own size."),
             "names": list(labels.names),
             "palette": [list(color) for color in labels.palette],
             "prediction": save_png(small(found), "prediction"),

@@ -1,27 +1,32 @@
-"""What SAM 3 finds of classes that it is given by name, for the page."""
+"""What SAM 3 finds of classes that it is given by name, beside the model."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import gradio as gr
-import numpy as np
 
 from hfseg.errors import UserError
 from hfseg.labels import LabelSet
 from hfseg.sam.class_prompter import ClassPrompter
 
-from .colors import shared_colors
-from .files import save_photo, save_png, stem
-from .limits import MAX_NAME_LENGTH, MAX_NAMES, MAX_SAM_SIDE, open_photo
-from .sam_work import timed
-from .shown_models import ShownModels
+from ..colors import is_background, shared_colors
+from ..limits import MAX_NAME_LENGTH, MAX_NAMES, MAX_SAM_SIDE, open_photo
+from ..sam_work import timed
+from ..tab import ON_DEVICE, Tab, figure, photo_answer
 
 
-class NamingApi:
-    """The endpoint; it answers with one JSON object."""
+class ByName(Tab):
+    name, label = "by_name", "By name"
 
-    def __init__(self, models: ShownModels) -> None:
-        self.models = models
+    def settings(self) -> dict[str, Any]:
+        names = self.models.labels(None).names
+        return {
+            "sam3": self.models.has_sam3,
+            "names": [name for name in names if not is_background(name)],
+        }
+
+    def endpoints(self) -> dict[Callable[..., Any], Mapping[str, Any]]:
+        return {self.by_name: ON_DEVICE}
 
     def by_name(self, image: gr.FileData, names: list, model: str = "") -> Iterator[dict]:
         """The model, and SAM 3 by both protocols of `hfseg.sam.class_prompter`."""
@@ -34,25 +39,12 @@ class NamingApi:
         found, took = self.models.segment(model, path, photo)
         yield {"doing": "SAM 3 is looking for each name", "part": 0.3}
         by_name, took_names = run(timed, lambda: ClassPrompter(*sam3, asked).segment(photo))
-        figures = [
-            ("The model", found.mask, took, known),
-            ("SAM 3, instances", by_name.instances, took_names, asked),
-            ("SAM 3, semantic", by_name.semantic, took_names, asked),
-        ]
         yield {
-            "photo": save_photo(photo, stem(path)),
-            "width": photo.width,
-            "height": photo.height,
-            "note": note,
+            **photo_answer(photo, path, note),
             "figures": [
-                {
-                    "title": title,
-                    "ids": save_png(np.where(ids < len(of), ids, 255).astype(np.uint8), "ids"),
-                    "seconds": seconds,
-                    "names": list(of.names),
-                    "palette": [list(color) for color in of.palette],
-                }
-                for title, ids, seconds, of in figures
+                figure("The model", found.mask, known, took),
+                figure("SAM 3, instances", by_name.instances, asked, took_names),
+                figure("SAM 3, semantic", by_name.semantic, asked, took_names),
             ],
         }
 
@@ -66,5 +58,5 @@ def labels_of(names: list[Any]) -> LabelSet:
     if not names or not all(isinstance(name, str) and name.strip() for name in names):
         raise UserError("Give names of classes, such as: sky, road, car.")
     if len(names) > MAX_NAMES or max(map(len, names)) > MAX_NAME_LENGTH:
-        raise UserError(f"Give at most {MAX_NAMES} names of {MAX_NAME_LENGTH} letters.")
+        raise UserError(f"Give at most {MAX_NAMES} names of up to {MAX_NAME_LENGTH} characters.")
     return LabelSet(tuple(dict.fromkeys(name.strip() for name in names)))

@@ -1,11 +1,11 @@
-"""Many images as one ZIP, videos frame by frame, and corrected photos as training pairs."""
+"""Many images as one ZIP, and videos frame by frame."""
 
 import csv
 import io
 import json
 import time
 import zipfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,27 +18,26 @@ from hfseg.errors import UserError
 from hfseg.labels import LabelSet
 from hfseg.visualization.overlay import area_shares, index_png, overlay
 
-from .colors import is_background
-from .files import new_file, save_photo, stem
-from .limits import (
+from ..colors import is_background
+from ..files import encoded, new_file, save_photo, stem, unique_names
+from ..limits import (
     DECODE_SECONDS,
     MAX_FRAMES,
     MAX_IMAGES,
-    MAX_SAM_SIDE,
     MAX_VIDEO_SIDE,
-    open_mask,
+    check_count,
     open_photo,
 )
-from .shown_models import ShownModels
+from ..tab import FRAME_BY_FRAME, Tab
 
 _PREVIEW_SECONDS = 0.5
 
 
-class ManyApi:
-    """The endpoints for more than one image."""
+class Many(Tab):
+    name, label = "many", "Batch & video"
 
-    def __init__(self, models: ShownModels) -> None:
-        self.models = models
+    def endpoints(self) -> dict[Callable[..., Any], Mapping[str, Any]]:
+        return {self.batch: FRAME_BY_FRAME, self.video: FRAME_BY_FRAME}
 
     def batch(self, images: list[gr.FileData], model: str = "") -> Iterator[dict]:
         """Masks (palette PNGs of class ids) and the areas of the classes, as ZIP and CSV."""
@@ -58,7 +57,8 @@ class ManyApi:
                 except UserError as error:
                     failed.append({"name": name, "problem": str(error)})
                     continue
-                archive.writestr(f"masks/{name}.png", encoded_mask(found.mask, labels))
+                mask = encoded(index_png(found.mask, labels))
+                archive.writestr(f"masks/{name}.png", mask)
                 areas[name] = shares(found.mask, labels)
             if not areas:
                 raise UserError(f"None of the images could be segmented. {failed[0]['problem']}")
@@ -114,33 +114,6 @@ class ManyApi:
             "classes": self._means(areas, model),
         }
 
-    def training_pairs(
-        self, images: list[gr.FileData], masks: list[gr.FileData], model: str = ""
-    ) -> dict:
-        """Photos and their corrected masks as a ZIP in the layout that `--dataset_name folder`
-        reads: images/, masks/ and labels.json."""
-        check_count(images, MAX_IMAGES, "pairs")
-        if len(images) != len(masks):
-            raise UserError(
-                f"There are {len(images)} photos but {len(masks)} masks: send one mask per photo."
-            )
-        labels = self.models.segmenter(model).labels
-        path = new_file("training_pairs.zip")
-        names = unique_names([stem(each["path"]) for each in images])
-        with zipfile.ZipFile(path, "w") as archive:
-            for image, mask, name in zip(images, masks, names, strict=True):
-                photo, _ = open_photo(image["path"], MAX_SAM_SIDE)
-                ids = np.asarray(open_mask(mask["path"]).convert("RGB"))[..., 0]
-                if ids.shape != (photo.height, photo.width):
-                    raise UserError(
-                        f"The mask of {name} has {ids.shape[1]} × {ids.shape[0]} pixels, but "
-                        f"the photo {photo.width} × {photo.height}."
-                    )
-                archive.writestr(f"images/{name}.png", _encoded(photo))
-                archive.writestr(f"masks/{name}.png", encoded_mask(ids, labels))
-            archive.writestr("labels.json", json.dumps(labels.to_dict(), indent=1))
-        return {"file": str(path), "count": len(images)}
-
     def _means(self, areas: Mapping[str, Mapping[int, float]], model: str) -> list[dict[str, Any]]:
         labels = self.models.labels(model)
         means = {
@@ -152,26 +125,6 @@ class ManyApi:
             for index, share in sorted(means.items(), key=lambda item: -item[1])
             if share > 0
         ]
-
-
-def check_count(files: Sequence[object], most: int, what: str) -> None:
-    """Raise a UserError for none or too many."""
-    if not files:
-        raise UserError(f"There are no {what}: send at least one.")
-    if len(files) > most:
-        raise UserError(f"There are {len(files)} {what}, but only {most} are allowed.")
-
-
-def unique_names(names: Sequence[str]) -> list[str]:
-    """The names, numbered where two are alike."""
-    found: list[str] = []
-    for name in names:
-        candidate, number = name, 2
-        while candidate.lower() in {each.lower() for each in found}:
-            candidate = f"{name}_{number}"
-            number += 1
-        found.append(candidate)
-    return found
 
 
 def shares(mask: np.ndarray, labels: LabelSet) -> dict[int, float]:
@@ -187,17 +140,6 @@ def area_table(areas: Mapping[str, Mapping[int, float]], labels: LabelSet, first
     for name, found in areas.items():
         writer.writerow([name, *(f"{found.get(index, 0):.6f}" for index in range(len(labels)))])
     return text.getvalue()
-
-
-def encoded_mask(mask: np.ndarray, labels: LabelSet) -> bytes:
-    """A palette PNG whose values are the ids."""
-    return _encoded(index_png(mask, labels))
-
-
-def _encoded(image: Image.Image) -> bytes:
-    buffer = io.BytesIO()
-    image.save(buffer, "PNG")
-    return buffer.getvalue()
 
 
 def _saved(table: str) -> str:

@@ -1,0 +1,97 @@
+"""What a run started from, noted in its folder and compared when it is resumed."""
+
+import dataclasses
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+import datasets
+
+from hfseg.config.resolve import Arguments
+from hfseg.data.fingerprint import fingerprint, what_changed
+from hfseg.disk import write_text
+from hfseg.errors import UNREADABLE, UserError
+from hfseg.labels import LabelSet
+from hfseg.training.arguments import with_values
+from hfseg.training.largest_batch import divisors
+
+logger = logging.getLogger("hfseg")
+
+START_FILE = "start.json"
+
+
+def same_steps(arguments: Arguments) -> Arguments:
+    """The options of a resumed run with as many images per step as in the processes before.
+
+    With the same images in every step, the order of the data, the schedule and the number of steps
+    stay as they were. Each process takes at most as many images at once as before.
+
+    Raises:
+        UserError: the processes can't share the images of a step evenly.
+    """
+    training = arguments.training
+    before, now = _read(training.output_dir).get("processes"), training.world_size
+    if before is None or before == now:
+        return arguments
+    size, accumulated = training.per_device_train_batch_size, training.gradient_accumulation_steps
+    images = size * accumulated * before
+    if images % now:
+        possible = ", ".join(map(str, reversed(divisors(images, at_most=images))))
+        raise UserError(
+            f"the run in {training.output_dir} takes {images} images per step, which {now} "
+            f"processes can't share evenly; resume it with {possible} processes (--num_processes)"
+        )
+    per_process = images // now
+    fitting = divisors(per_process, at_most=size)[0]
+    logger.warning(
+        "the run had %d processes, now %d: %d images per step stay, as %d x %d in each process; "
+        "dropout will differ",
+        before, now, images, fitting, per_process // fitting,
+    )  # fmt: skip
+    changed = with_values(
+        training,
+        per_device_train_batch_size=fitting,
+        gradient_accumulation_steps=per_process // fitting,
+    )
+    return dataclasses.replace(arguments, training=changed)
+
+
+def run_start(
+    folder: str | Path,
+    data: datasets.DatasetDict,
+    labels: LabelSet,
+    processes: int,
+    resumed: bool,
+) -> dict[str, Any]:
+    """What to note of a run with this data; of a resumed one what was noted, if it still holds.
+
+    Raises:
+        UserError: the data has changed since the run started.
+    """
+    now, before = fingerprint(data, labels), _read(folder) if resumed else {}
+    changed = what_changed(before["data"], now) if before else None
+    if changed is not None:
+        raise UserError(
+            f"the data of the run in {folder} has changed since it started: {changed}; restore "
+            "the data to resume the run, or start another with another --output_dir"
+        )
+    return before or {"processes": processes, "data": now}
+
+
+def write_start(folder: str | Path, start: dict[str, Any]) -> None:
+    text = json.dumps(start, indent=1, ensure_ascii=False) + "\n"
+    write_text(Path(folder, START_FILE), text)
+
+
+def _read(folder: str | Path) -> dict[str, Any]:
+    file = Path(folder, START_FILE)
+    if not file.is_file():
+        return {}
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+        return {"processes": int(found["processes"]), "data": dict(found["data"])}
+    except (*UNREADABLE, TypeError, KeyError):
+        raise UserError(
+            f"{file} is damaged; delete it to resume the run without a check of its data"
+        ) from None

@@ -1,0 +1,29 @@
+"""`hfseg models`: the listed models, and their size and cost."""
+
+import csv
+
+import pytest
+
+from hfseg.cli import run as run_command
+from hfseg.models.cost import measure
+from hfseg.models.listing import COSTS, LISTED, cost_of
+
+
+def test_every_listed_model_is_shown_without_counting(capsys, monkeypatch) -> None:
+    monkeypatch.setattr("hfseg.models.listing.measure", None)
+    run_command("models", [])
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines[1 : len(LISTED) + 1]] == list(LISTED)
+
+
+@pytest.mark.parametrize("name", ["segformer-tiny", "eomt-dinov2-vits"])
+def test_the_costs_are_those_that_are_counted(name: str) -> None:
+    assert cost_of(name) == measure(name)
+
+
+@pytest.mark.slow
+def test_all_costs_are_those_that_are_counted() -> None:
+    with COSTS.open(encoding="utf-8", newline="") as file:
+        for row in csv.DictReader(file):
+            cost = measure(row["name"])
+            assert (cost.parameters, cost.macs) == (int(row["parameters"]), int(row["macs"]))
