@@ -1,5 +1,6 @@
 """Shared by all tests: one cache for datasets, no network, and small things to train on."""
 
+import logging
 import os
 import subprocess
 import sys
@@ -37,6 +38,16 @@ REPOSITORY = Path(__file__).parent.parent
 # a law holds on a busy machine too
 settings.register_profile("any speed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("any speed")
+
+
+@pytest.fixture(autouse=True)
+def logging_as_before() -> Iterator[None]:
+    """What a test logs doesn't depend on the commands that others ran in the same process."""
+    logger = logging.getLogger("hfseg")
+    level, disabled = logger.level, logging.root.manager.disable
+    yield
+    logger.setLevel(level)
+    logging.disable(disabled)
 
 
 @pytest.fixture

@@ -1,9 +1,11 @@
 """SIGTERM or Ctrl-C saves a checkpoint and ends the run; the resumed run ends as if nothing had
 happened."""
 
+import multiprocessing
 import os
 import signal
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -11,11 +13,24 @@ import torch
 from conftest import make_folder
 from launch import environment, finetune_command, run_finetune
 from safetensors.torch import load_file
+from torch.utils.data import DataLoader, Dataset
 
 from hfseg.training.checkpoints import STAGING, list_checkpoints, publish, what_is_missing
+from hfseg.training.preemption import StopWithParent
 
 EPOCHS = 12
 STEPS_PER_EPOCH = 5
+
+
+class SlowNumbers(Dataset):
+    """20 numbers, of which a worker can't have read many when the first has arrived."""
+
+    def __len__(self) -> int:
+        return 20
+
+    def __getitem__(self, index: int) -> int:
+        time.sleep(0.05)
+        return index
 
 
 def flags(data: Path, output: Path) -> list[str]:
@@ -49,7 +64,8 @@ def stop(command: list[str], number: int = signal.SIGTERM) -> tuple[int, str]:
 def test_sigterm_saves_and_the_resumed_run_ends_with_the_same_weights(tmp_path: Path) -> None:
     data = make_folder(tmp_path / "data", count=13)
     run_finetune(*flags(data, tmp_path / "unstopped"))
-    code, printed = stop(finetune_command(*flags(data, tmp_path / "run")))
+    workers = "--dataloader_num_workers", "2"
+    code, printed = stop(finetune_command(*flags(data, tmp_path / "run"), *workers))
     assert code == 143, printed
     (checkpoint,) = list_checkpoints(tmp_path / "run")
     assert f"stopped by SIGTERM, saved as {checkpoint}" in printed
@@ -78,11 +94,35 @@ def test_ctrl_c_saves_and_the_line_it_prints_goes_on(tmp_path: Path) -> None:
     assert what_is_missing(tmp_path / "run" / f"checkpoint-{EPOCHS * STEPS_PER_EPOCH}") is None
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_data_workers_outlive_a_signal_that_is_not_from_their_parent(number: int) -> None:
+    batches = iter(DataLoader(SlowNumbers(), num_workers=2, worker_init_fn=StopWithParent()))
+    found = [next(batches)]
+    for worker in multiprocessing.active_children():
+        subprocess.run(["kill", f"-{number}", str(worker.pid)], check=True)
+    assert [int(number) for number in (*found, *batches)] == list(range(len(SlowNumbers())))
+
+
+@pytest.mark.parametrize("method", ["fork", "forkserver"])
+def test_data_workers_end_when_their_parent_wants_it(method: str) -> None:
+    loader = DataLoader(
+        SlowNumbers(), num_workers=1, worker_init_fn=StopWithParent(),
+        multiprocessing_context=method,
+    )  # fmt: skip
+    batches = iter(loader)
+    next(batches)
+    (worker,) = batches._workers
+    worker.terminate()
+    worker.join(timeout=10)
+    assert not worker.is_alive()
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_all_processes_stop_at_one_step(tmp_path: Path, number: int) -> None:
     data = make_folder(tmp_path / "data", count=13)
-    command = finetune_command(*flags(data, tmp_path / "run"), processes=2)
+    workers = "--dataloader_num_workers", "1"
+    command = finetune_command(*flags(data, tmp_path / "run"), *workers, processes=2)
     code, printed = stop(command, number)
     assert code != 0
     (checkpoint,) = list_checkpoints(tmp_path / "run")

@@ -4,8 +4,6 @@ The table gives parameters, multiply-accumulates at 512 x 512 (`torch.utils.flop
 operations each), weights and their license. No weights are loaded.
 """
 
-import logging
-
 
 def main(names: list[str]) -> None:
     if {"-h", "--help"} & set(names):
@@ -16,7 +14,6 @@ def main(names: list[str]) -> None:
     from hfseg.models.configuration_smp import ARCHITECTURES
     from hfseg.models.listing import LISTED, cost_of
 
-    logging.disable(logging.WARNING)
     rows = []
     for name in names or LISTED:
         named = find_model(name)

@@ -78,6 +78,8 @@ def key_values(flag: str, pairs: Sequence[str] | OptionValues) -> OptionValues:
 def plain(value: Any) -> Any:
     """The value as it is written in a recipe."""
     value = getattr(value, "value", value)  # transformers' enums
+    if isinstance(value, float) and value.is_integer():
+        return int(value)  # `save_steps` is a float, since it may be a fraction
     return str(value) if isinstance(value, ImageSize | Fractions) else value
 
 

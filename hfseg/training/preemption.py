@@ -1,9 +1,12 @@
 """Save and stop on Ctrl-C and on SIGTERM, which SLURM and clouds send before preempting a job."""
 
+import multiprocessing
+import os
 import signal
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from types import FrameType
 
 import torch
@@ -92,3 +95,34 @@ class SaveOnSignal(TrainerCallback):
             received = int(flag)
         if received:
             self._stopping, control.should_save = received, True
+
+
+@dataclass(frozen=True)
+class StopWithParent:
+    """The `worker_init_fn` of a data worker that only its parent can stop.
+
+    Schedulers, `timeout` and terminals signal every process of a job, but the parent still needs
+    its workers: for the rest of the running step and for the evaluation before the checkpoint.
+
+    Attributes:
+        then: another `worker_init_fn`, called with the worker's number.
+    """
+
+    then: Callable[[int], object] | None = None
+
+    def __call__(self, worker: int) -> None:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        # Only sigwaitinfo (not on macOS and Windows) reports who sent a signal. A worker that
+        # ignored its parent too would keep it from exiting.
+        if hasattr(signal, "sigwaitinfo"):
+            signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+            threading.Thread(target=_exit_for_parent, daemon=True).start()
+        if self.then is not None:
+            self.then(worker)
+
+
+def _exit_for_parent() -> None:
+    parent = multiprocessing.parent_process()
+    while signal.sigwaitinfo({signal.SIGTERM}).si_pid != (parent and parent.pid):
+        pass
+    os._exit(0)

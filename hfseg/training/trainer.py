@@ -55,6 +55,7 @@ from hfseg.training.optimization import (
     parameter_groups,
     start_encoder_later,
 )
+from hfseg.training.preemption import StopWithParent
 from hfseg.training.stream_loader import StreamLoader
 from hfseg.training.universal_loss import UniversalLoss, loss_for
 
@@ -191,9 +192,11 @@ class SegmentationTrainer(LargestBatchTrainer):
             loader = super()._get_dataloader(as_samples(dataset), description, *args, **kwargs)
         finally:
             self.data_collator, self.args = of_run
+        base = getattr(loader, "base_dataloader", loader)
+        base.worker_init_fn = StopWithParent(base.worker_init_fn)
         # Each epoch draws a seed for its workers. A separate generator keeps that from changing
         # the dropout of a resumed run.
-        getattr(loader, "base_dataloader", loader).generator = torch.Generator().manual_seed(0)
+        base.generator = torch.Generator().manual_seed(0)
         return loader
 
     def _stream_loader(self, dataset: Any) -> StreamLoader:
@@ -204,6 +207,7 @@ class SegmentationTrainer(LargestBatchTrainer):
             self.data_collator,
             self._train_batch_size,
             num_workers=workers,
+            worker_init_fn=StopWithParent(),
             prefetch_factor=self.args.dataloader_prefetch_factor if workers else None,
         )
 
