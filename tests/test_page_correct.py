@@ -10,6 +10,8 @@ from demo_browser import CORRECT, choose, download, open_tab, opened, place, seg
 from demo_server import draw_photo, needs_browser
 from PIL import Image
 
+from hfseg.visualization.overlay import index_png
+
 
 @pytest.fixture(scope="module")
 def models(demo_page):
@@ -99,6 +101,24 @@ def test_corrected_photos_download_as_data_that_finetune_reads(page, photo, mode
     mask = np.asarray(Image.open(tmp_path / "pairs" / "masks" / "my street.png"))
     assert (mask == labels.names.index("car")).any()
     assert Image.open(tmp_path / "pairs" / "images" / "my street.png").size == mask.shape[::-1]
+
+
+@needs_browser
+def test_a_mask_that_exists_is_corrected_in_place_of_the_models(page, photo, models, tmp_path):
+    labels = models.segmenters["first"].labels
+    width, height = Image.open(photo).size
+    suggested = np.zeros((height, width), np.uint8)
+    suggested[:, width // 2 :] = labels.names.index("car")
+    index_png(suggested, labels).save(tmp_path / "suggested.png")
+    segment(page, photo)
+    open_tab(page, "Correct")
+    page.wait_for_selector(f"{CORRECT} .pane[data-painted]")
+    page.set_input_files("[data-is=mask]", tmp_path / "suggested.png")
+    page.wait_for_selector(f"{CORRECT} figcaption:has-text('suggested.png')")
+    content = download(page, "Save photo and mask")
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        mask = Image.open(io.BytesIO(archive.read("masks/my street.png")))
+    np.testing.assert_array_equal(np.asarray(mask), suggested)
 
 
 @needs_browser

@@ -21,6 +21,7 @@ from ..limits import (
     open_mask,
     open_photo,
 )
+from ..masks import read_mask, resized_ids
 from ..sam_work import everything, object_at, pictures_of_masks, timed
 from ..tab import BESIDE, ON_DEVICE, Tab, figure, photo_answer
 
@@ -37,6 +38,7 @@ class Correct(Tab):
         return {
             self.objects: ON_DEVICE,
             self.everything: ON_DEVICE,
+            self.given_mask: BESIDE,
             self.training_pairs: BESIDE,
         }
 
@@ -88,6 +90,12 @@ class Correct(Tab):
                        changed(prompted, found.mask)),
             ],
         }  # fmt: skip
+
+    def given_mask(self, image: gr.FileData, mask: gr.FileData, model: str = "") -> dict:
+        """A mask to correct in place of the model's, at the size of the photo for SAM."""
+        photo, _ = open_photo(image["path"], MAX_SAM_SIDE)
+        ids = read_mask(mask["path"], image["path"], self.models.segmenter(model).labels)
+        return {"ids": save_png(resized_ids(ids, photo.size), "ids")}
 
     def training_pairs(
         self, images: list[gr.FileData], masks: list[gr.FileData], model: str = ""

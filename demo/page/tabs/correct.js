@@ -2,7 +2,7 @@
 
 import { ask } from "../answers.js";
 import { areasOf, classLayer, classList, isBackground } from "../classes.js";
-import { blobOf, css, element, readValues, save, seconds } from "../dom.js";
+import { blobOf, css, element, onFiles, readValues, save, seconds } from "../dom.js";
 import { Group, viewButtons } from "../group.js";
 import { Pane } from "../pane.js";
 import { address, call, upload } from "../server.js";
@@ -30,6 +30,10 @@ export const html = `
         </div>
       </div>
       <div class="side">
+        <label class="drop low">
+          <input type="file" accept="image/png,image/*" data-is="mask" aria-label="Choose a mask">
+          <span><strong>Choose a mask</strong> to start from, in place of the model's</span>
+        </label>
         <ul class="objects" data-is="objects" aria-label="Objects"></ul>
         <p><button type="button" data-is="new">New object</button> <span class="hint" data-is="changed"></span></p>
         <div data-is="list"></div>
@@ -111,6 +115,18 @@ export function start(page, place, { sam }) {
     find("pane").append(pane.element);
     compose();
     page.reveal(find("pane"));
+  }
+
+  /** Correct a mask that exists, such as one that find-label-errors suggests. */
+  async function useMask(file) {
+    if (!file) return;
+    const of = result;
+    await page.work("Reading the mask", async (signal) => {
+      const answer = await call("given_mask", [page.photo.file, await upload(file, signal), page.model], { signal });
+      of.maps.ids = await readValues(address(answer.ids), of.width, of.height, signal);
+      pane.caption.textContent = file.name;
+      compose();
+    });
   }
 
   const copied = () => objects.map((each) => ({ ...each, points: [...each.points] }));
@@ -250,6 +266,7 @@ export function start(page, place, { sam }) {
     find("save-pairs").textContent = `Save ${count} pair${count === 1 ? "" : "s"} as ZIP`;
   }
 
+  onFiles(find("mask"), ([file]) => useMask(file));
   find("save-pair").addEventListener("click", async () => download([await current()]));
   find("add-pair").addEventListener("click", async () => {
     const pair = await current();
