@@ -53,7 +53,7 @@ def test_no_log_file_or_commit_holds_a_token_or_a_secret(hub: Hub, tmp_path: Pat
     [
         "https://bob:swordfish-9@host/train-{00..03}.tar",
         "https://swordfish-9@host/data",
-        "sftp://bob:sword/fish-9@host/data",
+        "sftp://bob:swordfish-9@host/data",
         "https://host/data.parquet?X-Amz-Signature=swordfish-9",
         "hf://datasets/me/data?token=swordfish-9",
     ],
