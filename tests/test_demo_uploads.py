@@ -1,6 +1,7 @@
 """The files of visitors: how much each may keep, and that nothing is left behind."""
 
 import os
+import shutil
 import signal
 import sys
 import time
@@ -74,6 +75,13 @@ def test_what_is_deleted_leaves_no_folder_and_small_files_are_few(tmp_path, monk
     os.utime(tmp_path / "partial", (time.time() - 600,) * 2)
     kept.sweep(always=True)
     assert sorted(tmp_path.iterdir()) == [file.parent for file in files[3:]]
+
+    for file in files[3:]:
+        shutil.rmtree(file.parent)
+    (tmp_path / "partial").write_bytes(b"1")
+    os.utime(tmp_path / "partial", (time.time() - 600,) * 2)
+    kept.sweep(always=True)
+    assert tmp_path.is_dir() and not any(tmp_path.iterdir())
 
 
 def test_the_folder_is_not_searched_for_every_small_upload(tmp_path, monkeypatch):
