@@ -182,5 +182,8 @@ def test_a_run_goes_on_with_another_number_of_processes(
     }
     # the same images in every step; sums are divided differently, and batch norm sees other batches
     assert history["changed"].keys() == history["whole"].keys()
-    for step, loss in history["whole"].items():
-        assert history["changed"][step] == pytest.approx(loss, rel=0.05), step
+    differ = {
+        step: abs(history["changed"][step] / loss - 1) for step, loss in history["whole"].items()
+    }
+    print(f"\n{first} to {second} processes: losses differ by at most {max(differ.values()):.1%}")
+    assert max(differ.values()) < 0.05, differ

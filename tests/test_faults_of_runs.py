@@ -62,8 +62,8 @@ def test_the_others_end_when_a_process_is_killed_and_the_run_can_be_resumed(
     started = time.monotonic()
     printed, _ = launcher.communicate(timeout=300)
     seconds = time.monotonic() - started
-    print(f"\nthe others ended after {seconds:.0f} s")
-    assert launcher.returncode != 0
+    print(f"\nthe others ended after {seconds:.1f} s")
+    assert launcher.returncode != 0 and seconds < 60
     assert not [child for child in children if child.is_running()]
     assert "another process of this run has ended" in printed or "SIGKILL" in printed
     last = list_checkpoints(tmp_path / "run")[-1]

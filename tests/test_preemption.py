@@ -55,7 +55,9 @@ def stop(command: list[str], number: int = signal.SIGTERM) -> tuple[int, str]:
         if "  loss " in line:
             break
     os.killpg(process.pid, number)
+    signaled = time.monotonic()
     rest, _ = process.communicate(timeout=120)
+    print(f"\nended {time.monotonic() - signaled:.1f} s after {signal.Signals(number).name}")
     return process.returncode, printed + rest
 
 
