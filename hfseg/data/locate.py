@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hfseg.data import hub
-from hfseg.data.addresses import is_address
+from hfseg.data.addresses import check_address, is_address
 from hfseg.data.cache import use_writable_cache
 from hfseg.data.info import HubSource
 from hfseg.data.label_map import LabelMap, parse_label_map
@@ -60,6 +60,8 @@ def open_dataset(
     name = str(name) if isinstance(name, Path) else name
     if not isinstance(name, str):
         return hub.opened_in_memory(name, requested, known)
+    for each in (name, str(source or "")):
+        check_address(each)
     use_writable_cache()
     built_in = reader(name)
     _check_label_mode(name, options.label_mode)
