@@ -125,13 +125,11 @@ def test_an_evaluation_before_the_training_leaves_the_processes_together(data, t
     assert first["sums"] == second["sums"]
 
 
-@pytest.mark.parametrize(
-    "model",
-    ["eomt-vit-small", pytest.param("mask2former-swin-tiny", marks=pytest.mark.slow)],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("model", ["eomt-vit-small", "mask2former-swin-tiny"])
 @pytest.mark.parametrize(
     ("batch", "accumulation", "processes"),
-    [(2, 4, 1), pytest.param(2, 2, 2, marks=pytest.mark.slow)],
+    [(2, 4, 1), (2, 2, 2)],
     ids=["accumulation 4 x batch 2", "2 processes x 2 x batch 2"],
 )
 def test_first_update_of_a_universal_model_is_that_of_the_whole_batch(
