@@ -42,6 +42,8 @@ KEPT_SECONDS = 3600
 """How long uploads and results stay in the temporary folder."""
 MAX_KEPT = 2 << 30
 """Bytes in the temporary folder."""
+MAX_FILES = 20_000
+"""In it; looking through more of them would slow the page down."""
 MAX_PER_CLIENT = 256 << 20
 """Bytes of uploads of one address."""
 MAX_WAITING = 32

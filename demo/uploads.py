@@ -9,7 +9,7 @@ from pathlib import Path
 
 from gradio.utils import get_upload_folder
 
-from .limits import KEPT_SECONDS, MAX_KEPT, MAX_PER_CLIENT, UPLOAD_SECONDS
+from .limits import KEPT_SECONDS, MAX_FILES, MAX_KEPT, MAX_PER_CLIENT, UPLOAD_SECONDS
 
 _SWEEP_SECONDS = 10
 
@@ -27,6 +27,7 @@ class Uploads:
         self._owners: dict[str, str] = {}  # path -> client, in the order of arrival
         self._lock = threading.Lock()
         self._swept = 0.0
+        self._received = 0  # bytes since then
 
     def record(self, client: str, answer: bytes) -> None:
         """Record the owner of the files in gradio's response to an upload."""
@@ -50,7 +51,9 @@ class Uploads:
                 _delete(path)
                 del self._owners[path]
                 total -= bytes_
-        self.sweep(size, always=True)
+            self._received += size
+        # not for every small file, since it looks at all of them
+        self.sweep(size, always=self._received > MAX_KEPT // 32)
 
     def sweep(self, size: int = 0, always: bool = False) -> None:
         """Delete old files, and then the oldest until there is room for this many bytes.
@@ -61,7 +64,7 @@ class Uploads:
             now = time.time()
             if not always and now - self._swept < _SWEEP_SECONDS:
                 return
-            self._swept = now
+            self._swept, self._received = now, 0
             kept = []
             folder = Path(get_upload_folder())
             for root, _, names in os.walk(folder):
@@ -77,15 +80,15 @@ class Uploads:
                     if status.st_mtime < self.since:
                         continue
                     if status.st_mtime < now - allowed:
-                        _delete(file)
+                        _delete(file, with_folder=not partial)
                     elif not partial:
                         kept.append((status.st_mtime, status.st_size, file))
-            total = sum(length for _, length, _ in kept) + size
+            total, count = sum(length for _, length, _ in kept) + size, len(kept)
             for _, length, file in sorted(kept):
-                if total <= MAX_KEPT:
+                if total <= MAX_KEPT and count <= MAX_FILES:
                     break
                 _delete(file)
-                total -= length
+                total, count = total - length, count - 1
             self._owners = {path: who for path, who in self._owners.items() if _size(path)}
 
 
@@ -96,6 +99,8 @@ def _size(path: str) -> int:
         return 0
 
 
-def _delete(path: str) -> None:
+def _delete(path: str, with_folder: bool = True) -> None:
     with contextlib.suppress(OSError):  # another request was faster
         os.unlink(path)
+        if with_folder:  # of its own, mostly
+            os.rmdir(os.path.dirname(path))

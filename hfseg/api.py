@@ -22,7 +22,7 @@ from hfseg.data import load_dataset
 from hfseg.data.image_io import ImageLike
 from hfseg.errors import UserError
 from hfseg.inference import Segmentation, Segmenter
-from hfseg.labels import LabelSet
+from hfseg.labels import LabelNames, LabelSet
 from hfseg.workflows.evaluate import EvaluationResult, evaluate_model
 from hfseg.workflows.finetune import finetune as finetune_workflow
 from hfseg.workflows.predict_files import predict as predict_into
@@ -36,7 +36,7 @@ def finetune(
     *,
     model: str | Path | PreTrainedModel | None = None,
     dataset: DatasetLike | None = None,
-    labels: LabelSet | None = None,
+    labels: LabelNames | None = None,
     image_processor: BaseImageProcessor | None = None,
     **options: Any,
 ) -> Run:
@@ -47,7 +47,8 @@ def finetune(
             `image_processor`.
         dataset: a name (`dataset_name`), a `datasets.DatasetDict` with the columns `image` and
             `label`, or a torch dataset of (image, mask) or one per split, with `labels`.
-        labels: names and colors of the classes, for a dataset object.
+        labels: the classes of a dataset object: a `LabelSet` (names and colors), a list of names
+            in id order, or a dictionary by mask value.
         image_processor: makes `pixel_values`, for a model object.
         options: any flag of `hfseg finetune` by its name: `num_train_epochs=20`,
             `dataset_path="my-data"`, `config="voc-unet-resnet34"`, ...
@@ -80,7 +81,7 @@ def evaluate(
     model: str | Path | Segmenter,
     dataset: DatasetLike | None = None,
     *,
-    labels: LabelSet | None = None,
+    labels: LabelNames | None = None,
     **options: Any,
 ) -> EvaluationResult:
     """Score a model on a labeled split: what `hfseg evaluate` does, as one call.
@@ -149,7 +150,7 @@ def predict(
 
 
 def _dataset_option(
-    dataset: DatasetLike | None, labels: LabelSet | None, options: OptionValues
+    dataset: DatasetLike | None, labels: LabelNames | None, options: OptionValues
 ) -> tuple[datasets.DatasetDict, LabelSet] | None:
     """Read a dataset object; put the name of a dataset into the options."""
     if dataset is None:

@@ -7,7 +7,7 @@ import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
@@ -194,3 +194,7 @@ class LabelSet:
 def _colors(palette: Sequence[Sequence[int]]) -> tuple[Color, ...]:
     """Colors as tuples, which JSON turns into lists; `LabelSet` checks them."""
     return tuple(tuple(color) for color in palette)  # type: ignore[misc]
+
+
+LabelNames: TypeAlias = LabelSet | Sequence[str] | Mapping[int, str]
+"""Classes as a user gives them: a `LabelSet`, names in id order, or mask value -> name."""

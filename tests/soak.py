@@ -31,7 +31,7 @@ class Usage:
                 memory += each.memory_info().rss / 2**20
                 files += each.num_fds()
                 threads += each.num_threads()
-        temporary = sum(path.is_file() for path in self.temporary.rglob("*"))
+        temporary = sum(1 for _ in self.temporary.rglob("*"))  # files and folders
         self.times.append(time.monotonic())
         self.samples.append((memory, files, threads, float(temporary)))
 

@@ -56,6 +56,13 @@ def no_image(data: Path) -> tuple[str, str]:
     return "003.png", "can't be read as an image"
 
 
+def cut_off_so_that_the_decoder_itself_fails(data: Path) -> tuple[str, str]:
+    buffer = io.BytesIO()
+    Image.new("RGB", (64, 48)).save(buffer, "QOI")  # its decoder raises IndexError
+    (data / "images" / "003.png").write_bytes(buffer.getvalue()[:16])
+    return "003.png", "can't be read as an image"
+
+
 def too_many_pixels(data: Path) -> tuple[str, str]:
     def chunk(kind: bytes, content: bytes) -> bytes:
         checksum = zlib.crc32(kind + content).to_bytes(4, "big")
@@ -79,8 +86,8 @@ def missing_mask(data: Path) -> tuple[str, str]:
 
 
 DAMAGES = [
-    jpeg_mask, unknown_id, other_size, truncated_image, no_image, too_many_pixels,
-    thousands_of_scans, missing_mask,
+    jpeg_mask, unknown_id, other_size, truncated_image, no_image,
+    cut_off_so_that_the_decoder_itself_fails, too_many_pixels, thousands_of_scans, missing_mask,
 ]  # fmt: skip
 
 

@@ -54,10 +54,10 @@ def rename_a_class(data: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (change_a_pixel, "003.png in train has other content"),
-        (replace_an_image, "003.png in train has other content"),
+        (change_a_pixel, "003.png in train has changed"),
+        (replace_an_image, "003.png in train has changed"),
         (remove_a_sample, "train had 8 samples, now 7"),
-        (rename_a_sample, "have other names"),
+        (rename_a_sample, "were renamed"),
         (rename_a_class, "its classes were ground, wall, roof, now ground, wall, door"),
     ],
 )
@@ -75,9 +75,7 @@ def test_a_mask_that_is_not_read_is_compared_as_it_is_stored(tmp_path, monkeypat
     data = make_folder(tmp_path / "data", count=10)
     before = fingerprint_of(data)
     change_a_pixel(data)
-    assert what_changed(before, fingerprint_of(data)) == (
-        "images or masks of train have other content"
-    )
+    assert what_changed(before, fingerprint_of(data)) == ("images or masks of train have changed")
     before["encoder"] = "of another machine"
     assert what_changed(before, fingerprint_of(data)) is None
 
@@ -184,5 +182,8 @@ def test_a_run_goes_on_with_another_number_of_processes(
     }
     # the same images in every step; sums are divided differently, and batch norm sees other batches
     assert history["changed"].keys() == history["whole"].keys()
-    for step, loss in history["whole"].items():
-        assert history["changed"][step] == pytest.approx(loss, rel=0.05), step
+    differ = {
+        step: abs(history["changed"][step] / loss - 1) for step, loss in history["whole"].items()
+    }
+    print(f"\n{first} to {second} processes: losses differ by at most {max(differ.values()):.1%}")
+    assert max(differ.values()) < 0.05, differ

@@ -27,7 +27,8 @@ def test_an_error_of_two_processes_is_one_sentence_and_nothing_else(tmp_path: Pa
     )  # fmt: skip
     assert done.returncode == 2
     assert done.stderr == "error: --dataset_path nowhere: no such folder; check the path\n"
-    assert done.stdout == ""
+    printed = done.stdout.splitlines()
+    assert [line for line in printed if not line.startswith("[Gloo] ")] == []  # some torch versions
 
 
 def test_the_first_process_of_a_launch_to_fail_reports(tmp_path: Path, monkeypatch) -> None:

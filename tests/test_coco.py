@@ -61,7 +61,7 @@ def test_images_outside_of_the_folder_are_not_read(tmp_path: Path, name: str) ->
         "categories": [{"id": 1, "name": "wall"}],
     }
     (data / "a.json").write_text(json.dumps(content))
-    with pytest.raises(UserError, match=r"is outside of .*, and only images in it are read"):
+    with pytest.raises(UserError, match=r"is outside .*, and only images in it are read"):
         load_dataset("coco", str(data))
 
 
@@ -72,8 +72,8 @@ def test_images_outside_of_the_folder_are_not_read(tmp_path: Path, name: str) ->
         ("images", {"width": -8}, "is listed as -8 x 8 pixels"),
         ("images", {"file_name": None}, r"in images\[0\], 'file_name' is 'None'"),
         ("annotations", {"category_id": [1]}, r"in annotations\[0\], 'category_id' is"),
-        ("annotations", {"segmentation": [[0, 0, 1e308, 0, 4, 4]]}, "far outside of the image"),
-        ("annotations", {"segmentation": [[0, 0, float("nan"), 0, 4, 4]]}, "far outside of the"),
+        ("annotations", {"segmentation": [[0, 0, 1e308, 0, 4, 4]]}, "far outside the image"),
+        ("annotations", {"segmentation": [[0, 0, float("nan"), 0, 4, 4]]}, "far outside the"),
         ("annotations", {"segmentation": [[0, 0, 4, "x", 4, 4]]}, "at least three points"),
         (
             "annotations",

@@ -190,5 +190,5 @@ def test_no_weights_of_a_model_can_run_code(model: Path, tmp_path: Path) -> None
 def test_weights_are_restored_tensor_by_tensor(model: Path) -> None:
     segmenter = Segmenter.from_pretrained(model)
     change_weights(model, lambda weights: weights.pop(next(iter(weights))))
-    with pytest.raises(UserError, match="is missing; it is of another model"):
+    with pytest.raises(UserError, match="is missing; it belongs to another model"):
         restore_weights(segmenter.model, model)

@@ -1,8 +1,10 @@
 """The files of visitors: how much each may keep, and that nothing is left behind."""
 
 import os
+import shutil
 import signal
 import sys
+import time
 
 import httpx
 from demo_server import (
@@ -55,6 +57,46 @@ def test_a_full_folder_makes_room_by_dropping_what_is_oldest(tmp_path, monkeypat
         image = {"path": paths[0], "meta": {"_type": "gradio.FileData"}}
         answer = httpx.post(f"{address}gradio_api/call/segment", json={"data": [image]})
         assert answer.status_code == 422 and "upload it again" in answer.json()["detail"]
+
+
+def test_what_is_deleted_leaves_no_folder_and_small_files_are_few(tmp_path, monkeypatch):
+    from demo import uploads
+
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
+    monkeypatch.setattr(uploads, "MAX_FILES", 3)
+    kept = uploads.Uploads()
+    kept.since = 0.0
+    files = [tmp_path / str(index) / "a.png" for index in range(6)]
+    for index, file in enumerate(files):
+        file.parent.mkdir()
+        file.write_bytes(b"1")
+        os.utime(file, (time.time() - 60 + index,) * 2)
+    (tmp_path / "partial").write_bytes(b"1")
+    os.utime(tmp_path / "partial", (time.time() - 600,) * 2)
+    kept.sweep(always=True)
+    assert sorted(tmp_path.iterdir()) == [file.parent for file in files[3:]]
+
+    for file in files[3:]:
+        shutil.rmtree(file.parent)
+    (tmp_path / "partial").write_bytes(b"1")
+    os.utime(tmp_path / "partial", (time.time() - 600,) * 2)
+    kept.sweep(always=True)
+    assert tmp_path.is_dir() and not any(tmp_path.iterdir())
+
+
+def test_the_folder_is_not_searched_for_every_small_upload(tmp_path, monkeypatch):
+    from demo import uploads
+
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
+    searches = []
+    walk = os.walk
+    monkeypatch.setattr(os, "walk", lambda folder: searches.append(folder) or walk(folder))
+    kept = uploads.Uploads()
+    for _ in range(100):
+        kept.make_room("10.0.0.1", 1000)
+    assert len(searches) == 1
+    kept.make_room("10.0.0.1", uploads.MAX_KEPT // 16)
+    assert len(searches) == 2
 
 
 def test_sigterm_removes_what_visitors_uploaded(tmp_path):

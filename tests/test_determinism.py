@@ -1,5 +1,6 @@
 """The same seed gives the same weights to the last bit, and the same images in every step."""
 
+import hashlib
 from pathlib import Path
 
 import pytest
@@ -35,6 +36,12 @@ def test_the_number_of_data_workers_changes_no_bit(tmp_path: Path, precision: st
             data, tmp_path / f"again-{workers}", dataloader_num_workers=workers, **options
         )
         assert [name for name in expected if not torch.equal(found[name], expected[name])] == []
+    sums = {
+        hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
+        for folder in (tmp_path / "0", *tmp_path.glob("again-*"))
+    }
+    assert len(sums) == 1
+    print(f"\n{precision}: with 0, 1 and 2 workers sha256 {sums.pop()[:16]}")
     other = weights(data, tmp_path / "seed", seed=7, **options)
     assert any(not torch.equal(other[name], expected[name]) for name in expected)
 

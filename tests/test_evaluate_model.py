@@ -92,6 +92,14 @@ def test_evaluate_writes_results_table_ranking_and_figures(tmp_path, model, segm
         evaluate(model, segmentation_folder, out, split="train")
 
 
+def test_masks_without_names_are_scored_under_the_names_of_the_model(
+    tmp_path, model, segmentation_folder
+):
+    (segmentation_folder / "classes.txt").unlink()
+    results = evaluate(model, segmentation_folder, tmp_path / "out", split="train")
+    assert tuple(results["per_class"]) == NAMES
+
+
 # whose class is whose
 
 

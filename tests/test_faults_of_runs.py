@@ -62,8 +62,8 @@ def test_the_others_end_when_a_process_is_killed_and_the_run_can_be_resumed(
     started = time.monotonic()
     printed, _ = launcher.communicate(timeout=300)
     seconds = time.monotonic() - started
-    print(f"\nthe others ended after {seconds:.0f} s")
-    assert launcher.returncode != 0
+    print(f"\nthe others ended after {seconds:.1f} s")
+    assert launcher.returncode != 0 and seconds < 60
     assert not [child for child in children if child.is_running()]
     assert "another process of this run has ended" in printed or "SIGKILL" in printed
     last = list_checkpoints(tmp_path / "run")[-1]
@@ -130,7 +130,7 @@ def test_a_disk_that_is_full_loses_nothing_that_was_saved(
     first, _, rest_of_it = printed.partition("FIRST EXIT ")
     assert rest_of_it.startswith("2\n"), printed[-4000:]
     assert is_one_sentence(first), first[-2000:]
-    assert "nothing can be written, since the disk is full: free some space, then resume" in first
+    assert "writing failed, since the disk is full: free some space, then resume" in first
     left, _, second = rest_of_it.partition("SECOND EXIT ")
     assert "checkpoint-3/optimizer.pt" in left and "_unfinished/" not in left
     assert second.startswith("0\n"), printed[-4000:]

@@ -88,7 +88,12 @@ def test_what_is_meant_can_be_said_instead(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("values", "words"),
-    [((0, 255), "only 0 and 255"), ((0, 85, 170), "0, 85, 170, as if"), ((0,), "no class but 0")],
+    [
+        ((0, 255), "only 0 and 255"),
+        ((0, 85, 170), "0, 85, 170, as if"),
+        ((0,), "no class but 0"),
+        ((1, 2, 3), "ids seem to start at 1: the masks contain 1, 2, 3 but never 0"),
+    ],
 )
 def test_unnamed_masks_of_such_values_stop_too(
     tmp_path: Path, values: tuple[int, ...], words: str

@@ -57,6 +57,7 @@ def test_a_second_run_is_refused_until_the_first_is_killed(tmp_path: Path, anoth
         second.take()
         second.take()  # twice is once
     assert not (tmp_path / "run" / LOCK_FILE).exists()
+    assert not second._lock.is_locked
 
 
 def test_training_into_the_folder_of_another_run_changes_nothing(

@@ -18,7 +18,7 @@ import yaml
 from conftest import make_folder
 from fuzzing import JUNK, digest, distorted, edited, fuzz
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, features
 from tiny_segformer import save_tiny
 
 from hfseg import load_dataset
@@ -59,12 +59,13 @@ def with_file(base: Path, name: str, content: bytes, read: Callable[[Path], obje
 
 
 def pictures() -> dict[str, bytes]:
-    """One small photo in each of several formats."""
+    """One small photo in each of several formats, whatever the names of the files say."""
     pixels = np.random.default_rng(0).integers(0, 256, (24, 32, 3), dtype=np.uint8)
     found = {}
     for form, options in (
         ("PNG", {}), ("JPEG", {"progressive": True}), ("JPEG", {"exif": _turned()}), ("GIF", {}),
-        ("BMP", {}), ("TIFF", {}), ("WEBP", {}),
+        ("BMP", {}), ("TIFF", {}), ("WEBP", {}), ("QOI", {}), ("DDS", {}),
+        *([("AVIF", {})] if features.check("avif") else []),
     ):  # fmt: skip
         buffer = io.BytesIO()
         Image.fromarray(pixels).save(buffer, form, **options)
@@ -120,7 +121,7 @@ def test_masks(examples: int, tmp_path: Path) -> None:
         ids = decoder.sniff([file])(file)
         assert ids.dtype == np.uint8 and set(np.unique(ids)) <= {0, 1, 2, 255}
 
-    fuzz(st.sampled_from(masks()).flatmap(edited), examples, read)
+    fuzz(st.sampled_from(masks()).flatmap(edited) | ANY_PICTURE, examples, read)
 
 
 @many(60)

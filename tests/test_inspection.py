@@ -117,6 +117,9 @@ def test_inspect_prints_three_examples_of_each_kind_of_problem(tmp_path: Path, c
     assert left.value.code == 1 and "6 problems" in printed
     assert printed.count("both must have the same size") == 3 and "and 2 more like these" in printed
     assert printed.count("no mask") == 1
+    main(["--dataset_name", "folder", "--dataset_path", str(source), "--on_bad_sample", "skip",
+          "--output_dir", str(tmp_path / "report")])  # fmt: skip
+    assert "samples with problems are left out" in capsys.readouterr().out
 
 
 def test_a_speck_is_a_pixel_that_no_neighbor_resembles() -> None:

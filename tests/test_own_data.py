@@ -112,7 +112,7 @@ def test_what_is_missing_in_a_folder_is_said(
 # ---- in memory, and from save_to_disk ----
 
 
-def in_memory(count: int = 10):
+def in_memory(count: int = 10, first: int = 0):
     import datasets
 
     image, mask = datasets.Image(), datasets.Image()
@@ -120,7 +120,7 @@ def in_memory(count: int = 10):
         Image.fromarray(np.random.default_rng(i).integers(0, 255, (6, 12, 3), dtype=np.uint8))
         for i in range(count)
     ]
-    ids = np.arange(3, dtype=np.uint8).repeat(24).reshape(6, 12)
+    ids = np.arange(first, first + 3, dtype=np.uint8).repeat(24).reshape(6, 12)
     return datasets.Dataset.from_dict(
         {"photo": photos, "mask": [Image.fromarray(ids)] * count},
         features=datasets.Features({"photo": image, "mask": mask}),
@@ -140,6 +140,35 @@ def test_a_dataset_in_memory_is_divided_and_named() -> None:
     }
     assert np.unique(data["train"][0]["label"]).tolist() == [0, 1, 2]
     assert len(load_dataset(in_memory())[1]) == 3
+
+
+@pytest.mark.parametrize(
+    "names", [list(LABELS.names), LABELS.names, {0: "sky", 1: "wall", 2: "door"}], ids=type
+)
+def test_names_of_classes_in_memory_need_no_label_set(names: object) -> None:
+    assert load_dataset(in_memory(), labels=names)[1] == LABELS
+
+
+def test_a_dictionary_of_names_gives_the_values_of_the_masks() -> None:
+    data, labels = load_dataset(in_memory(first=1), labels={1: "sky", 2: "wall", 3: "door"})
+    assert labels == LABELS
+    assert np.unique(data["train"][0]["label"]).tolist() == [0, 1, 2]
+
+
+@pytest.mark.parametrize("labels", ["sky", 3, [], [0, 1, 2], {"sky": 0}])
+def test_what_names_no_classes_is_refused(labels: object) -> None:
+    with pytest.raises(UserError, match=r"labels= takes a hfseg.LabelSet, a list of names"):
+        load_dataset(in_memory(), labels=labels)
+
+
+@pytest.mark.parametrize("labels", [LABELS, None])
+def test_ids_from_1_in_memory_stop_with_what_fixes_them(labels: LabelSet | None) -> None:
+    with pytest.raises(UserError, match=r"ids seem to start at 1: .* 1, 2, 3 but never 0"):
+        load_dataset(in_memory(first=1), labels=labels)
+    names = "1=sky 2=wall 3=door"
+    data, found = load_dataset(in_memory(first=1), labels=labels, label_map=names)
+    assert found.names == LABELS.names
+    assert np.unique(data["train"][0]["label"]).tolist() == [0, 1, 2]
 
 
 def test_a_dataset_dict_in_memory_keeps_its_splits() -> None:

@@ -109,7 +109,9 @@ def test_an_output_folder_among_the_inputs_is_not_read(photos, segmenter):
 
 def test_an_unreadable_image_is_reported_after_all_others_are_done(tmp_path, photos, segmenter):
     (photos / "aa.png").write_text("no image")
-    with pytest.raises(UserError, match=r"1 of 4 files can't be read .*aa\.png.* other 3 are done"):
+    (photos / "ab.png").write_text("nor this")
+    said = r"(?s)2 of 5 files can't be read; the other 3 are done, .*aa\.png.*\n.*ab\.png"
+    with pytest.raises(UserError, match=said):
         predict(segmenter, photos, to=tmp_path / "out")
     assert (tmp_path / "out/masks/inner/a.png").exists()
 

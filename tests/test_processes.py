@@ -106,7 +106,11 @@ def whole_batch(whole_batch_of):
 
 @pytest.mark.parametrize(
     ("batch", "accumulation", "processes"),
-    [(2, 4, 1), (4, 1, 2), pytest.param(2, 2, 2, marks=pytest.mark.slow)],
+    [
+        (2, 4, 1),
+        pytest.param(4, 1, 2, marks=pytest.mark.slow),
+        pytest.param(2, 2, 2, marks=pytest.mark.slow),
+    ],
     ids=["accumulation 4 x batch 2", "2 processes x batch 4", "2 processes x 2 x batch 2"],
 )
 def test_first_update_is_that_of_the_whole_batch(
@@ -120,18 +124,17 @@ def test_first_update_is_that_of_the_whole_batch(
     assert reports[0]["loss"] == pytest.approx(expected_loss, abs=1e-5)
 
 
+@pytest.mark.slow
 def test_an_evaluation_before_the_training_leaves_the_processes_together(data, tmp_path) -> None:
     first, second = run_worker("evaluate-first", data, tmp_path, 2, 1, processes=2, loss="ce")
     assert first["sums"] == second["sums"]
 
 
-@pytest.mark.parametrize(
-    "model",
-    ["eomt-vit-small", pytest.param("mask2former-swin-tiny", marks=pytest.mark.slow)],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("model", ["eomt-vit-small", "mask2former-swin-tiny"])
 @pytest.mark.parametrize(
     ("batch", "accumulation", "processes"),
-    [(2, 4, 1), pytest.param(2, 2, 2, marks=pytest.mark.slow)],
+    [(2, 4, 1), (2, 2, 2)],
     ids=["accumulation 4 x batch 2", "2 processes x 2 x batch 2"],
 )
 def test_first_update_of_a_universal_model_is_that_of_the_whole_batch(

@@ -13,6 +13,7 @@ TINY = (
 )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_a_cache_that_cannot_be_written_is_a_warning(tmp_path: Path) -> None:
     (tmp_path / "home").write_text("a file where the cache folder should be")
     output = tmp_path / "run"

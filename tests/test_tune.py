@@ -14,7 +14,8 @@ from launch import REPOSITORY, environment, run_finetune
 from hfseg.config.recipe import recipe_names
 from hfseg.config.resolve import resolve
 from hfseg.errors import UserError
-from hfseg.workflows.tune import read_space
+from hfseg.workflows.folder_lock import FolderLock
+from hfseg.workflows.tune import _lock_of, open_study, read_space
 
 SCRIPT = REPOSITORY / "scripts" / "tune.py"
 RECIPE = """\
@@ -91,6 +92,46 @@ def test_a_killed_search_goes_on_and_repeats_no_finished_trial(tmp_path: Path) -
     )  # fmt: skip
     value = optuna.load_study(study_name="small", storage=storage).best_value
     assert f"eval_mean_iou {value:.4f}" in run.stdout
+
+
+@pytest.mark.slow
+def test_two_processes_share_a_study(tmp_path: Path) -> None:
+    make_folder(tmp_path / "data", count=13)
+    (tmp_path / "small.yaml").write_text(RECIPE)
+    searches = [
+        subprocess.Popen(
+            command(tmp_path, 4), env=environment(), stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT, text=True,
+        )
+        for _ in range(2)
+    ]  # fmt: skip
+    for search in searches:
+        printed, _ = search.communicate()
+        assert search.returncode == 0, printed[-4000:]
+        assert "was interrupted" not in printed
+    storage = f"sqlite:///{tmp_path / 'search' / 'study.db'}"
+    trials = optuna.load_study(study_name="small", storage=storage).trials
+    assert {trial.state.name for trial in trials} <= {"COMPLETE", "PRUNED"}
+    assert len(trials) in (4, 5)
+    assert len({trial.params["learning_rate"] for trial in trials}) == len(trials)
+    assert list((tmp_path / "search").glob(".trial-*")) == []
+
+
+def test_only_trials_of_a_killed_process_are_repeated(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(FolderLock, "SECONDS", 0.0)
+    arguments = resolve({"output_dir": str(tmp_path)})
+    study = open_study(arguments)
+    running, killed, _ = (study.ask() for _ in range(3))
+    lock = _lock_of(arguments, running.number)
+    lock.acquire()
+    with _lock_of(arguments, killed.number):
+        pass  # the file of a killed process stays, its lock does not
+    states = [trial.state.name for trial in open_study(arguments).trials]
+    assert states == ["RUNNING", "FAIL", "RUNNING", "WAITING"]
+    study.tell(running, 0.5)
+    lock.release()
+    states = [trial.state.name for trial in open_study(arguments).trials]
+    assert states == ["COMPLETE", "FAIL", "RUNNING", "WAITING"]
 
 
 @pytest.mark.parametrize(

@@ -226,8 +226,8 @@ class SegmentationTrainingArguments(TrainingArguments):
         if evaluated != saved:
             save_steps = f" --eval_steps {self.save_steps:g}" if saved == "steps" else ""
             raise UserError(
-                f"checkpoints every {_interval(saved, self.save_steps)} can't be compared by "
-                f"evaluations every {_interval(evaluated, self.eval_steps)}: give --eval_strategy "
+                f"checkpoints are saved every {_interval(saved, self.save_steps)}, but evaluated "
+                f"every {_interval(evaluated, self.eval_steps)}: give --eval_strategy "
                 f"{saved}{save_steps}, or --load_best_model_at_end false to keep the last one"
             )
         eval_steps = self.eval_steps or self.logging_steps
@@ -283,7 +283,7 @@ def divided_batch(images: int, devices: int, largest: int) -> tuple[int, int]:
     if part % batch:
         fitting = next(size for size in range(batch, 0, -1) if part % size == 0)
         raise UserError(
-            f"--global_batch_size {images} leaves {part} images for each device, which is not a "
+            f"--global_batch_size {images} gives each device {part} images, which is not a "
             f"multiple of --per_device_train_batch_size {largest}; give {fitting}"
         )
     return batch, part // batch

@@ -20,11 +20,26 @@ if TYPE_CHECKING:
 _BUILDERS = {".parquet": "parquet", ".tar": "webdataset"}
 _BRACES = re.compile(r"\{([^{}]*)\}")
 _RANGE = re.compile(r"(\d+)\.\.(\d+)")
+_SECRET = re.compile(
+    r"https?://[^/\s]*@|\b(?:s?ftp|smb|ssh)://[^/\s@]*:[^/\s]*@"
+    r"|[?&][^=&]*(?:token|key|sig|secret|password|credential)[^=&]*=",
+    re.IGNORECASE,
+)
 
 
 def is_address(name: str) -> bool:
     """Whether a dataset is named by its address."""
     return "://" in name
+
+
+def check_address(address: str) -> None:
+    """Raise a UserError, which does not repeat it, for an address that holds a secret."""
+    if _SECRET.search(address):
+        raise UserError(
+            "the address of the data holds a password or a token, which recipes and caches would "
+            "keep; leave it out, and give it to fsspec in the environment, such as "
+            'FSSPEC_HTTPS=\'{"headers": {"Authorization": "Bearer ..."}}\''
+        )
 
 
 def open_address(

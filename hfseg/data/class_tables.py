@@ -141,7 +141,7 @@ def _label_set(content: dict, path: Path) -> LabelSet:
         raise UserError(f"{path}: {error}") from error
     except (ValueError, TypeError, OverflowError) as error:
         raise UserError(
-            f"{path}: expected `names`, a list of texts, and `palette`, a list of [red, green, "
+            f"{path}: expected `names`, a list of strings, and `palette`, a list of [red, green, "
             "blue]; fix the file"
         ) from error
 

@@ -39,7 +39,7 @@ def check_content(content: object, path: Path) -> None:
     for image in content["images"]:
         _check_size(image, path)
     if len({isinstance(entry["id"], str) for entry in content["categories"]}) > 1:
-        raise UserError(f"{path}: some ids of categories are numbers, others texts; use numbers")
+        raise UserError(f"{path}: some category ids are numbers and others strings; use numbers")
 
 
 def _wrong_field(entry: object, wanted: dict[str, tuple[type, ...]]) -> str | None:
@@ -75,7 +75,7 @@ def check_counts(counts: Sequence[object], pixels: int) -> None:
 
 
 def check_polygons(rings: Sequence[object], side: int, where: str) -> None:
-    """Raise a UserError for a ring of too few points, or with a point far outside of the image.
+    """Raise a UserError for a ring of too few points, or with a point far outside the image.
 
     Args:
         side: the longer side of the image, in pixels.
@@ -91,6 +91,6 @@ def check_polygons(rings: Sequence[object], side: int, where: str) -> None:
         far = [v for v in ring if abs(v) > _FAR_OUTSIDE * (side + 16) or not math.isfinite(v)]
         if far:
             raise UserError(
-                f"{where}: its polygon has the coordinate {str(far[0])[:20]}, far outside of the "
-                "image; correct it, or leave the annotation out"
+                f"{where}: a polygon has the coordinate {str(far[0])[:20]}, far outside the image; "
+                "correct it, or remove the annotation"
             )

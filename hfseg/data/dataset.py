@@ -13,7 +13,7 @@ from hfseg.data.locate import LoadOptions, open_dataset
 from hfseg.data.rows import FACTS, sample_names
 from hfseg.data.splits import DEFAULT_FRACTIONS, WHOLE, SplitPlan, parse_fractions
 from hfseg.errors import UserError
-from hfseg.labels import LabelSet
+from hfseg.labels import LabelNames, LabelSet
 
 if TYPE_CHECKING:
     import datasets
@@ -47,7 +47,7 @@ def load_dataset(
     source: str | None = None,
     split: str | None = None,
     *,
-    labels: LabelSet | None = None,
+    labels: LabelNames | None = None,
     label_mode: str | None = None,
     label_map: LabelMap = (),
     train_val_test_split: str | Sequence[float] = DEFAULT_FRACTIONS,
@@ -71,10 +71,11 @@ def load_dataset(
             `DatasetDict`, a `Dataset`, or an argument of `in_memory.from_torch`.
         source: the data folder, or another Hub id for a built-in dataset (`--dataset_path`).
         split: only this split (still inside a `DatasetDict`).
-        labels: names and colors, for a dataset in memory or on the Hub whose masks hold ids.
+        labels: names, for a dataset in memory or on the Hub whose masks hold ids: a `LabelSet`
+            (names and colors), a list in id order, or a dictionary by mask value.
         label_mode: which set of classes to use, where a dataset offers a choice.
-        label_map: raw mask value -> class name, id or `ignore`, as a dictionary or as strings such
-            as `255=road`; other values keep their meaning.
+        label_map: raw mask value -> class name, id or `ignore`, as a dictionary, as strings such
+            as `255=road`, or as one string of several; other values keep their meaning.
         train_val_test_split: fractions, for data without splits of its own.
         split_seed: seed of that split.
         split_by: `time` or `group`, instead of at random.
@@ -111,7 +112,7 @@ def read_dataset(
     source: str | None = None,
     split: str | None = None,
     options: LoadOptions | None = None,
-    labels: LabelSet | None = None,
+    labels: LabelNames | None = None,
 ) -> LoadedDataset:
     """`load_dataset` with its findings returned.
 
@@ -215,7 +216,7 @@ def _report(
         lines = "".join(f"\n  {problem}" for problem in problems)
         logger.warning("left out %d of %d samples:%s", len(problems), count, lines)
         return
-    ways_out = "`hfseg inspect` lists all problems, --on_bad_sample skip trains on the rest"
+    ways_out = "`hfseg inspect` lists all problems, --on_bad_sample skip uses the rest"
     if len(problems) == 1:
         raise UserError(f"{problems[0]} ({ways_out})")
     lines = "".join(f"\n  {problem}" for problem in problems[:_SHOWN])

@@ -50,12 +50,12 @@ def what_changed(before: Fingerprint, now: Fingerprint) -> str | None:
         if old["samples"] != new["samples"]:
             return f"{split} had {old['samples']} samples, now {new['samples']}"
         if old["names"] != new["names"]:
-            return f"the files of {split} have other names"
+            return f"files of {split} were renamed"
         for name, digest in old["read"].items():
             if new["read"].get(name) != digest:
-                return f"{name} in {split} has other content"
+                return f"{name} in {split} has changed"
         if same_encoder and old["stored"] != new["stored"]:
-            return f"images or masks of {split} have other content"
+            return f"images or masks of {split} have changed"
     return None
 
 

@@ -308,7 +308,7 @@ def unnamed_values(where: object, values: set[int]) -> None:
     """Reject masks without a table of classes if their values can't be ids.
 
     Raises:
-        UserError: only 0 (and 255), or ids multiplied by a factor.
+        UserError: only 0 (and 255), ids from 1, or ids multiplied by a factor.
     """
     found = values - {255}
     if found <= {0} and 255 in values:
@@ -320,6 +320,12 @@ def unnamed_values(where: object, values: set[int]) -> None:
         raise UserError(
             f"{where}: the masks contain no class but 0; write classes as 0, 1, 2, ..., or put a "
             "classes.csv with the columns `Pixel Value, Class` into the data folder"
+        )
+    pairs = " ".join(f"{value}=NAME" for value in sorted(found))
+    if len(found) > 1 and found == set(range(1, len(found) + 1)):
+        raise UserError(
+            f"{where}: ids seem to start at 1: the masks contain {_listed(found)} but never 0; "
+            f"name them with --label_map {pairs} (0=NAME as well if 0 is a class)"
         )
     factor = factor_of(values)
     if factor:

@@ -15,7 +15,7 @@ from PIL import Image
 
 from hfseg.data.addresses import is_address, open_address
 from hfseg.data.hub_columns import find_columns
-from hfseg.data.hub_labels import find_labels
+from hfseg.data.hub_labels import Meaning, find_labels
 from hfseg.data.hub_rows import (
     Split,
     encoded,
@@ -202,7 +202,7 @@ class HubMasks:
 def open_hub_dataset(
     source: HubSource,
     requested: HubRequest,
-    known: tuple[LabelSet, MaskDecoder] | None = None,
+    known: Meaning | None = None,
     streaming: bool = False,
     built_in: "Reader | None" = None,
 ) -> HubDataset:
@@ -255,7 +255,7 @@ def in_hub_format(folder: Path) -> bool:
 def opened_in_memory(
     data: Any,
     requested: HubRequest,
-    known: tuple[LabelSet, MaskDecoder] | None,
+    known: Meaning | None,
 ) -> HubDataset:
     """A `DatasetDict`, a `Dataset`, or what `in_memory.from_torch` reads.
 
@@ -273,7 +273,7 @@ def _opened(
     source: HubSource,
     raw: "datasets.DatasetDict | datasets.Dataset",
     requested: HubRequest,
-    known: tuple[LabelSet, MaskDecoder] | None,
+    known: Meaning | None,
     streaming: bool,
 ) -> HubDataset:
     import datasets

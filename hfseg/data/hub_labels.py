@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from hfseg.data.addresses import beside, is_address
@@ -14,7 +14,7 @@ from hfseg.data.info import HubSource
 from hfseg.data.label_map import Values, named_by_map
 from hfseg.data.masks import MaskDecoder
 from hfseg.errors import UserError
-from hfseg.labels import IGNORE_INDEX, LabelSet
+from hfseg.labels import IGNORE_INDEX, LabelNames, LabelSet
 
 logger = logging.getLogger("hfseg")
 
@@ -26,7 +26,7 @@ Meaning = tuple[LabelSet, MaskDecoder, tuple[str, ...], bool]
 
 def find_labels(
     source: HubSource,
-    known: tuple[LabelSet, MaskDecoder] | None,
+    known: Meaning | None,
     splits: Mapping[str, Split],
     label: str,
     plain: Mapping[str, Split],
@@ -38,7 +38,7 @@ def find_labels(
 
     Args:
         source: the repository; without an id the data is in memory.
-        known: labels and decoder of a built-in dataset.
+        known: of a built-in dataset, or from `given_labels`.
         splits, plain: the raw splits, unchanged and with nothing decoded.
         label: the mask column.
         id2label, label_map: what the user gave.
@@ -53,7 +53,7 @@ def find_labels(
         labels = LabelSet.load(stored)
         return labels, MaskDecoder.for_labels(labels), (), False
     if known is not None:
-        return *known, (), False
+        return known
     names = _class_label_names(column_features(next(iter(splits.values()))).get(label))
     if names:
         return _decoded(labels_by_value(dict(enumerate(names))))
@@ -66,6 +66,29 @@ def find_labels(
             "give --id2label FILE"
         )
     return _numbered(source, plain, label, label_map)
+
+
+def given_labels(labels: LabelNames) -> Meaning:
+    """The classes that a user names for masks without a table of values.
+
+    Raises:
+        UserError: anything but a `LabelSet`, a list of names, or a dictionary by mask value.
+    """
+    if isinstance(labels, LabelSet):
+        return labels, MaskDecoder.for_labels(labels), (), True
+    if isinstance(labels, Mapping):
+        names = dict(labels)
+    elif isinstance(labels, Sequence) and not isinstance(labels, str):
+        names = dict(enumerate(labels))
+    else:
+        names = {}
+    valid = all(isinstance(each, str) for each in names.values())
+    if not names or not valid or not all(type(value) is int for value in names):
+        raise UserError(
+            "labels= takes a hfseg.LabelSet, a list of names such as ['background', 'pet'], or a "
+            f"dictionary such as {{0: 'background', 1: 'pet'}}, not {str(labels)[:60]!r}"
+        )
+    return _decoded(labels_by_value(names))
 
 
 def _decoded(table: Table) -> Meaning:
@@ -104,7 +127,7 @@ def _numbered(
         "%s has no class names: they are numbered 0 to %d; give names with %s",
         title,
         max(found),
-        "--id2label FILE" if source.id else "labels=hfseg.LabelSet(names)",
+        "--id2label FILE" if source.id else "labels=['NAME', ...]",
     )
     labels = LabelSet.numbered(max(found) + 1)
     return labels, MaskDecoder(num_labels=len(labels)), (), False

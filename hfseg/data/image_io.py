@@ -161,7 +161,9 @@ def _opened(file: Path | io.BytesIO, name: str, any_size: bool) -> Image.Image:
             f"{name} {TOO_MANY_PIXELS}: predict it with --sliding_window, which takes any size, or "
             "scale it down"
         ) from None
-    except (OSError, SyntaxError) as error:  # Pillow raises SyntaxError for some broken PNGs
+    except (UserError, MemoryError):  # too little memory is no fault of the file
+        raise
+    except Exception as error:  # decoders raise anything on broken files
         raise UserError(
             f"{name} cannot be read as an image ({error}): save or copy it again"
         ) from None

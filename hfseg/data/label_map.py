@@ -1,13 +1,14 @@
 """`--label_map`: the meaning of raw mask values that are not class ids."""
 
+import shlex
 from collections.abc import Iterable, Mapping
 
 from hfseg.data.masks import MaskDecoder
 from hfseg.errors import UserError
 from hfseg.labels import LabelSet
 
-LabelMap = Mapping[int, str | int] | Iterable[str]
-"""Raw value -> class name, id or `ignore`; or strings such as `255=road`."""
+LabelMap = Mapping[int, str | int] | Iterable[str] | str
+"""Raw value -> class name, id or `ignore`; strings such as `255=road`; or all in one string."""
 
 Values = tuple[tuple[int, str], ...]
 IGNORE = "ignore"
@@ -20,6 +21,8 @@ def parse_label_map(label_map: LabelMap) -> Values:
     Raises:
         UserError: an entry that is not VALUE=CLASS, or a value given twice.
     """
+    if isinstance(label_map, str):
+        label_map = shlex.split(label_map)
     if isinstance(label_map, Mapping):
         pairs = [(str(value), str(name)) for value, name in label_map.items()]
     else:

@@ -6,17 +6,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hfseg.data import hub
-from hfseg.data.addresses import is_address
+from hfseg.data.addresses import check_address, is_address
 from hfseg.data.cache import use_writable_cache
+from hfseg.data.hub_labels import given_labels
 from hfseg.data.info import HubSource
 from hfseg.data.label_map import LabelMap, parse_label_map
-from hfseg.data.masks import MaskDecoder
 from hfseg.data.opened import OpenedDataset
 from hfseg.data.pairs import Reading
 from hfseg.data.readers import DATASETS, ReadOptions, dataset_info, reader
 from hfseg.data.splits import DEFAULT_FRACTIONS
 from hfseg.errors import UserError
-from hfseg.labels import LabelSet
+from hfseg.labels import LabelNames
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class LoadOptions:
 def open_dataset(
     name: object,
     source: str | None,
-    labels: LabelSet | None,
+    labels: LabelNames | None,
     options: LoadOptions,
 ) -> OpenedDataset:
     """Find the data: in memory, in a folder, or on the Hub.
@@ -56,10 +56,12 @@ def open_dataset(
         options.dataset_config,
         label_map,
     )
-    known = (labels, MaskDecoder.for_labels(labels)) if labels is not None else None
+    known = given_labels(labels) if labels is not None else None
     name = str(name) if isinstance(name, Path) else name
     if not isinstance(name, str):
         return hub.opened_in_memory(name, requested, known)
+    for each in (name, str(source or "")):
+        check_address(each)
     use_writable_cache()
     built_in = reader(name)
     _check_label_mode(name, options.label_mode)
@@ -69,7 +71,7 @@ def open_dataset(
     if place is not None:
         official = getattr(built_in, "labels", None)
         if official is not None:
-            known = official(options.label_mode)
+            known = *official(options.label_mode), (), False
         return hub.open_hub_dataset(place, requested, known, options.streaming, built_in)
     folder = None if source is None else Path(source)
     if folder is not None and name != "coco" and not folder.is_dir():

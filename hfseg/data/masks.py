@@ -261,7 +261,7 @@ def is_lossy(path: str | Path) -> bool:
     try:
         with Image.open(path) as image:
             return image.format in _LOSSY_FORMATS
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+    except Exception:  # decoders raise anything on broken files
         return False
 
 
@@ -288,9 +288,9 @@ def unreadable_files_named(name: str) -> Iterator[None]:
         raise UserError(f"{name}: no such file") from error
     except Image.DecompressionBombError as error:
         raise UserError(f"{name} {TOO_MANY_PIXELS}: cut it into tiles, or scale it down") from error
-    except UserError:  # of `check_scans`
+    except (UserError, MemoryError):  # of `check_scans`; too little memory is no fault of the file
         raise
-    except (OSError, SyntaxError, ValueError) as error:
+    except Exception as error:  # decoders raise anything on broken files
         raise UserError(f"{name}: can't be read as an image ({error}); replace the file") from error
 
 

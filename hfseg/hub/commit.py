@@ -2,10 +2,12 @@
 
 import fnmatch
 import logging
+import mmap
 import os
 import re
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from io import BytesIO
 from pathlib import Path
 from typing import TypeVar
@@ -21,8 +23,7 @@ from huggingface_hub import (
     whoami,
 )
 from huggingface_hub.utils import validate_repo_id
-from PIL import Image, UnidentifiedImageError
-from safetensors import safe_open
+from PIL import Image
 
 from hfseg.disk import explain_disk_error
 from hfseg.errors import UserError
@@ -35,10 +36,10 @@ Result = TypeVar("Result")
 _WAITS = (1.0, 5.0)  # seconds between attempts
 _LONGEST_WAIT = 120.0  # seconds, even if the Hub asks for more
 
-_TEXT = (".md", ".json", ".yaml", ".yml", ".py", ".txt", ".css")
 _SECRET_NAME = re.compile(r"TOKEN|SECRET|PASSWORD|API_?KEY", re.IGNORECASE)
 _SHORTEST_SECRET = 8  # characters; shorter ones would match by chance
-_TOKEN = re.compile(r"\bhf_[A-Za-z0-9]{16,}")
+_TOKEN = re.compile(rb"hf_[A-Za-z0-9]{16,}|tps?://[^/\s:@\"']+:[^/\s@\"']+@")
+"""A token of the Hub, or an address with a password."""
 
 
 def check_token(repo_id: str, token: str | None = None) -> None:
@@ -167,27 +168,24 @@ def _check_content(files: Mapping[str, Path | bytes]) -> None:
         for name, value in os.environ.items()
         if _SECRET_NAME.search(name) and len(value) >= _SHORTEST_SECRET
     ]
+    secrets = [each.encode() for each in private]
     for path, content in files.items():
-        text = _text_of(path, content)
-        if _TOKEN.search(text) or any(each in text for each in private):
-            raise UserError(
-                f"{path} contains a token, a secret from the environment or a path in your home "
-                "directory, so nothing was pushed; remove it and push again"
-            )
+        for part in _readable(path, content):
+            if _TOKEN.search(part) or any(part.find(each) >= 0 for each in secrets):
+                raise UserError(
+                    f"{path} contains a token, a password, a secret from the environment or a path "
+                    "in your home directory, so nothing was pushed; remove it and push again"
+                )
 
 
-def _text_of(path: str, content: Path | bytes) -> str:
-    """The readable part of a file: all of a text, or the metadata of an image or of weights."""
-    if path.endswith(_TEXT):
-        content = content.read_bytes() if isinstance(content, Path) else content
-        return content.decode("utf-8", errors="replace")
+def _readable(path: str, content: Path | bytes) -> Iterator[bytes | mmap.mmap]:
+    """The bytes of a file, where weights and photos keep their notes too; a PNG compresses them."""
+    if isinstance(content, bytes):
+        yield content
+    elif content.stat().st_size:
+        with content.open("rb") as opened:
+            yield mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ)
     if path.endswith(".png"):
-        try:
-            with Image.open(BytesIO(content) if isinstance(content, bytes) else content) as image:
-                return repr([image.info, dict(image.getexif())])
-        except UnidentifiedImageError:
-            return ""
-    if path.endswith(".safetensors") and isinstance(content, Path):
-        with safe_open(content, framework="np") as weights:
-            return repr(weights.metadata())
-    return ""
+        file = BytesIO(content) if isinstance(content, bytes) else content
+        with suppress(OSError, SyntaxError), Image.open(file) as image:
+            yield repr([image.info, dict(image.getexif())]).encode()

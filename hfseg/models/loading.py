@@ -70,9 +70,8 @@ def check_finite(model: PreTrainedModel, source: str | Path) -> None:
     for name, values in model.state_dict().items():
         if values.is_floating_point() and not torch.isfinite(values).all():
             raise UserError(
-                f"the weights in {source} are damaged: {name} contains values that are not finite "
-                "numbers; the training diverged, or the file is not intact, so give another "
-                "checkpoint"
+                f"the weights in {source} are damaged: {name} contains values that are not finite; "
+                "the training diverged or the file is corrupt, so give another checkpoint"
             )
 
 

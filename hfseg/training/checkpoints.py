@@ -125,7 +125,7 @@ def restore_weights(model: PreTrainedModel, checkpoint: str | Path) -> None:
     if wrong:
         raise UserError(
             f"{checkpoint} does not contain the weights of this {type(model).__name__}: "
-            f"{', '.join(wrong)}; it is of another model, so give a checkpoint of this run"
+            f"{', '.join(wrong)}; it belongs to another model; give a checkpoint of this run"
         )
     check_finite(loaded, checkpoint)
     model.load_state_dict(loaded.state_dict(), strict=True)
@@ -154,5 +154,5 @@ def only_tensors(checkpoint: str | Path | None) -> Iterator[None]:
     except pickle.UnpicklingError as error:
         raise UserError(
             f"{checkpoint} contains a file that could run code, so it is not read; give a "
-            "checkpoint that a run of your own has written"
+            "checkpoint written by a run of your own"
         ) from error

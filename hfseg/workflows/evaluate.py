@@ -121,7 +121,8 @@ def evaluate_model(
     claim = _claim(arguments)
     size = set_image_size(segmenter, data)
     table = prediction_table(segmenter.labels, labels, arguments.class_map)
-
+    if labels.unnamed and arguments.class_map is None:
+        labels = segmenter.labels  # the ids are read as those of the model
     label_size = size if data.eval_at_image_size else None
     before: dict[str, float] = {}
     if arguments.calibrate:

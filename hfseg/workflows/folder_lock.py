@@ -47,7 +47,7 @@ class FolderLock:
             self._lock.acquire()
         except Timeout:
             raise UserError(
-                f"another run is writing to {self._folder} ({self._owner()}); wait for its end, "
+                f"another run is writing to {self._folder} ({self._owner()}); wait until it ends, "
                 "stop it, or give another --output_dir"
             ) from None
         except OSError as error:
@@ -62,9 +62,9 @@ class FolderLock:
 
     def _owner(self) -> str:
         try:
-            return self._file.read_text(encoding="utf-8").strip() or "of an unknown process"
+            return self._file.read_text(encoding="utf-8").strip() or "unknown process"
         except OSError:
-            return "of an unknown process"
+            return "unknown process"
 
     def __enter__(self) -> "FolderLock":
         return self

@@ -63,6 +63,8 @@ def inspect_dataset(
     print(inspection_table(found))
     for finding in found.findings:
         print(f"stops training: {finding}")
+    if found.problems and data.on_bad_sample == "skip":
+        print("samples with problems are left out (--on_bad_sample skip)")
     for title, sentences in (("problem", found.problems), ("warning", found.warnings)):
         print(f"{len(sentences)} {title}{'' if len(sentences) == 1 else 's'}")
         for group in by_kind(sentences):

@@ -39,6 +39,7 @@ from hfseg.visualization.overlay import index_png, legend_image, overlay
 from hfseg.workflows.predict_video import overlay_path, predict_video
 
 SETTINGS = "predictions.json"
+_SHOWN = 3
 _LARGE = 4_000_000
 """Pixels above which a model without resizing needs much memory and time."""
 _FAR_LARGER = 16
@@ -122,9 +123,12 @@ class Outcome:
     def check(self) -> None:
         """Raise a `UserError` if some can't be read."""
         if self.bad:
+            shown = "".join(f"\n  {reason}" for reason in self.bad[:_SHOWN])
+            hidden = len(self.bad) - _SHOWN
+            more = f"\n  and {hidden} more" if hidden > 0 else ""
             raise UserError(
-                f"{len(self.bad)} of {self.count} files can't be read (the first: {self.bad[0]}); "
-                f"the other {self.finished} are done, in {self.folder}"
+                f"{len(self.bad)} of {self.count} files can't be read; the other {self.finished} "
+                f"are done, in {self.folder}:{shown}{more}"
             )
 
 

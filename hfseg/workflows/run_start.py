@@ -74,7 +74,7 @@ def run_start(
     if changed is not None:
         raise UserError(
             f"the data of the run in {folder} has changed since it started: {changed}; restore "
-            "the data to resume the run, or start another with another --output_dir"
+            "the data to resume the run, or start a new one with another --output_dir"
         )
     return before or {"processes": processes, "data": now}
 

@@ -3,12 +3,14 @@
 import logging
 import math
 import shlex
+import time
 import warnings
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
+from filelock import FileLock, Timeout
 from matplotlib.axes import Axes
 from transformers import EarlyStoppingCallback, PreTrainedModel
 
@@ -18,12 +20,14 @@ from hfseg.config.resolve import Arguments, base_recipe, resolve
 from hfseg.config.run_recipe import recipe_text
 from hfseg.config.values import GivenOptions, OptionValues
 from hfseg.data.transforms import TrainingTransform
+from hfseg.disk import write_text
 from hfseg.errors import UserError
 from hfseg.models.auxiliary import expose_auxiliary_logits
 from hfseg.training.fitting import fit_training_to_model
 from hfseg.training.preemption import SaveOnSignal
 from hfseg.training.trainer import SegmentationTrainer
 from hfseg.workflows.assemble import load_data, make_loss, make_model, make_trainer
+from hfseg.workflows.folder_lock import FolderLock
 
 if TYPE_CHECKING:
     import optuna
@@ -43,7 +47,8 @@ def tune(options: GivenOptions, trials: int) -> "optuna.Study":
 
     The study is stored in `OUTPUT_DIR/study.db`; started again, even after a kill, the search
     continues it. The value of a trial is its best evaluation by `--metric_for_best_model`; bad
-    trials are pruned. Several processes may work on one study at a time.
+    trials are pruned. Several processes may work on one study at a time; together they may run
+    one trial more than asked for each further process.
 
     Args:
         options: as for `hfseg.finetune`; the default of `output_dir` is `runs/NAME-search`.
@@ -67,11 +72,11 @@ def tune(options: GivenOptions, trials: int) -> "optuna.Study":
             "same --output_dir, so that they share the study"
         )
     study = open_study(arguments)
-    ended = [trial for trial in study.trials if trial.state.name in ("COMPLETE", "PRUNED")]
-    if len(ended) < trials:
+    ended = count_ended(study)
+    if ended < trials:
         if ended:
-            print(f"continuing after {len(ended)} of {trials} trials", flush=True)
-        _Search(options, space).run(study, trials - len(ended))
+            print(f"continuing after {ended} of {trials} trials", flush=True)
+        _Search(options, space).run(trials)
     _report(study, options, arguments)
     return study
 
@@ -105,26 +110,52 @@ def read_space(options: GivenOptions) -> OptionValues:
 
 
 def open_study(arguments: Arguments) -> "optuna.Study":
-    """The study in the output folder; trials interrupted by a kill are queued again."""
+    """The study in the output folder; trials interrupted by a kill are queued again.
+
+    Those that another process is working on are left to it.
+    """
     import optuna
 
     training = arguments.training
     optuna.logging.set_verbosity(optuna.logging.WARNING)  # trials are printed by us
-    study = optuna.create_study(**_study_options(arguments))
-    for trial in study.get_trials(states=(optuna.trial.TrialState.RUNNING,)):
-        study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
-        study.enqueue_trial(trial.params)
-        print(f"trial {trial.number} was interrupted: it will be repeated in {training.output_dir}")
+    patience = time.monotonic() + FolderLock.SECONDS  # for data workers of a killed search
+    with FileLock(output_folder(arguments) / ".study.lock"):
+        study = optuna.create_study(**_study_options(arguments))
+        for trial in study.get_trials(states=(optuna.trial.TrialState.RUNNING,)):
+            lock = _lock_of(arguments, trial.number)
+            if not Path(lock.lock_file).exists():  # just being started
+                continue
+            try:
+                lock.acquire(timeout=max(0.0, patience - time.monotonic()))
+            except Timeout:
+                continue
+            if study.trials[trial.number].state == optuna.trial.TrialState.RUNNING:
+                study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
+                study.enqueue_trial(trial.params)
+                print(
+                    f"trial {trial.number} was interrupted: it will be repeated in "
+                    f"{training.output_dir}"
+                )
+            _give_back(lock)
     return study
 
 
-def _study_options(arguments: Arguments, seen: int = 0) -> OptionValues:
-    """The arguments of `optuna.create_study`.
+def count_ended(study: "optuna.Study") -> int:
+    return sum(trial.state.name in ("COMPLETE", "PRUNED") for trial in study.trials)
 
-    Args:
-        seen: number of existing trials; without it a sampler with the same seed would repeat
-            their suggestions.
-    """
+
+def _lock_of(arguments: Arguments, trial: int) -> FileLock:
+    """Held by the process that is working on a trial; the system frees that of a killed one."""
+    return FileLock(output_folder(arguments) / f".trial-{trial}.lock")
+
+
+def _give_back(lock: FileLock) -> None:
+    Path(lock.lock_file).unlink()
+    lock.release()
+
+
+def _study_options(arguments: Arguments) -> OptionValues:
+    """The arguments of `optuna.create_study`."""
     import optuna
 
     training = arguments.training
@@ -133,7 +164,6 @@ def _study_options(arguments: Arguments, seen: int = 0) -> OptionValues:
         "storage": f"sqlite:///{output_folder(arguments) / STUDY_FILE}",
         "load_if_exists": True,
         "direction": "maximize" if training.greater_is_better else "minimize",
-        "sampler": optuna.samplers.TPESampler(seed=training.seed + seen),
         "pruner": optuna.pruners.MedianPruner(n_startup_trials=5, n_warmup_steps=1),
     }
 
@@ -163,17 +193,42 @@ class _Search:
         self.metric = metric if metric.startswith("eval_") else f"eval_{metric}"
         self.better = max if training.greater_is_better else min
         self.best: float | None = None
+        self.trials = 0
+        self.lock: FileLock | None = None
+        """Of the trial that is running."""
 
-    def run(self, study: "optuna.Study", trials: int) -> None:
-        self.trainer.hyperparameter_search(
-            hp_space=self.begin_trial,
-            compute_objective=self.best_so_far,
-            n_trials=trials,
-            backend="optuna",
-            catch=(torch.OutOfMemoryError,),
-            gc_after_trial=True,
-            **_study_options(self.arguments, seen=len(study.trials)),
-        )
+    def run(self, trials: int) -> None:
+        """Run trials until this many in the study have ended."""
+        self.trials = trials
+        try:
+            self.trainer.hyperparameter_search(
+                hp_space=self.begin_trial,
+                compute_objective=self.best_so_far,
+                n_trials=trials,
+                backend="optuna",
+                catch=(torch.OutOfMemoryError,),
+                gc_after_trial=True,
+                **_study_options(self.arguments),
+            )
+        finally:
+            self._end_trial()
+
+    def _take(self, trial: "optuna.Trial") -> None:
+        """Make a trial this process's own, with suggestions that no other trial gets."""
+        import optuna
+
+        self._end_trial()
+        self.lock = _lock_of(self.arguments, trial.number)
+        self.lock.acquire()
+        study, seed = trial.study, self.arguments.training.seed
+        study.sampler = optuna.samplers.TPESampler(seed=seed + trial.number)
+        if count_ended(study) + 1 >= self.trials:
+            study.stop()  # after this trial
+
+    def _end_trial(self) -> None:
+        if self.lock is not None:
+            _give_back(self.lock)
+            self.lock = None
 
     def suggest(self, trial: "optuna.Trial") -> OptionValues:
         chosen: OptionValues = {}
@@ -190,6 +245,7 @@ class _Search:
     def begin_trial(self, trial: "optuna.Trial") -> OptionValues:
         """Apply the flags of this trial to the trainer; nothing is left for `Trainer` to set."""
         self.best = None
+        self._take(trial)
         chosen = self.suggest(trial)
         self.arguments = arguments = resolve({**self.options, **chosen})
         print(f"trial {trial.number}: {shlex.join(flags_of(chosen))}", flush=True)
@@ -240,7 +296,7 @@ def _report(study: "optuna.Study", options: GivenOptions, arguments: Arguments) 
         f"# Trial {study.best_trial.number} of a search over {len(study.trials)}: "
         f"{arguments.training.metric_for_best_model} {study.best_value:.4f} on validation.\n"
     )
-    (folder / BEST_FILE).write_text(head + recipe_text(best), encoding="utf-8")
+    write_text(folder / BEST_FILE, head + recipe_text(best))
     _plot(study, folder)
     print(f"best {study.best_value:.4f}  {folder / BEST_FILE}", flush=True)
 

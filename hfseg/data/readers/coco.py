@@ -258,7 +258,7 @@ class _ImageFinder:
         found = self._by_name.get(Path(name).name) or next(iter(inside), None)
         if found is None:
             raise UserError(
-                f"{file}: the image {name!r} is outside of {self.root}, and only images in it are "
+                f"{file}: the image {name!r} is outside {self.root}, and only images in it are "
                 "read; move the image there"
             )
         return found
