@@ -66,8 +66,6 @@ def test_a_mask_of_another_size_or_of_unknown_classes_is_one_sentence(models, ph
         return str(error.value)
 
     size = Image.open(photo).size
-    assert f"{size[0]} × {size[1]} pixels, but its mask 20 × 10" in said(
-        Image.new("L", (20, 10))
-    )
+    assert f"{size[0]} × {size[1]} pixels, but its mask 20 × 10" in said(Image.new("L", (20, 10)))
     assert "value 99" in said(Image.new("L", size, 99))
     assert "No pixel of the mask has a class" in said(Image.new("L", size, 255))
