@@ -18,6 +18,7 @@ from hfseg.errors import UserError
 from hfseg.labels import LabelSet
 from hfseg.metrics.streaming import StreamingScores
 from hfseg.models import load_model
+from hfseg.models.batch_norm import average_over_batches
 from hfseg.training.checkpoints import last_complete_checkpoint
 from hfseg.training.optimization import EPOCH_SCHEDULES
 from hfseg.training.preemption import Preempted
@@ -330,3 +331,18 @@ def test_with_persistent_workers_every_split_is_read_by_a_loader_of_its_own(data
     other = EvaluationSamples(trainer.train_dataset.data)
     lengths.append(len(trainer.get_eval_dataloader(other).dataset))
     assert lengths == [2, 10]
+
+
+# ---- batch norm ----
+
+
+def test_running_statistics_average_over_several_batches(data, tmp_path) -> None:
+    trainer = trainer_of(data, tmp_path, "--model_name_or_path", "deeplabv3plus-mobilenet-v2")
+    norms = [m for m in trainer.model.modules() if isinstance(m, torch.nn.BatchNorm2d)]
+    assert {norm.momentum for norm in norms} == {0.1}
+
+
+def test_a_momentum_that_averages_is_kept(data, tmp_path) -> None:
+    given = torch.nn.BatchNorm2d(3, momentum=0.01)
+    assert average_over_batches(given) == 0
+    assert given.momentum == 0.01

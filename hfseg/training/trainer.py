@@ -40,6 +40,7 @@ from hfseg.models.auxiliary import (
     expose_auxiliary_logits,
     supervised,
 )
+from hfseg.models.batch_norm import average_over_batches
 from hfseg.models.confidence import log_scores, temperature_of, top_probability
 from hfseg.models.logits import resize_logits
 from hfseg.models.universal_eomt import EOMT
@@ -146,6 +147,7 @@ class SegmentationTrainer(LargestBatchTrainer):
                 ignore_index=self.ignore_index, label_smoothing=self.args.label_smoothing_factor
             ),
         )
+        average_over_batches(self.model)
         expose_auxiliary_logits(self.model)
         self.auxiliary_loss_weight = auxiliary_loss_weight(self.model)
         self._evaluation_collator = Collator(image_processor, resize=True)
