@@ -97,8 +97,10 @@ def write_run(
     _write_reliability(folder / "report" / "reliability.png", validation)
     _write_examples(folder / "examples", pictures, validation)
     scores = {split: evaluation.scores for split, evaluation in evaluations.items()}
+    sizes = {split: len(rows) for split, rows in data.items() if hasattr(rows, "__len__")}
+    sizes |= {split: len(evaluation.per_image) for split, evaluation in evaluations.items()}
     facts = card_facts(
-        arguments, trainer, data, labels, train_scores, scores, recipe_of(arguments), repo_id
+        arguments, trainer, sizes, labels, train_scores, scores, recipe_of(arguments), repo_id
     )
     _write_json(folder / "run.json", facts.as_results())
     write_model_card(folder, facts)
