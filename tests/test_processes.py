@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import make_folder
-from launch import BIN, environment
+from launch import BIN, SCRIPT, environment
 from safetensors.torch import load_file
 from tolerance import UNDECIDED
 
@@ -177,3 +177,31 @@ def test_two_nodes_compute_what_one_process_does(data: Path, whole_batch, tmp_pa
     together = run_worker("evaluate", data, tmp_path / "two", 2, 1, processes=2, nodes=2)
     for report in together:
         assert_same_evaluation(report, alone)
+
+
+@pytest.mark.slow
+def test_two_machines_train_the_weights_of_one_with_two_processes(
+    data: Path, tmp_path: Path
+) -> None:
+    def weights(nodes: int) -> bytes:
+        output = tmp_path / str(nodes)
+        flags = [
+            str(SCRIPT), "--dataset_name", "folder", "--dataset_path", str(data),
+            "--model_name_or_path", "segformer-tiny", "--from_scratch", "--crop_size", "32",
+            "--per_device_train_batch_size", "2", "--max_steps", "4", "--mixed_precision", "no",
+            "--eval_strategy", "no", "--output_dir", str(output),
+        ]  # fmt: skip
+        threads = environment(OMP_NUM_THREADS="1")
+        jobs = [
+            subprocess.Popen(
+                [*launch, *flags], env=threads, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                text=True,
+            )
+            for launch in launch_commands(2, nodes)
+        ]  # fmt: skip
+        for job in jobs:
+            printed, _ = job.communicate(timeout=600)
+            assert job.returncode == 0, printed[-4000:]
+        return (output / "model.safetensors").read_bytes()
+
+    assert weights(nodes=1) == weights(nodes=2)

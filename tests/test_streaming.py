@@ -19,15 +19,19 @@ import torch
 from launch import environment, run_finetune
 from PIL import Image
 from safetensors.torch import load_file
+from torch.utils.data import DataLoader
 
 from hfseg.data import load_dataset
 from hfseg.data.addresses import data_files, expanded
-from hfseg.data.streaming import StreamedTrainingSamples
+from hfseg.data.streaming import StreamedEvaluationSamples, StreamedTrainingSamples, rows_at
 from hfseg.data.transforms import TrainingTransform
 from hfseg.training.stream_loader import StreamLoader
 
 COUNTS = (5, 4, 6, 3)
 """Samples in each file of the training split."""
+VALIDATION = (3, 4)
+FILES = [("train", number, count) for number, count in enumerate(COUNTS)]
+FILES += [("validation", number, count) for number, count in enumerate(VALIDATION)]
 NAMES = '{"0": "ground", "1": "wall"}'
 
 
@@ -46,16 +50,15 @@ def sample(index: int) -> dict[str, bytes]:
 
 @pytest.fixture(scope="module")
 def shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder in the Hub's format: a training split in four files, and 2 samples to validate."""
+    """A folder in the Hub's format: a training split in four files, one to validate in two."""
     home = tmp_path_factory.mktemp("shards")
     columns = datasets.Features({"image": datasets.Image(), "mask": datasets.Image()})
     (home / "data").mkdir()
     first = 0
-    for number, count in enumerate((*COUNTS, 2)):
-        name = f"train-{number}" if number < len(COUNTS) else "validation-0"
+    for split, number, count in FILES:
         rows = [sample(index) for index in range(first, first + count)]
         part = datasets.Dataset.from_list(rows, features=columns)
-        part.to_parquet(home / "data" / f"{name}.parquet")
+        part.to_parquet(home / "data" / f"{split}-{number}.parquet")
         first += count
     (home / "id2label.json").write_text(NAMES)
     return home
@@ -66,9 +69,8 @@ def tars(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same as tars, with the names of classes beside them."""
     home = tmp_path_factory.mktemp("tars")
     first = 0
-    for number, count in enumerate((*COUNTS, 2)):
-        name = f"train-{number:02d}" if number < len(COUNTS) else "validation-00"
-        with tarfile.open(home / f"{name}.tar", "w") as tar:
+    for split, number, count in FILES:
+        with tarfile.open(home / f"{split}-{number:02d}.tar", "w") as tar:
             for index in range(first, first + count):
                 for suffix, data in zip(("png", "mask.png"), sample(index).values(), strict=True):
                     member = tarfile.TarInfo(f"{index:04d}.{suffix}")
@@ -148,8 +150,40 @@ def test_addresses_name_files_by_braces_or_as_a_folder(tars: Path) -> None:
     ]  # fmt: skip
     assert sorted(expanded("{a{0..1},b}")) == ["a0", "a1", "b"]
     files = data_files(f"file://{tars}")
-    assert {split: len(found) for split, found in files.items()} == {"train": 4, "validation": 1}
+    assert {split: len(found) for split, found in files.items()} == {"train": 4, "validation": 2}
     assert data_files("https://host/val/000.tar") == {"validation": ["https://host/val/000.tar"]}
+
+
+@pytest.mark.parametrize("world_size", [1, 2, 3, 6])
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("kind", ["shards", "tars"])
+def test_every_sample_is_evaluated_by_one_process(
+    request, kind: str, workers: int, world_size: int
+) -> None:
+    source = request.getfixturevalue(kind)
+    source = str(source) if kind == "shards" else f"file://{source}"
+    stream = load_dataset(source, streaming=True)[0]["validation"]
+    expected = [np.array(row["label"]).tobytes() for row in stream]
+    assert len(set(expected)) == sum(VALIDATION)
+    for in_order in (False, True):
+        found = {}
+        for rank in range(world_size):
+            samples = StreamedEvaluationSamples(
+                stream, rank=rank, world_size=world_size, in_order=in_order
+            )
+            for (sample,) in DataLoader(samples, collate_fn=list, num_workers=workers):
+                assert sample["index"] not in found
+                found[sample["index"]] = sample["label"].tobytes()
+        assert [found[index] for index in sorted(found)] == expected
+
+
+def test_rows_of_a_stream_are_found_by_their_place(shards: Path) -> None:
+    stream = load_dataset(str(shards), streaming=True)[0]["validation"]
+    rows = list(stream)
+    found = rows_at(stream, {4, 1})
+    assert {place: row["label"].tobytes() for place, row in found.items()} == {
+        place: rows[place]["label"].tobytes() for place in (1, 4)
+    }
 
 
 RUN = (
@@ -174,6 +208,37 @@ def test_a_streamed_run_that_is_resumed_has_the_same_weights(
     run_finetune("--output_dir", str(run), "--resume_from_checkpoint", checkpoint)
     whole, resumed = (load_file(tmp_path / n / "model.safetensors") for n in ("whole", "resumed"))
     assert all(torch.equal(whole[name], resumed[name]) for name in whole)
+
+
+def scores(output: Path) -> tuple[float, dict[str, Any]]:
+    """The loss, a sum of floats in any order, and all other scores."""
+    found = json.loads((output / "eval_results.json").read_text())
+    timed = ("time", "second")
+    kept = {k: v for k, v in found.items() if not any(word in k for word in timed)}
+    return kept.pop("eval_loss"), kept
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("limit", [(), ("--max_eval_samples", "5")])
+def test_a_streamed_evaluation_has_the_counts_of_an_unstreamed_one(
+    shards: Path, tmp_path: Path, limit: tuple[str, ...]
+) -> None:
+    # a learning rate of almost nothing: all runs score the same weights
+    flags = (*RUN, *limit, "--dataset_name", str(shards), "--max_steps", "1",
+             "--learning_rate", "1e-30", "--freeze_batch_norm")  # fmt: skip
+    unstreamed = [flag for flag in flags if flag != "--streaming"]
+    run_finetune(*unstreamed, "--output_dir", str(tmp_path / "unstreamed"))
+    loss, expected = scores(tmp_path / "unstreamed")
+    assert 0 < expected["eval_mean_iou"] < 1 and expected["eval_mean_iou_interval_95"]
+    for processes, workers in ((1, "2"), (2, "0"), (2, "1")):
+        output = tmp_path / f"{processes}-{workers}"
+        run_finetune(*flags, "--dataloader_num_workers", workers, "--output_dir", str(output),
+                     processes=processes)  # fmt: skip
+        assert scores(output) == (pytest.approx(loss, rel=1e-6), expected)
+        pictures = sorted(file.name for file in (output / "examples").iterdir())
+        assert pictures == sorted(
+            file.name for file in (tmp_path / "unstreamed" / "examples").iterdir()
+        )
 
 
 @pytest.fixture
@@ -201,7 +266,7 @@ def test_tars_over_http_are_the_files_they_are(server: str, tars: Path) -> None:
     for home in (server, f"file://{tars}"):
         done = subprocess.run(
             [sys.executable, "-c", script,
-             f"{home}/{{train-{{00..03}},validation-00}}.tar"],
+             f"{home}/{{train-{{00..03}},validation-{{00..01}}}}.tar"],
             env=environment(HF_HUB_OFFLINE="0", HF_DATASETS_OFFLINE="0"),
             cwd=Path(__file__).parent, capture_output=True, text=True, timeout=300,
         )  # fmt: skip

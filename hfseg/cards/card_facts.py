@@ -9,7 +9,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import datasets
 import torch
 from transformers import BaseImageProcessor, PreTrainedConfig
 
@@ -130,7 +129,7 @@ class CardInputs:
 def card_facts(
     arguments: Arguments,
     trainer: SegmentationTrainer,
-    data: datasets.DatasetDict,
+    split_sizes: dict[str, int],
     labels: LabelSet,
     train_scores: dict[str, float],
     scores: dict[str, dict[str, Any]],
@@ -140,6 +139,7 @@ def card_facts(
     """Gather the facts of a finished run.
 
     Args:
+        split_sizes: split -> images, as far as they were counted.
         scores: split -> its scores, with the prefix `eval_` or `test_`.
         recipe: the arguments in the form that may be published.
         repo_id: Hub id to which the run is pushed, None if it is not.
@@ -170,7 +170,7 @@ def card_facts(
         dataset_name=title,
         label_set=labels,
         dataset_id=dataset_id,
-        split_sizes={s: len(rows) for s, rows in data.items() if hasattr(rows, "__len__")},
+        split_sizes=split_sizes,
         eval_split="validation",
         metrics=scores["validation"],
         test_metrics=scores.get("test", {}),

@@ -67,7 +67,7 @@ class DataArguments:
     )
     streaming: bool = field(
         default=False,
-        metadata={"help": "read the training split of a Hub dataset without downloading it"},
+        metadata={"help": "train and score on a Hub dataset without downloading it"},
     )
     on_bad_sample: Literal["stop", "skip"] = field(
         default="stop",

@@ -81,8 +81,7 @@ def load_dataset(
         split_by: `time` or `group`, instead of at random.
         id2label: a file with class names.
         image_column, label_column, dataset_config: of a Hub dataset, if they can't be inferred.
-        streaming: don't download the training split of a Hub dataset: it becomes an
-            `IterableDataset`; the other splits are read completely.
+        streaming: don't download a Hub dataset: its splits become `IterableDataset`s.
         on_bad_sample: `stop`, or `skip` and log what was left out.
         preprocessing_num_workers: processes that read the data the first time, after which it is
             cached; None: one per core if there are many samples.
@@ -129,7 +128,7 @@ def read_dataset(
         plan = replace(plan, by=plan.by or "time")
     if options.streaming:
         assert isinstance(opened, HubDataset)  # `open_dataset` rejects others
-        return _streamed(opened, split, plan, on_bad_sample)
+        return _streamed(opened, split, on_bad_sample)
     findings = first_aid.check_sample(opened)
     _stop(findings, on_bad_sample)
     workers = options.preprocessing_num_workers
@@ -164,29 +163,20 @@ def read_dataset(
     return LoadedDataset(_without_facts(data), opened.labels, problems, findings, warnings)
 
 
-def _streamed(
-    opened: HubDataset, split: str | None, plan: SplitPlan, on_bad_sample: str
-) -> LoadedDataset:
-    """The training split as a stream, the others read completely."""
+def _streamed(opened: HubDataset, split: str | None, on_bad_sample: str) -> LoadedDataset:
+    """The splits as streams."""
     import datasets
 
-    from hfseg.data.streaming import training_stream
+    from hfseg.data.streaming import streamed
 
     if "train" not in opened.splits or "validation" not in opened.splits:
         raise UserError(
             f"{opened.name}: --streaming needs a train and a validation split; it has "
             f"{', '.join(opened.splits)}"
         )
-    data: dict[str, datasets.Dataset | datasets.IterableDataset] = {}
     parts = opened.splits if split is None else [known_split(split, opened.splits, opened.name)]
-    for part in parts:
-        if part == "train":
-            data[part] = training_stream(opened, on_bad_sample != "stop")
-            continue
-        rows = {part: opened.build(part)}
-        _report([problem for problem in rows[part]["problem"][:] if problem], rows, on_bad_sample)
-        good = rows[part].select(_good_rows(part, rows[part]))
-        data |= _without_facts(orientation.settle({part: good})[0])
+    skip = on_bad_sample != "stop"
+    data = {part: streamed(opened, part, skip) for part in parts}
     return LoadedDataset(datasets.DatasetDict(data), opened.labels)
 
 

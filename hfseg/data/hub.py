@@ -7,7 +7,6 @@ names the classes; here the repository is opened and its rows become `image` and
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +26,7 @@ from hfseg.data.in_memory import from_torch
 from hfseg.data.info import HubSource
 from hfseg.data.label_map import Values, apply_label_map
 from hfseg.data.masks import MaskDecoder, StoredMask, open_image
-from hfseg.data.reading import cached, in_order, one_by_one
+from hfseg.data.reading import cached, in_order
 from hfseg.data.rows import Row, bad_row, fact_features, features, named, read_row
 from hfseg.data.splits import SPLIT_ALIASES, WHOLE, SplitPlan
 from hfseg.errors import UserError
@@ -130,20 +129,14 @@ class HubDataset:
         """A downloaded split, with masks decoded once and written as small PNGs.
 
         The images stay in the download, unless some of them have to be converted
-        (`rows.read_image`), which copies the split. A streamed split is copied too.
+        (`rows.read_image`), which copies the split.
         """
         import datasets
 
         raw = self.splits[split]
-        read_as = (self.decoder, self.image_column, self.label_column)
-        if not isinstance(raw, datasets.Dataset):
-            streamed = (
-                partial(self.read_row, row, f"{self.name}, {split} row {index}")
-                for index, row in enumerate(raw)
-            )
-            return cached(split, one_by_one(split, streamed), (self.name, *read_as))
+        assert isinstance(raw, datasets.Dataset)  # streams are not built
         samples = HubSamples(self.without_splits(), split, raw)
-        identity = (raw._fingerprint, *read_as)
+        identity = (raw._fingerprint, self.decoder, self.image_column, self.label_column)
         columns = {
             "label": features()["label"],
             **fact_features(),

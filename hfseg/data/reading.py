@@ -4,7 +4,7 @@ The name of a cached dataset is a hash of what identifies its data and of how it
 that a changed file is noticed, and the second start reads nothing.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
@@ -45,7 +45,7 @@ def cached(
     """Rows as a dataset in the cache, from where they are read the next time.
 
     Args:
-        rows: from `in_order` or `one_by_one`.
+        rows: from `in_order`.
         identity: what identifies the data in the cache.
         columns: None: `image`, `label` and the `FACTS`.
     """
@@ -71,18 +71,10 @@ def in_order(split: str, samples: Samples, workers: int | None = None) -> Rows:
     def rows() -> Iterator[Row]:
         count = reading_workers(len(samples), workers)
         reading = _with_workers(samples, count) if count else _here(samples)
-        return track(reading, _doing(split), len(samples))
+        doing = "reading" if split == WHOLE else f"reading {split}"
+        return track(reading, doing, len(samples))
 
     return rows
-
-
-def one_by_one(split: str, samples: Iterable[Callable[[], Row]]) -> Rows:
-    """The same for a stream, of which each sample is a function that reads it."""
-    return lambda: track(map(_read, samples), _doing(split))
-
-
-def _doing(split: str) -> str:
-    return "reading" if split == WHOLE else f"reading {split}"
 
 
 def _here(samples: Samples) -> Iterator[Row]:

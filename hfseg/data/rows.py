@@ -215,10 +215,14 @@ def looks(rows: "datasets.Dataset") -> list[str | None]:
 
 
 def file_names(rows: "datasets.Dataset") -> list[str] | None:
-    """The file of each image, without reading any; None if some have no name."""
+    """The file of each image, without reading any; None if some have no name. A stream is read."""
     import datasets
     import pyarrow.compute
 
+    if isinstance(rows, datasets.IterableDataset):
+        stored = rows.cast_column("image", datasets.Image(decode=False))
+        names = [row["path"] for row in stored["image"]]
+        return names if all(names) else None
     if not isinstance(rows, datasets.Dataset):
         return None
     if not isinstance(rows.features["image"], datasets.Image):

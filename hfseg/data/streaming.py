@@ -1,8 +1,8 @@
-"""Training on a dataset without downloading it first."""
+"""Training and evaluation on a dataset without downloading it first."""
 
 import itertools
 import zlib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -13,8 +13,8 @@ from torch.utils.data import IterableDataset, get_worker_info
 
 from hfseg.data.hub import HubDataset
 from hfseg.data.rows import Row, features
-from hfseg.data.samples import Sample, resize_pair
-from hfseg.data.transforms import TrainingTransform
+from hfseg.data.samples import Sample, resize_label, resize_pair
+from hfseg.data.transforms import Size, TrainingTransform
 from hfseg.errors import UserError
 
 if TYPE_CHECKING:
@@ -24,15 +24,15 @@ SHUFFLE_BUFFER = 128
 """Encoded samples that are drawn from at a time; each worker holds as many."""
 
 
-def training_stream(data: HubDataset, skip_bad_samples: bool) -> datasets.IterableDataset:
-    """The training split as a stream with the columns `image`, `label` and `key`, in its order.
+def streamed(data: HubDataset, split: str, skip_bad_samples: bool) -> datasets.IterableDataset:
+    """A split as a stream with the columns `image`, `label` and `key`, in its order.
 
     `key` is a checksum of the stored image. It replaces the index, since the samples of a stream
     that is divided among processes and workers have no positions.
     """
-    raw = data.splits["train"]
+    raw = data.splits[split]
     stream = raw.map(
-        _ReadRow(data.without_splits(), skip_bad_samples),
+        _ReadRow(data.without_splits(), split, skip_bad_samples),
         remove_columns=[data.image_column, data.label_column],
     )
     if skip_bad_samples:
@@ -46,11 +46,12 @@ class _ReadRow:
     """A raw row -> the columns of the stream, encoded; an object, so that it can be pickled."""
 
     data: HubDataset
+    split: str
     skip: bool
 
     def __call__(self, row: Row) -> Row:
         try:
-            sample = self.data.read_row(row, f"{self.data.name}, train")
+            sample = self.data.read_row(row, f"{self.data.name}, {self.split}")
         except UserError:
             if not self.skip:
                 raise
@@ -105,7 +106,7 @@ class StreamedTrainingSamples(IterableDataset[Sample]):
     that each sample has as its `position`.
 
     Args:
-        stream: from `training_stream`.
+        stream: from `streamed`.
         transform: the augmentation.
         resize: a processor that first resizes image and mask, or None.
         rank, world_size: of this process.
@@ -152,9 +153,7 @@ class StreamedTrainingSamples(IterableDataset[Sample]):
 
     def _pass(self, position: StreamPosition, worker: int) -> Iterator[tuple[Row, StreamPosition]]:
         """The rest of a pass: encoded rows, each with the position after it."""
-        stream = self.stream
-        for column in features():
-            stream = stream.cast_column(column, datasets.Image(decode=False))
+        stream = _encoded(self.stream)
         # never 0, with which `datasets` would not shuffle the files
         stream.set_epoch(int(np.random.default_rng((self.seed, position.epoch)).integers(1, 2**31)))
         if position.stream is not None:
@@ -174,8 +173,74 @@ class StreamedTrainingSamples(IterableDataset[Sample]):
             state, drawn = stream.state_dict(), 0
 
     def _sample(self, row: Row, epoch: int) -> Sample:
-        image, label = (np.array(features()[name].decode_example(row[name])) for name in features())
+        image, label = _decoded(row)
         if self.resize is not None:
             image, label = resize_pair(image, label, self.resize)
         image, label = self.transform(image, label, epoch, row["key"])
         return {"index": row["key"], "image": image, "label": label}
+
+
+class StreamedEvaluationSamples(IterableDataset[Sample]):
+    """The samples of a stream as they are, each once, by one worker of one process.
+
+    Files are divided among the workers of all processes. Where there are fewer files than workers,
+    several read the same file, and each takes every n-th sample of it. `index` grows along the
+    stream: it is the number of the file, and the sample's in that.
+
+    Args:
+        stream: from `streamed`.
+        label_size: as of `EvaluationSamples`.
+        rank, world_size: of this process.
+        in_order: every worker reads the stream from its start, as one that `take` has cut.
+    """
+
+    def __init__(
+        self,
+        stream: datasets.IterableDataset,
+        label_size: Size | None = None,
+        *,
+        rank: int = 0,
+        world_size: int = 1,
+        in_order: bool = False,
+    ) -> None:
+        self.stream = stream
+        self.files = 1 if in_order else stream.num_shards
+        self.label_size = label_size
+        self.rank = rank
+        self.world_size = world_size
+
+    def __iter__(self) -> Iterator[Sample]:
+        info = get_worker_info()
+        worker, workers = (0, 1) if info is None else (info.id, info.num_workers)
+        number, count = self.rank * workers + worker, self.world_size * workers
+        for file in range(number % self.files, self.files, count):
+            readers = len(range(file, count, self.files)) or 1
+            part = _encoded(self.stream.shard(self.files, file))
+            # not `iter`, which divides the files among workers too
+            rows = enumerate(part.iter(batch_size=1))
+            for place, row in itertools.islice(rows, number // self.files, None, readers):
+                image, label = _decoded({name: values[0] for name, values in row.items()})
+                if self.label_size is not None:
+                    label = resize_label(label, self.label_size)
+                yield {"index": file << 32 | place, "image": image, "label": label}
+
+
+def rows_at(stream: datasets.IterableDataset, places: Collection[int]) -> dict[int, Row]:
+    """Some samples by their place in a stream, which is read up to the last of them."""
+    stored = enumerate(itertools.islice(_encoded(stream), max(places) + 1))
+    return {
+        place: {name: each.decode_example(row[name]) for name, each in features().items()}
+        for place, row in stored
+        if place in places
+    }
+
+
+def _encoded(stream: datasets.IterableDataset) -> datasets.IterableDataset:
+    for column in features():
+        stream = stream.cast_column(column, datasets.Image(decode=False))
+    return stream
+
+
+def _decoded(row: Row) -> tuple[np.ndarray, np.ndarray]:
+    image, label = (np.array(features()[name].decode_example(row[name])) for name in features())
+    return image, label

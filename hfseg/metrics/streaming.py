@@ -1,6 +1,6 @@
 """`StreamingScores`: `Trainer`'s `compute_metrics`, which receives counts batch by batch."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
@@ -16,13 +16,16 @@ if TYPE_CHECKING:
     from transformers import EvalPrediction
 
 
+_Value = TypeVar("_Value")
+
+
 class StreamingScores:
     """Adds up confusion matrices, one per image, and turns the sum into scores.
 
     For `Trainer` with `batch_eval_metrics=True`: called after every batch with
     `predictions = ((B, K + 1, K + 1) int64 of count_pairs, (B, 2, 2) float32 sums and counts of
     the loss, (B, 3, BINS) of confidence_counts)` and `label_ids = (B,)` sample indices, already
-    gathered over processes and trimmed of repeated samples.
+    gathered over processes and trimmed of repeated samples, unless their index is -1.
 
     Attributes:
         confusion: (K, K) int64, rows ground truth and columns prediction, of the last evaluation.
@@ -48,10 +51,11 @@ class StreamingScores:
         Raises:
             UserError: a label that is not a class id.
         """
-        matrices, losses, bins = (values.cpu().numpy() for values in batch.predictions)
-        self.calibration += bins.sum(0)
         indices = batch.label_ids.cpu().numpy()
-        for index, pairs, loss in zip(indices, matrices, losses, strict=True):
+        counted = indices >= 0
+        matrices, losses, bins = (values.cpu().numpy()[counted] for values in batch.predictions)
+        self.calibration += bins.sum(0)
+        for index, pairs, loss in zip(indices[counted], matrices, losses, strict=True):
             if pairs[-1].any():
                 raise UserError(
                     f"sample {index}: {pairs[-1].sum()} labels are not in 0..{len(pairs) - 2}; "
@@ -80,6 +84,11 @@ class StreamingScores:
                 summary |= dict(zip(names, values, strict=True))
         return summary
 
+    def number_in_order(self) -> None:
+        """Number the samples from 0, in the order of their indices."""
+        self.per_image = _numbered(self.per_image)
+        self.image_counts = _numbered(self.image_counts)
+
     def interval(self, units: Units = IMAGES) -> Interval:
         """`mean_iou_interval` of the images of the last evaluation."""
         return mean_iou_interval(self.image_counts, self.labels.names, units)
@@ -89,6 +98,10 @@ class StreamingScores:
         """Classes in neither the labels nor the predictions of the last evaluation."""
         seen = self.confusion.sum(0) + self.confusion.sum(1)
         return [name for name, count in zip(self.labels.names, seen, strict=True) if count == 0]
+
+
+def _numbered(values: dict[int, _Value]) -> dict[int, _Value]:
+    return dict(enumerate(values[index] for index in sorted(values)))
 
 
 def metric_names(labels: LabelSet) -> list[str]:

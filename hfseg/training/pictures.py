@@ -1,6 +1,7 @@
 """Predictions on a few validation images in TensorBoard and trackio, for `--report_to`."""
 
 from collections.abc import Sequence
+from itertools import islice
 from typing import Any
 
 import datasets
@@ -43,7 +44,7 @@ class PredictionPictures(TrainerCallback):
         self.trackers = [
             each for each in trackers if isinstance(each, TensorBoardCallback | TrackioCallback)
         ]
-        self.samples = samples.select(range(min(_PICTURES, len(samples))))
+        self.samples = list(islice(samples, _PICTURES))
         self.processor = processor
         self.labels = labels
 

@@ -1,11 +1,11 @@
 """The progress of a training run: a bar in a terminal, aligned lines elsewhere."""
 
 import time
-from collections.abc import Sized
 
 from torch.utils.data import DataLoader
 from transformers import TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer_callback import PrinterCallback, ProgressCallback
+from transformers.trainer_utils import has_length
 
 from hfseg.progress import Progress
 
@@ -61,7 +61,7 @@ class ConcisePrinter(PrinterCallback):
         **kwargs: object,
     ) -> None:
         if self._evaluating is None:
-            total = len(eval_dataloader) if isinstance(eval_dataloader, Sized) else None
+            total = len(eval_dataloader) if has_length(eval_dataloader) else None
             shown = state.is_local_process_zero
             self._evaluating = Progress(total, "evaluating", "batches", shown=shown)
         self._evaluating.update()

@@ -2,14 +2,23 @@
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from accelerate import PartialState
+from accelerate.utils import reduce
 from torch.utils.data import DataLoader, get_worker_info
 
-from hfseg.data.streaming import StreamedTrainingSamples, StreamPosition, StreamStart
+from hfseg.data.samples import Batch, Sample
+from hfseg.data.streaming import (
+    StreamedEvaluationSamples,
+    StreamedTrainingSamples,
+    StreamPosition,
+    StreamStart,
+)
 
 logger = logging.getLogger("hfseg")
 
@@ -108,3 +117,58 @@ class _WithPosition:
         info = get_worker_info()
         worker = 0 if info is None else info.id
         return worker, asdict(samples[-1]["position"]), self.collate(samples)
+
+
+class StreamedEvaluationLoader(DataLoader):
+    """Full batches of `StreamedEvaluationSamples`, as many on each process, which gather them.
+
+    What is missing are repeated samples, whose index is -1.
+    """
+
+    def __init__(
+        self,
+        samples: StreamedEvaluationSamples,
+        collate: Callable[[Sequence[Any]], Any],
+        batch_size: int,
+        **options: Any,
+    ) -> None:
+        super().__init__(
+            samples,
+            batch_size=batch_size,
+            collate_fn=_Filled(collate, batch_size),
+            generator=torch.Generator().manual_seed(0),
+            **options,
+        )
+
+    def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]
+        batches = super().__iter__()
+        previous = None
+        while True:
+            batch = next(batches, None)
+            waiting = torch.tensor(float(batch is not None), device=PartialState().device)
+            if not reduce(waiting):
+                return
+            if batch is None:
+                batch = previous or self.collate_fn([])
+                batch = {**batch, "index": torch.full_like(batch["index"], -1)}
+            previous = batch
+            yield batch
+
+
+@dataclass(frozen=True)
+class _Filled:
+    """Samples -> a batch of that size."""
+
+    collate: Callable[[Sequence[Any]], Any]
+    batch_size: int
+
+    def __call__(self, samples: Sequence[Sample]) -> Batch:
+        last = samples[-1] if samples else _NOTHING
+        missing = self.batch_size - len(samples)
+        return self.collate([*samples, *[{**last, "index": -1}] * missing])
+
+
+_NOTHING: Sample = {
+    "image": np.zeros((64, 64, 3), dtype=np.uint8),
+    "label": np.zeros((64, 64), dtype=np.uint8),
+}

@@ -32,6 +32,7 @@ from hfseg.data.samples import (
     as_samples,
     on_device,
 )
+from hfseg.data.streaming import StreamedEvaluationSamples
 from hfseg.metrics.calibration import confidence_counts
 from hfseg.metrics.confusion import count_pairs
 from hfseg.metrics.streaming import StreamingScores
@@ -46,6 +47,7 @@ from hfseg.models.logits import resize_logits
 from hfseg.models.universal_eomt import EOMT
 from hfseg.training.arguments import REQUIRED, with_values
 from hfseg.training.divergence import DivergenceCheck
+from hfseg.training.fully_sharded import make_divisible
 from hfseg.training.largest_batch import LargestBatchTrainer
 from hfseg.training.losses import SegmentationLoss
 from hfseg.training.mask_annealing import MaskAnnealing
@@ -57,7 +59,7 @@ from hfseg.training.optimization import (
     start_encoder_later,
 )
 from hfseg.training.preemption import StopWithParent
-from hfseg.training.stream_loader import StreamLoader
+from hfseg.training.stream_loader import StreamedEvaluationLoader, StreamLoader
 from hfseg.training.universal_loss import UniversalLoss, loss_for
 
 _Batch = dict[str, Any]
@@ -147,6 +149,8 @@ class SegmentationTrainer(LargestBatchTrainer):
                 ignore_index=self.ignore_index, label_smoothing=self.args.label_smoothing_factor
             ),
         )
+        if self.is_fsdp_enabled:
+            make_divisible(self.model)
         average_over_batches(self.model)
         expose_auxiliary_logits(self.model)
         self.auxiliary_loss_weight = auxiliary_loss_weight(self.model)
@@ -176,8 +180,13 @@ class SegmentationTrainer(LargestBatchTrainer):
         self, dataset: Dataset, description: str, *args: object, **kwargs: object
     ) -> DataLoader:
         training = kwargs.get("is_training", False)
+        # without accelerate, which would read a complete stream in every process
         if training and isinstance(dataset, IterableDataset):
-            return self._stream_loader(dataset)
+            batch_size = self._train_batch_size
+            return StreamLoader(dataset, self.data_collator, batch_size, **self._stream_options())
+        if isinstance(dataset, StreamedEvaluationSamples):
+            collator, batch_size = self._evaluation_collator, self.args.eval_batch_size
+            return StreamedEvaluationLoader(dataset, collator, batch_size, **self._stream_options())
         of_run = self.data_collator, self.args
         if not training:
             self.data_collator = self._evaluation_collator
@@ -201,17 +210,13 @@ class SegmentationTrainer(LargestBatchTrainer):
         base.generator = torch.Generator().manual_seed(0)
         return loader
 
-    def _stream_loader(self, dataset: Any) -> StreamLoader:
-        """Without accelerate, which would read the complete stream in every process."""
+    def _stream_options(self) -> dict[str, Any]:
         workers = self.args.dataloader_num_workers
-        return StreamLoader(
-            dataset,
-            self.data_collator,
-            self._train_batch_size,
-            num_workers=workers,
-            worker_init_fn=StopWithParent(),
-            prefetch_factor=self.args.dataloader_prefetch_factor if workers else None,
-        )
+        return {
+            "num_workers": workers,
+            "worker_init_fn": StopWithParent(),
+            "prefetch_factor": self.args.dataloader_prefetch_factor if workers else None,
+        }
 
     def _save_rng_state(self, output_dir: str) -> None:
         super()._save_rng_state(output_dir)
@@ -377,10 +382,20 @@ class SegmentationTrainer(LargestBatchTrainer):
             self.model.forward = forward
         return True
 
-    def evaluation_loop(self, *args: object, **kwargs: object) -> EvalLoopOutput:
+    def evaluation_loop(
+        self, dataloader: DataLoader, *args: object, **kwargs: Any
+    ) -> EvalLoopOutput:
         self.scores.reset()
         self._share_buffers()
-        return super().evaluation_loop(*args, **kwargs)
+        output = super().evaluation_loop(dataloader, *args, **kwargs)
+        if not isinstance(dataloader, StreamedEvaluationLoader):
+            return output
+        # `Trainer` doesn't know which batch of a stream is the last one
+        self.scores.number_in_order()
+        prefix = kwargs["metric_key_prefix"]
+        found = {f"{prefix}_{name}": value for name, value in self.scores.compute().items()}
+        count = len(self.scores.per_image)
+        return output._replace(metrics={**output.metrics, **found}, num_samples=count)
 
     def _share_buffers(self) -> None:
         """Copy the batch-norm statistics of process 0, which are the ones saved, to all."""

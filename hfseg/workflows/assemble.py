@@ -14,7 +14,7 @@ from hfseg.data.extra import EXTRA, check_human_labeled, load_extra
 from hfseg.data.resized import resized_rows
 from hfseg.data.rows import sample_names
 from hfseg.data.samples import EvaluationSamples, TrainingSamples
-from hfseg.data.streaming import StreamedTrainingSamples
+from hfseg.data.streaming import StreamedEvaluationSamples, StreamedTrainingSamples
 from hfseg.data.transforms import TrainingTransform
 from hfseg.errors import UserError
 from hfseg.labels import LabelSet
@@ -198,6 +198,12 @@ def _training_samples(
         return TrainingSamples(rows, transform, resize, len(extra), wanted.extra_weight)
     if training.max_steps <= 0:
         raise UserError("--streaming has no epochs to count: give --max_steps")
+    for flag in ("time_budget", "calibrate"):
+        if getattr(training, flag):
+            raise UserError(
+                f"--{flag} needs the complete validation split, which --streaming does not "
+                "download; leave one of them out"
+            )
     if not one_size:
         raise UserError("--streaming needs images of one size: give --crop_size or --image_size")
     return StreamedTrainingSamples(
@@ -211,8 +217,17 @@ def _training_samples(
 
 
 def evaluation_samples(arguments: Arguments, split: datasets.Dataset) -> Any:
-    wanted = arguments.data
-    return EvaluationSamples(split, wanted.image_size if wanted.eval_at_image_size else None)
+    wanted, training = arguments.data, arguments.training
+    label_size = wanted.image_size if wanted.eval_at_image_size else None
+    if not wanted.streaming:
+        return EvaluationSamples(split, label_size)
+    return StreamedEvaluationSamples(
+        split,
+        label_size,
+        rank=training.process_index,
+        world_size=training.world_size,
+        in_order=wanted.max_eval_samples is not None,
+    )
 
 
 def _check_one_size(split: datasets.Dataset) -> None:

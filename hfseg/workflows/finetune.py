@@ -15,7 +15,7 @@ from transformers.utils.logging import disable_progress_bar
 
 from hfseg.config.resolve import Arguments
 from hfseg.config.run_recipe import RECIPE_FILE, how_to_resume, recipe_text, wants_to_resume
-from hfseg.data.units import Units, units_of
+from hfseg.data.units import IMAGES, Units, units_of
 from hfseg.disk import write_text
 from hfseg.errors import UserError
 from hfseg.evaluation.calibration import Calibration, calibrate
@@ -295,7 +295,9 @@ def _measure(
     evaluations = {}
     for split, prefix in (("validation", "eval"), ("test", "test")):
         if split in data:
-            units = units_of(data[split], arguments.data.dataset_name, arguments.data.split_by)
+            units = IMAGES
+            if trainer.is_world_process_zero():  # which writes the interval: a stream is read again
+                units = units_of(data[split], arguments.data.dataset_name, arguments.data.split_by)
             samples = None if prefix == "eval" else evaluation_samples(arguments, data[split])
             evaluations[split] = _evaluate(trainer, prefix, units, samples)
     return evaluations

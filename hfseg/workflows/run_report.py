@@ -14,6 +14,7 @@ from hfseg.cards.model_card import write_model_card
 from hfseg.config.resolve import Arguments
 from hfseg.config.run_recipe import RECIPE_FILE, recipe_of
 from hfseg.data.rows import sample_names
+from hfseg.data.streaming import rows_at
 from hfseg.disk import write_text
 from hfseg.evaluation.calibration import Calibration
 from hfseg.inference import Segmenter
@@ -46,6 +47,8 @@ RUN_FILES = (
     "test_results.json",
 )
 _PICTURES = 3
+_Picture = tuple[str, dict[str, Any]]
+"""Its name, and `image` and `label`."""
 
 
 @dataclass
@@ -89,12 +92,15 @@ def write_run(
     _write_json(folder / "eval_results.json", validation.scores)
     if "test" in evaluations:
         _write_json(folder / "test_results.json", evaluations["test"].scores)
-    _write_figures(folder / "report", trainer, data, labels, validation)
+    pictures = _pictures(data["validation"], validation)
+    _write_figures(folder / "report", trainer, pictures, labels, validation)
     _write_reliability(folder / "report" / "reliability.png", validation)
-    _write_examples(folder / "examples", data, validation)
+    _write_examples(folder / "examples", pictures, validation)
     scores = {split: evaluation.scores for split, evaluation in evaluations.items()}
+    sizes = {split: len(rows) for split, rows in data.items() if hasattr(rows, "__len__")}
+    sizes |= {split: len(evaluation.per_image) for split, evaluation in evaluations.items()}
     facts = card_facts(
-        arguments, trainer, data, labels, train_scores, scores, recipe_of(arguments), repo_id
+        arguments, trainer, sizes, labels, train_scores, scores, recipe_of(arguments), repo_id
     )
     _write_json(folder / "run.json", facts.as_results())
     write_model_card(folder, facts)
@@ -126,10 +132,20 @@ def _write_json(path: Path, values: dict[str, Any]) -> None:
     write_text(path, json.dumps(clean, indent=2, ensure_ascii=False) + "\n")
 
 
+def _pictures(rows: datasets.Dataset, validation: Evaluation) -> dict[int, _Picture]:
+    """The validation images that are shown, by index."""
+    shown = {index for _, index in _shown_samples(validation.per_image)}
+    if isinstance(rows, datasets.IterableDataset):
+        found = rows_at(rows, shown)
+        return {index: (f"validation sample {index}", found[index]) for index in shown}
+    names = sample_names(rows, "validation")
+    return {index: (names[index], rows[index]) for index in shown}
+
+
 def _write_figures(
     folder: Path,
     trainer: SegmentationTrainer,
-    data: datasets.DatasetDict,
+    pictures: dict[int, _Picture],
     labels: LabelSet,
     validation: Evaluation,
 ) -> None:
@@ -146,16 +162,15 @@ def _write_figures(
     plot_confusion(validation.confusion, labels.names, folder / "confusion_matrix.png")
 
     segmenter = Segmenter(trainer.model, trainer.processing_class)
-    names = sample_names(data["validation"], "validation")
     rows: list[PredictionRow] = []
     for caption, index in _shown_samples(validation.per_image):
-        sample = data["validation"][index]
+        name, sample = pictures[index]
         rows.append(
             {
                 "image": sample["image"],
                 "truth": np.asarray(sample["label"]),
                 "prediction": segmenter(sample["image"]).mask,
-                "caption": f"{caption}, {names[index]}: mIoU {validation.per_image[index]:.2f}",
+                "caption": f"{caption}, {name}: mIoU {validation.per_image[index]:.2f}",
             }
         )
     plot_predictions(rows, labels, folder / "predictions.png")
@@ -173,11 +188,11 @@ def _write_reliability(path: Path, validation: Evaluation) -> None:
     plot_reliability(captions, path)
 
 
-def _write_examples(folder: Path, data: datasets.DatasetDict, validation: Evaluation) -> None:
+def _write_examples(folder: Path, pictures: dict[int, _Picture], validation: Evaluation) -> None:
     """A few typical validation images with ground truth, as examples for the demo."""
     folder.mkdir(exist_ok=True)
     for index in _typical(_ranked(validation.per_image)):
-        sample = data["validation"][index]
+        _, sample = pictures[index]
         sample["image"].convert("RGB").save(folder / f"validation-{index}.jpg", quality=95)
         sample["label"].save(folder / f"validation-{index}_mask.png")
 
