@@ -61,7 +61,9 @@ class ConcisePrinter(PrinterCallback):
         **kwargs: object,
     ) -> None:
         if self._evaluating is None:
-            total = len(eval_dataloader) if has_length(eval_dataloader) else None
+            total = None  # of a stream
+            if eval_dataloader is not None and has_length(eval_dataloader):
+                total = len(eval_dataloader)
             shown = state.is_local_process_zero
             self._evaluating = Progress(total, "evaluating", "batches", shown=shown)
         self._evaluating.update()

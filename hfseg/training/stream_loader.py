@@ -142,16 +142,16 @@ class StreamedEvaluationLoader(DataLoader):
 
     def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]
         batches = super().__iter__()
-        previous = None
+        last: Batch | None = None
         while True:
-            batch = next(batches, None)
+            batch: Batch | None = next(batches, None)
             waiting = torch.tensor(float(batch is not None), device=PartialState().device)
             if not reduce(waiting):
                 return
             if batch is None:
-                batch = previous or self.collate_fn([])
-                batch = {**batch, "index": torch.full_like(batch["index"], -1)}
-            previous = batch
+                batch = (last or self.collate_fn([])).copy()
+                batch["index"] = torch.full_like(batch["index"], -1)
+            last = batch
             yield batch
 
 

@@ -32,7 +32,7 @@ from hfseg.data.samples import (
     as_samples,
     on_device,
 )
-from hfseg.data.streaming import StreamedEvaluationSamples
+from hfseg.data.streaming import StreamedEvaluationSamples, StreamedTrainingSamples
 from hfseg.metrics.calibration import confidence_counts
 from hfseg.metrics.confusion import count_pairs
 from hfseg.metrics.streaming import StreamingScores
@@ -181,7 +181,7 @@ class SegmentationTrainer(LargestBatchTrainer):
     ) -> DataLoader:
         training = kwargs.get("is_training", False)
         # without accelerate, which would read a complete stream in every process
-        if training and isinstance(dataset, IterableDataset):
+        if isinstance(dataset, StreamedTrainingSamples):
             batch_size = self._train_batch_size
             return StreamLoader(dataset, self.data_collator, batch_size, **self._stream_options())
         if isinstance(dataset, StreamedEvaluationSamples):
