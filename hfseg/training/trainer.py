@@ -1,20 +1,18 @@
 """`SegmentationTrainer`: transformers' `Trainer`, adapted to dense prediction.
 
-- Checkpoints, as in `ResumableTrainer`, and batch sizes, as in `LargestBatchTrainer`.
+- Checkpoints, as in `ResumableTrainer`, batch sizes, as in `LargestBatchTrainer`, and data loaders,
+  as in `DataLoaderTrainer`.
 - The loss is a mean over valid pixels or images of all processes and accumulation steps.
 - Evaluation gathers one confusion matrix per image instead of pixels.
 - A sample's augmentation is a function of (seed, epoch, index).
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
-import transformers.trainer as trainer_module
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler
-from torch.utils.data import DataLoader, Dataset, IterableDataset
+from torch.utils.data import DataLoader
 from transformers import (
     BaseImageProcessor,
     TrainerCallback,
@@ -25,14 +23,7 @@ from transformers import (
 from transformers.modeling_outputs import SemanticSegmenterOutput
 from transformers.trainer_utils import EvalLoopOutput
 
-from hfseg.data.samples import (
-    Collator,
-    EpochSampler,
-    TrainingSamples,
-    as_samples,
-    on_device,
-)
-from hfseg.data.streaming import StreamedEvaluationSamples, StreamedTrainingSamples
+from hfseg.data.samples import on_device
 from hfseg.metrics.calibration import confidence_counts
 from hfseg.metrics.confusion import count_pairs
 from hfseg.metrics.streaming import StreamingScores
@@ -46,9 +37,9 @@ from hfseg.models.confidence import log_scores, temperature_of, top_probability
 from hfseg.models.logits import resize_logits
 from hfseg.models.universal_eomt import EOMT
 from hfseg.training.arguments import REQUIRED, with_values
+from hfseg.training.data_loaders import DataLoaderTrainer
 from hfseg.training.divergence import DivergenceCheck
 from hfseg.training.fully_sharded import make_divisible
-from hfseg.training.largest_batch import LargestBatchTrainer
 from hfseg.training.losses import SegmentationLoss
 from hfseg.training.mask_annealing import MaskAnnealing
 from hfseg.training.optimization import (
@@ -58,24 +49,11 @@ from hfseg.training.optimization import (
     parameter_groups,
     start_encoder_later,
 )
-from hfseg.training.preemption import StopWithParent
-from hfseg.training.stream_loader import StreamedEvaluationLoader, StreamLoader
+from hfseg.training.stream_loader import StreamedEvaluationLoader
 from hfseg.training.universal_loss import UniversalLoss, loss_for
 
 _Batch = dict[str, Any]
 """From `Collator`: `pixel_values` and `labels` are tensors, or lists of them if sizes differ."""
-
-
-class _EpochCallback(TrainerCallback):
-    """Passes the epoch to the sampler, also when a run is resumed in the middle of one."""
-
-    def __init__(self, sampler: EpochSampler) -> None:
-        self.sampler = sampler
-
-    def on_epoch_begin(
-        self, args: object, state: TrainerState, *_: object, **kwargs: object
-    ) -> None:
-        self.sampler.start_epoch(int(state.epoch or 0))
 
 
 class _StepCallback(TrainerCallback):
@@ -90,7 +68,7 @@ class _StepCallback(TrainerCallback):
         self.loss.step = state.global_step
 
 
-class SegmentationTrainer(LargestBatchTrainer):
+class SegmentationTrainer(DataLoaderTrainer):
     """Trains and evaluates any `PreTrainedModel` that returns `SemanticSegmenterOutput`.
 
     Args:
@@ -110,8 +88,6 @@ class SegmentationTrainer(LargestBatchTrainer):
 
     # of `Trainer`, which counts as untyped
     args: TrainingArguments
-    data_collator: Collator
-    _training_loader: Any = None  # of the epoch that is running
 
     def __init__(
         self,
@@ -131,14 +107,12 @@ class SegmentationTrainer(LargestBatchTrainer):
         self.ignore_index = scores.labels.ignore_index
         self.backbone_lr_multiplier = backbone_lr_multiplier
         self.head_lr_multiplier = head_lr_multiplier
-        self.drop_last_batch = drop_last_batch
-        self.smallest_batch = 2 if drop_last_batch else 1
         self.layer_decay = layer_decay
         self.backbone_warmup_steps = backbone_warmup_steps
         super().__init__(
             args=with_values(args, **REQUIRED),
-            processing_class=image_processor,
-            data_collator=Collator(image_processor, resize=False),
+            drop_last_batch=drop_last_batch,
+            image_processor=image_processor,
             compute_metrics=scores,
             **kwargs,
         )
@@ -154,89 +128,15 @@ class SegmentationTrainer(LargestBatchTrainer):
         average_over_batches(self.model)
         expose_auxiliary_logits(self.model)
         self.auxiliary_loss_weight = auxiliary_loss_weight(self.model)
-        self._evaluation_collator = Collator(image_processor, resize=True)
         # We normalize the loss ourselves, over the complete accumulated and distributed batch:
         # Trainer must neither pass its item count nor divide by the accumulation steps.
         self.model_accepts_loss_kwargs = False
         self.loss_is_scaled_for_ga = True
         self._divergence = DivergenceCheck(fp16=bool(self.args.fp16))
-        if self.train_dataset is not None and not isinstance(self.train_dataset, IterableDataset):
-            seed = self.args.data_seed if self.args.data_seed is not None else self.args.seed
-            dataset = self.train_dataset
-            ours = isinstance(dataset, TrainingSamples)
-            self._sampler = dataset.sampler(seed) if ours else EpochSampler(len(dataset), seed)
-            self.add_callback(_EpochCallback(self._sampler))
         if isinstance(self.loss, UniversalLoss):
             self.add_callback(_StepCallback(self.loss))
         if self.model.config.model_type in EOMT:
             self.add_callback(MaskAnnealing(self.model))
-
-    # ---- data ----
-
-    def _get_train_sampler(self, train_dataset: Dataset | None = None) -> EpochSampler:
-        return self._sampler
-
-    def _get_dataloader(
-        self, dataset: Dataset, description: str, *args: object, **kwargs: object
-    ) -> DataLoader:
-        training = kwargs.get("is_training", False)
-        # without accelerate, which would read a complete stream in every process
-        if isinstance(dataset, StreamedTrainingSamples):
-            batch_size = self._train_batch_size
-            return StreamLoader(dataset, self.data_collator, batch_size, **self._stream_options())
-        if isinstance(dataset, StreamedEvaluationSamples):
-            collator, batch_size = self._evaluation_collator, self.args.eval_batch_size
-            return StreamedEvaluationLoader(dataset, collator, batch_size, **self._stream_options())
-        of_run = self.data_collator, self.args
-        if not training:
-            self.data_collator = self._evaluation_collator
-        # `Trainer` would also drop the last batch of an evaluation, whose images need a score, and
-        # with persistent workers it would use one evaluation's loader for every other
-        drop_last = training and (self.args.dataloader_drop_last or self.drop_last_batch)
-        persistent = training and self.args.dataloader_persistent_workers
-        self.args = with_values(
-            self.args,
-            dataloader_drop_last=drop_last,
-            dataloader_persistent_workers=persistent and self.args.dataloader_num_workers > 0,
-        )
-        try:
-            loader = super()._get_dataloader(as_samples(dataset), description, *args, **kwargs)
-        finally:
-            self.data_collator, self.args = of_run
-        base = getattr(loader, "base_dataloader", loader)
-        base.worker_init_fn = StopWithParent(base.worker_init_fn)
-        # Each epoch draws a seed for its workers. A separate generator keeps that from changing
-        # the dropout of a resumed run.
-        base.generator = torch.Generator().manual_seed(0)
-        return loader
-
-    def _stream_options(self) -> dict[str, Any]:
-        workers = self.args.dataloader_num_workers
-        return {
-            "num_workers": workers,
-            "worker_init_fn": StopWithParent(),
-            "prefetch_factor": self.args.dataloader_prefetch_factor if workers else None,
-        }
-
-    def _save_rng_state(self, output_dir: str) -> None:
-        super()._save_rng_state(output_dir)
-        if isinstance(self._training_loader, StreamLoader):
-            self._training_loader.save(self._stream_state(output_dir), self.args.world_size)
-
-    def _stream_state(self, checkpoint: str) -> Path:
-        return Path(checkpoint, f"stream_state_{self.args.process_index}.pth")
-
-    def _run_epoch(self, *args: object, **kwargs: Any) -> None:
-        loader = self._training_loader = kwargs["train_dataloader"]
-        checkpoint = kwargs["resume_from_checkpoint"]
-        resumed = checkpoint is not None and kwargs["steps_trained_in_current_epoch"]
-        if not resumed or not isinstance(loader, StreamLoader):
-            super()._run_epoch(*args, **kwargs)
-        elif loader.restore(self._stream_state(checkpoint), self.args.world_size):
-            with _nothing_to_skip():
-                super()._run_epoch(*args, **kwargs)
-        else:
-            super()._run_epoch(*args, **kwargs)
 
     def _prepare_inputs(self, inputs: _Batch) -> _Batch:
         return {**on_device(super()._prepare_inputs(inputs), self.processing_class)}
@@ -449,17 +349,6 @@ class SegmentationTrainer(LargestBatchTrainer):
     def log(self, logs: dict[str, float], *args: object, **kwargs: object) -> None:
         """As `Trainer` logs, with absent classes left out instead of NaN."""
         super().log({k: v for k, v in logs.items() if v == v}, *args, **kwargs)
-
-
-@contextmanager
-def _nothing_to_skip() -> Iterator[None]:
-    """`Trainer` would skip the batches of a resumed epoch, of which this loader has none left."""
-    skip = trainer_module.skip_first_batches
-    trainer_module.skip_first_batches = lambda loader, num_batches: loader
-    try:
-        yield
-    finally:
-        trainer_module.skip_first_batches = skip
 
 
 def _same_size(images: torch.Tensor | list[torch.Tensor]) -> list[list[int]]:
