@@ -12,7 +12,7 @@ from conftest import make_folder
 from PIL import Image
 
 from hfseg import load_dataset
-from hfseg.data.label_map import parse_label_map
+from hfseg.data.label_map import LabelMap, parse_label_map
 from hfseg.data.rows import look_of
 from hfseg.data.specks import has_many_specks
 from hfseg.errors import UserError
@@ -110,12 +110,14 @@ def test_a_label_map_names_the_classes_of_masks_without_a_table(tmp_path: Path) 
 @pytest.mark.parametrize(
     ("entries", "words"),
     [
-        (["255"], "expected VALUE=CLASS"),
-        (["x=road"], "expected VALUE=CLASS"),
+        (["255"], "--label_map 255: expected VALUE=CLASS"),
+        (["x=road"], "--label_map x=road: expected VALUE=CLASS"),
+        ({-1: "road"}, "--label_map -1=road: expected VALUE=CLASS"),
+        ('1="road', '--label_map 1="road: No closing quotation'),
         (["1=a", "1=b"], "1 is both 'a' and 'b'"),
     ],
 )
-def test_a_wrong_label_map_is_named(entries: list[str], words: str) -> None:
+def test_a_wrong_label_map_is_named(entries: LabelMap, words: str) -> None:
     with pytest.raises(UserError, match=words):
         parse_label_map(entries)
 

@@ -99,10 +99,7 @@ def _from_one(values: set[int], labels: LabelSet) -> str | None:
 
 def _shift(labels: LabelSet) -> str:
     ids = {index + 1: index for index in range(len(labels))}
-    return (
-        f"if so, give {label_map_flag(ids, labels)}, or make `unlabeled` the first line of "
-        "classes.txt"
-    )
+    return f"if so, give {label_map_flag(ids, labels)}, or make `unlabeled` the first class"
 
 
 def label_map_flag(ids: Mapping[int, int], labels: LabelSet) -> str:

@@ -22,16 +22,17 @@ def parse_label_map(label_map: LabelMap) -> Values:
         UserError: an entry that is not VALUE=CLASS, or a value given twice.
     """
     if isinstance(label_map, str):
-        label_map = shlex.split(label_map)
+        try:
+            label_map = shlex.split(label_map)
+        except ValueError as error:  # an open quote
+            raise UserError(f"--label_map {label_map}: {error}") from error
     if isinstance(label_map, Mapping):
-        pairs = [(str(value), str(name)) for value, name in label_map.items()]
-    else:
-        parts = [str(entry).partition("=") for entry in label_map]
-        pairs = [(value, name) for value, _, name in parts]
+        label_map = [f"{value}={name}" for value, name in label_map.items()]
     values: dict[int, str] = {}
-    for text, name in pairs:
+    for entry in label_map:
+        text, _, name = str(entry).partition("=")
         if not text.strip().isdecimal() or int(text) > _LARGEST_VALUE or not name.strip():
-            raise UserError(f"--label_map {text}={name}: expected VALUE=CLASS, such as 255=road")
+            raise UserError(f"--label_map {entry}: expected VALUE=CLASS, such as 255=road")
         if values.setdefault(int(text), name.strip()) != name.strip():
             raise UserError(
                 f"--label_map: {text} is both {values[int(text)]!r} and {name!r}; give it once"
