@@ -26,7 +26,9 @@ from PIL import Image
 from soak import Usage
 from tolerance import assert_same_mask
 
-CLIENTS = 50
+CLIENTS = int(os.environ.get("HFSEG_SOAK_CLIENTS", "50"))
+PAUSE = float(os.environ.get("HFSEG_SOAK_PAUSE", "1"))
+"""At most so many seconds between two visits of a client."""
 SECONDS = float(os.environ.get("HFSEG_SOAK_SECONDS", "600"))
 REQUESTS = float(os.environ.get("HFSEG_SOAK_REQUESTS", "inf"))
 """The visits end at the first of both."""
@@ -109,7 +111,7 @@ def _visit(usage: Usage, address: str, photos: list[Path], expected: list[np.nda
                 good(index)
             else:
                 bad(dice.randrange(4))
-            time.sleep(dice.random())
+            time.sleep(dice.random() * PAUSE)
 
     with ThreadPoolExecutor(CLIENTS + 1) as threads:
         visits = [threads.submit(visitor, index) for index in range(CLIENTS)]
