@@ -19,7 +19,9 @@ from tiny_segformer import save_tiny
 from torchvision.models.segmentation import deeplabv3_resnet50
 
 from hfseg.config.resolve import resolve
+from hfseg.data.readers import cityscapes
 from hfseg.labels import LabelSet
+from hfseg.models import load_model
 from hfseg.workflows.finetune import finetune
 
 _TRAINING = (
@@ -76,6 +78,9 @@ def make_docs_folder(folder: Path) -> Path:
     (folder / "my-plan").mkdir()
     (folder / "my-plan" / "results.yaml").write_text("first: {command: hfseg finetune}\n")
     save_tiny(folder / "me" / "model")
+    city, city_processor = load_model("segformer-tiny", cityscapes.labels()[0], pretrained=False)
+    city.save_pretrained(folder / "me" / "city-model")
+    city_processor.save_pretrained(folder / "me" / "city-model")
     (folder / "same-names.yaml").write_text(
         "road: ground\ntree: wall\nsky: roof\ncar: null\npole: null\n"
     )
