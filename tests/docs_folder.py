@@ -72,7 +72,7 @@ def make_docs_folder(folder: Path) -> Path:
     generated("cityscapes", folder / "cityscapes")
     generated("coco", folder / "roboflow-export")
     photo = Image.fromarray(np.random.default_rng(0).integers(0, 256, (60, 80, 3), dtype=np.uint8))
-    photo.save(folder / "photo.jpg")
+    photo.resize((640, 480)).save(folder / "photo.jpg")
     (folder / "photos").mkdir()
     photo.save(folder / "photos" / "a.jpg")
     (folder / "my-plan").mkdir()

@@ -34,7 +34,8 @@ def test_no_home_an_ascii_locale_and_a_folder_with_spaces_and_umlauts(tmp_path: 
     model = ("--model_name_or_path", run)
     masks = folder / "masks"
     run_script("predict.py", *model, "--output_dir", masks, run / "report", **bare)
-    assert len(list((masks / "masks").iterdir())) == 4
+    figures = list((run / "report").glob("*.png"))
+    assert len(list((masks / "masks").iterdir())) == len(figures) > 0
     scores = folder / "scores"
     run_script(
         "evaluate_model.py", *model, *data, "--max_eval_samples", 2, "--output_dir", scores, **bare

@@ -13,7 +13,7 @@ _BARE_PATH = re.compile(
     rf"(?<![\w/.:~<\])])(?P<path>{_ROOT}[A-Za-z_.~][^\s'\"`,;:|()\[\]<>]*)"  # not "x /255"
 )
 _TOKEN_FLAG = re.compile(r"\s--\w*_token[ =]\S+")
-_TOKEN = re.compile(r"\bhf_[A-Za-z0-9]{16,}")
+_TOKEN = re.compile(r"hf_[A-Za-z0-9]{16,}")
 
 
 def redacted(text: str) -> str:

@@ -63,9 +63,11 @@ def key_values(flag: str, pairs: Sequence[str] | OptionValues) -> OptionValues:
     """`["output_stride=16"]` -> {"output_stride": 16}; values are YAML scalars."""
     if isinstance(pairs, dict):
         return dict(pairs)
+    if not isinstance(pairs, list | tuple):  # of a recipe, which may hold anything
+        raise UserError(f"{flag}: expected KEY=VALUE, not {pairs!r}")
     options = {}
     for pair in pairs:
-        key, equals, value = pair.partition("=")
+        key, equals, value = str(pair).partition("=")
         if not equals:
             raise UserError(f"{flag} {pair!r}: expected KEY=VALUE")
         try:

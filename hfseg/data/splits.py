@@ -28,7 +28,7 @@ def parse_fractions(text: str | Sequence[float]) -> tuple[float, ...]:
     try:
         parts = text.split(",") if isinstance(text, str) else text
         fractions = tuple(float(part) for part in parts)
-    except ValueError:
+    except (ValueError, TypeError):  # TypeError: a recipe may hold anything
         fractions = ()
     if len(fractions) not in (2, 3) or min(fractions) < 0 or abs(sum(fractions) - 1) > 1e-6:
         raise UserError(

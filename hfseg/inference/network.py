@@ -12,6 +12,7 @@ from hfseg.data.pixel_values import whole_image_options
 from hfseg.errors import UserError
 from hfseg.inference.views import Views
 from hfseg.models.confidence import at_temperature, temperature_of
+from hfseg.models.loading import first_line
 from hfseg.models.logits import resize_logits
 from hfseg.models.universal import class_probabilities, is_universal
 
@@ -192,6 +193,21 @@ def whole_image_pixel_values(
     """(1, 3, h, w) float32: the complete image after the image processor."""
     options = {**whole_image_options(image_processor), **options}
     return image_processor(images=image, return_tensors="pt", **options)["pixel_values"]
+
+
+def check_processor(image_processor: ImageProcessor, name_or_path: str) -> None:
+    """Apply it to a small image, so that a damaged one is reported before the first photo.
+
+    Raises:
+        UserError: an option with an impossible value.
+    """
+    try:
+        whole_image_pixel_values(image_processor, Image.new("RGB", (64, 64)))
+    except Exception as error:  # whatever an option of the wrong type leads to
+        raise UserError(
+            f"{name_or_path}: its image processor can't read an image ({first_line(error)}); "
+            "correct preprocessor_config.json, or replace it by that of the model it was trained from"
+        ) from error
 
 
 def _size(values: torch.Tensor) -> Size:

@@ -15,7 +15,7 @@ from transformers import PreTrainedModel
 from hfseg.data.image_io import ImageLike, image_files, read_ahead, to_rgb
 from hfseg.errors import UserError
 from hfseg.inference.load_checkpoint import load_trained
-from hfseg.inference.network import ImageProcessor, Pixels, network_of
+from hfseg.inference.network import ImageProcessor, Pixels, check_processor, network_of
 from hfseg.inference.result import Answer, Options, PredictionOptions, Segmentation
 from hfseg.inference.sliding_window import Size, sliding_window
 from hfseg.inference.views import Views
@@ -96,6 +96,7 @@ class Segmenter:
             token=token,
             trust_remote_code=trust_remote_code,
         )
+        check_processor(image_processor, str(model_name_or_path))
         if device is None:
             device = "cuda" if torch.cuda.is_available() else "cpu"
         model = model.to(device) if dtype is None else model.to(device, dtype)

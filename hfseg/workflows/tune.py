@@ -140,8 +140,9 @@ def open_study(arguments: Arguments) -> "optuna.Study":
     return study
 
 
-def count_ended(study: "optuna.Study") -> int:
-    return sum(trial.state.name in ("COMPLETE", "PRUNED") for trial in study.trials)
+def count_ended(study: "optuna.Study", and_running: bool = False) -> int:
+    counted = ("COMPLETE", "PRUNED", *(["RUNNING"] if and_running else []))
+    return sum(trial.state.name in counted for trial in study.trials)
 
 
 def _lock_of(arguments: Arguments, trial: int) -> FileLock:
@@ -222,7 +223,7 @@ class _Search:
         self.lock.acquire()
         study, seed = trial.study, self.arguments.training.seed
         study.sampler = optuna.samplers.TPESampler(seed=seed + trial.number)
-        if count_ended(study) + 1 >= self.trials:
+        if count_ended(study, and_running=True) >= self.trials:
             study.stop()  # after this trial
 
     def _end_trial(self) -> None:

@@ -6,6 +6,7 @@ import json
 import tempfile
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -77,9 +78,10 @@ def _measure(files: list[str], workers: int, cache: str) -> dict[str, float]:
 
 def _megabytes(process: int | str) -> int:
     """Proportional set size, of which Linux knows."""
-    for line in Path(f"/proc/{process}/smaps_rollup").read_text().splitlines():
-        if line.startswith("Pss:"):
-            return int(line.split()[1]) // 1024
+    with suppress(FileNotFoundError):  # a worker that has read everything has ended
+        for line in Path(f"/proc/{process}/smaps_rollup").read_text().splitlines():
+            if line.startswith("Pss:"):
+                return int(line.split()[1]) // 1024
     return 0
 
 
