@@ -156,7 +156,8 @@ def test_a_run_goes_on_with_another_number_of_processes(
         "--model_name_or_path", "segformer-tiny", "--crop_size", "32", "--mixed_precision", "no",
         "--per_device_train_batch_size", str(4 // first), "--num_train_epochs", "3",
         "--save_strategy", "epoch", "--eval_strategy", "epoch", "--dataloader_num_workers", "0",
-        "--save_total_limit", "3", "--model_config", "drop_path_rate=0", "classifier_dropout_prob=0", "--logging_steps", "1",
+        "--save_total_limit", "3", "--logging_steps", "1",
+        "--model_config", "drop_path_rate=0", "classifier_dropout_prob=0",
     ]  # fmt: skip
     runs = {name: tmp_path / name for name in ("whole", "changed")}
     for folder in runs.values():

@@ -6,6 +6,7 @@ import pytest
 import torch
 from conftest import make_folder
 from families import FAMILIES
+from torch._inductor import config as inductor
 
 from hfseg.config.resolve import resolve
 from hfseg.errors import UserError
@@ -57,17 +58,20 @@ def test_every_family_trains_traced_as_it_trains_otherwise(
 
 
 @pytest.mark.slow
-def test_a_compiled_training_has_the_same_losses(data, tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr("torch._inductor.config.fallback_random", True)  # the same dropout
-    compiled = losses(data, tmp_path / "compiled", "segformer-tiny", "inductor")
+def test_a_compiled_training_has_the_same_losses(data, tmp_path) -> None:
+    with inductor.patch(fallback_random=True):  # the same dropout
+        compiled = losses(data, tmp_path / "compiled", "segformer-tiny", "inductor")
     expected = losses(data, tmp_path / "eager", "segformer-tiny", None)
     assert compiled == pytest.approx(expected, rel=1e-3)
 
 
-def test_without_a_compiler_the_flag_is_refused_before_any_work(monkeypatch) -> None:
-    monkeypatch.setattr("torch._inductor.config.cpp.cxx", ("no-such-compiler",))
+def test_without_a_compiler_the_flag_is_refused_before_any_work() -> None:
     training = type("Training", (), {
         "torch_compile": True, "torch_compile_backend": "inductor", "device": torch.device("cpu"),
     })()  # fmt: skip
-    with pytest.raises(UserError, match="needs a C\\+\\+ compiler"):
+    # not monkeypatch, which would delete the option afterwards
+    with (
+        inductor.patch({"cpp.cxx": ("no-such-compiler",)}),
+        pytest.raises(UserError, match="needs a C\\+\\+ compiler"),
+    ):
         check_compiler(training)

@@ -100,8 +100,9 @@ def test_roboflow_coco_polygons() -> None:
 
 @pytest.mark.parametrize("name", ["facade_coco", "court_coco", "leafvein_coco", "borrat_coco_rle"])
 def test_every_shape_of_a_real_export_is_what_pycocotools_draws(name: str, capsys) -> None:
-    from hfseg.data.readers.coco import CocoDecoder, CocoObjects
     from pycocotools.coco import COCO
+
+    from hfseg.data.readers.coco import CocoDecoder, CocoObjects
 
     for file in sorted((FOLDER / f"roboflow_{name}").rglob("_annotations.coco.json")):
         coco = COCO(str(file))

@@ -9,7 +9,6 @@ from layouts import data_for
 
 from hfseg.config.recipe import read_recipe, recipe_names
 
-
 LARGE = ("--crop_size", "512", "--model_config", "image_size=512")
 """Instead of 1024, which takes more memory than most machines have."""
 

@@ -206,7 +206,7 @@ def check_processor(image_processor: ImageProcessor, name_or_path: str) -> None:
     except Exception as error:  # whatever an option of the wrong type leads to
         raise UserError(
             f"{name_or_path}: its image processor can't read an image ({first_line(error)}); "
-            "correct preprocessor_config.json, or replace it by that of the model it was trained from"
+            "correct preprocessor_config.json, or take that of the model it was trained from"
         ) from error
 
 
