@@ -5,6 +5,7 @@ Each test prints the figure that `docs/reliability.md` shows.
 
 import json
 import os
+import re
 import signal
 import subprocess
 import time
@@ -130,7 +131,9 @@ def test_a_disk_that_is_full_loses_nothing_that_was_saved(
     first, _, rest_of_it = printed.partition("FIRST EXIT ")
     assert rest_of_it.startswith("2\n"), printed[-4000:]
     assert is_one_sentence(first), first[-2000:]
-    assert "writing failed, since the disk is full: free some space, then resume" in first
+    # torch.save says only that it could not write
+    full = r"writing failed, since the disk is full( or failed)?: free some space, then resume"
+    assert re.search(full, first), first[-2000:]
     left, _, second = rest_of_it.partition("SECOND EXIT ")
     assert "checkpoint-3/optimizer.pt" in left and "_unfinished/" not in left
     assert second.startswith("0\n"), printed[-4000:]
