@@ -86,9 +86,6 @@ class SegmentationTrainer(DataLoaderTrainer):
             head; 0: both warm up together.
     """
 
-    # of `Trainer`, which counts as untyped
-    args: TrainingArguments
-
     def __init__(
         self,
         *,
