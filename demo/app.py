@@ -63,6 +63,9 @@ def main(argv: list[str]) -> None:
             f"there is no model in {QUICKSTART} yet: train it with `make quickstart`, "
             "or give others with --models"
         )
+    from .bounded_memory import bound_the_memory
+
+    bound_the_memory()  # before there are threads
     os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     if "SPACE_ID" in os.environ:  # the visitors' addresses are those that the Hub's proxy names
