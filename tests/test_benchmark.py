@@ -112,6 +112,16 @@ def test_train_measures_steps_against_the_example_and_the_hardware(tmp_path: Pat
     assert all(each["median_seconds"] > 0 for each in against_example["contenders"].values())
 
 
+def test_formats_measures_both_and_names_the_one_that_a_run_chooses(capsys) -> None:
+    flags = ["--batch_size", "2", "--image_size", "32x64", "--repeats", "1"]
+    models = ["segformer-tiny", "unet-tu-efficientnet_lite0"]
+    found = measured(["formats", "--models", *models, *flags], capsys)
+    assert all(
+        {"fp32, contiguous", "fp32, channels last"} <= {*each["contenders"]} for each in found
+    )
+    assert [each["chosen in fp32"] for each in found] == ["contiguous", "channels last"]
+
+
 @pytest.mark.slow
 def test_predict_measures_the_pipeline_and_counts_equal_pixels(finished_run: Path, capsys) -> None:
     images = finished_run.parent / "data" / "images"

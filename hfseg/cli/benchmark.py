@@ -8,6 +8,7 @@
     hfseg benchmark startup
     hfseg benchmark time-to-quality --target 0.3 --config camseq-deeplabv3plus-mobilenet-v2 ...
     hfseg benchmark memory
+    hfseg benchmark formats [--models unet-resnet34 segformer-b0]
     hfseg benchmark scale --config voc-segformer-b2 --devices 1 8 64 --network_gigabits 100
     hfseg benchmark index
 
@@ -23,6 +24,7 @@ from typing import Any
 from hfseg.config.data import DataArguments
 from hfseg.config.parser import OptionParser
 from hfseg.config.resolve import training_parser
+from hfseg.config.values import ImageSize
 from hfseg.errors import UserError
 
 
@@ -31,7 +33,7 @@ def main(argv: list[str]) -> None:
         "reading": _reading, "data": _data, "train": _train, "evaluate": _evaluate,
         "predict": _predict,
         "startup": _startup, "time-to-quality": _time_to_quality, "memory": _memory,
-        "scale": _scale, "index": _index,
+        "formats": _formats, "scale": _scale, "index": _index,
     }  # fmt: skip
     if not argv or argv[0] in ("-h", "--help"):
         print(__doc__)
@@ -192,6 +194,32 @@ def _memory(argv: list[str]) -> None:
 
     few, many = own.counts
     benchmark_memory(few, many, own.side)
+
+
+def _formats(argv: list[str]) -> None:
+    parser = _parser("formats")
+    parser.add_argument("--models", nargs="+", metavar="MODEL", help="default: some of each family")
+    parser.add_argument("--batch_size", type=int, default=4, metavar="N", help="images per step")
+    parser.add_argument(
+        "--image_size",
+        type=ImageSize,
+        default=ImageSize("160x224"),
+        metavar="HxW",
+        help="in pixels",
+    )
+    (own,) = parser.parse_groups(argv)
+
+    from hfseg.workflows.benchmark.comparison import report
+    from hfseg.workflows.benchmark.formats import MODELS, benchmark_formats
+
+    report(
+        benchmark_formats(
+            own.models or MODELS,
+            batch_size=own.batch_size,
+            size=own.image_size,
+            repeats=own.repeats,
+        )
+    )
 
 
 def _scale(argv: list[str]) -> None:
