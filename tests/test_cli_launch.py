@@ -19,6 +19,7 @@ def test_flags_of_the_launcher_are_told_apart_and_shared_ones_stay() -> None:
     assert ours == ["--max_steps=3", "--mixed_precision", "no"]
 
 
+@pytest.mark.slow
 def test_an_error_of_two_processes_is_one_sentence_and_nothing_else(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "hfseg", "finetune", "--num_processes", "2",

@@ -63,6 +63,7 @@ def random_ids(rng: np.random.Generator, shape: tuple[int, int], classes: int) -
     return ids
 
 
+@pytest.mark.slow
 def test_official_layout_pushed_and_loaded_by_id_has_the_same_pixels(
     hub: Hub, tmp_path: Path
 ) -> None:

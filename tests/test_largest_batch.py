@@ -81,6 +81,7 @@ def test_a_training_that_fits_is_left_as_it_is(data, tmp_path) -> None:
     assert tried[0] == 6 and found.args.gradient_accumulation_steps == 1
 
 
+@pytest.mark.slow
 def test_a_model_that_fits_with_no_batch_is_refused(data, tmp_path) -> None:
     found = trainer_from_seed(data, tmp_path, *FIND)
     limit(found, largest=0)

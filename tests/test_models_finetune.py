@@ -52,6 +52,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_folder(tmp_path_factory.mktemp("models") / "data", count=8, size=(64, 80))
 
 
+@pytest.mark.slow
 def test_two_steps_of_an_architecture_that_is_not_in_transformers(data, tmp_path: Path) -> None:
     two_steps("fcn-resnet18", data, tmp_path / "run")
     check_run(tmp_path / "run")

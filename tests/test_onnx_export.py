@@ -18,6 +18,7 @@ from hfseg.inference.load_checkpoint import load_trained
 from hfseg.inference.onnx_export import MIN_AGREEMENT, export_onnx, parity, usage
 from hfseg.labels import LabelSet
 
+_SIZE = {"do_resize": True, "size": {"height": 128, "width": 96}}
 IMAGES = [Image.fromarray(photo(80, 120, seed)) for seed in range(2)]
 
 
@@ -87,11 +88,10 @@ sys.modules["torch"] = sys.modules["transformers"] = None  # importing them fail
 @pytest.mark.parametrize(
     ("processor", "fixed_size"),
     [
-        ({}, False),
-        ({"do_resize": True, "size": {"height": 128, "width": 96}}, False),
-        ({"do_resize": True, "size": {"height": 128, "width": 96}, "do_normalize": False}, True),
+        pytest.param({}, False, id="own size", marks=pytest.mark.slow),
+        pytest.param(_SIZE, False, id="image size"),
+        pytest.param({**_SIZE, "do_normalize": False}, True, id="fixed size"),
     ],
-    ids=["own size", "image size", "fixed size"],
 )
 def test_the_lines_for_the_card_give_the_mask_of_segmenter(tmp_path, processor, fixed_size):
     """They are run where neither torch nor transformers can be imported."""
@@ -116,6 +116,7 @@ def test_the_lines_for_the_card_give_the_mask_of_segmenter(tmp_path, processor, 
     assert (theirs == ours).mean() >= (0.99 if processor else MIN_AGREEMENT)
 
 
+@pytest.mark.slow
 def test_a_processor_with_steps_of_its_own_is_used_by_the_lines_for_the_card(tmp_path):
     from transformers import MobileViTImageProcessor
 
