@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hfseg.cli import run
-from hfseg.errors import UserError
+from hfseg.errors import UserError, counted
 
 if TYPE_CHECKING:
     from .guarded_blocks import GuardedBlocks
@@ -170,14 +170,14 @@ def describe(models: "ShownModels") -> str:
     from .examples import knows_toyscapes
 
     if len(models.names) > 1:
-        return "Give every pixel of a photo a class, with several models side by side."
+        return "Classify every pixel of a photo, with several models side by side."
     labels = models.labels(None)
     names = labels.names
     shown = ", ".join(names[:12]) + (f" and {len(names) - 12} more" if len(names) > 12 else "")
-    drawn = " It was trained on drawn street scenes, so photos are strange to it."
+    drawn = " It was trained on drawn street scenes, so expect mistakes on photos."
     return (
-        f"Give every pixel of a photo a class. {models.names[0]} knows {len(names)}: {shown}."
-        + (drawn if knows_toyscapes(labels) else "")
+        f"Classify every pixel of a photo. {models.names[0]} knows {counted(len(names), 'class')}: "
+        f"{shown}." + (drawn if knows_toyscapes(labels) else "")
     )
 
 

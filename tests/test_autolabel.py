@@ -255,7 +255,9 @@ def test_nothing_is_scored_on_what_a_model_labeled(
     validation["validation"][0]["image"].save(both / "images" / "taken.png")
     shutil.copy(both / "masks" / "first.png", both / "masks" / "taken.png")
     Image.new("L", validation["validation"][0]["image"].size).save(both / "masks" / "taken.png")
-    with pytest.raises(UserError, match=r"taken.png is the same picture as .*\(1 of 6 are\)"):
+    with pytest.raises(
+        UserError, match=r"taken.png is the same image as .*\(1 of 6 images in all\)"
+    ):
         load_data(resolve(options_of(data, both, tmp_path)))
 
 

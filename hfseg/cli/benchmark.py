@@ -38,7 +38,7 @@ def main(argv: list[str]) -> None:
     elif argv[0] in kinds:
         kinds[argv[0]](argv[1:])
     else:
-        raise UserError(f"hfseg benchmark {argv[0]}: choose from {', '.join(kinds)}")
+        raise UserError(f"hfseg benchmark has no {argv[0]!r}; choose from {', '.join(kinds)}")
 
 
 def _parser(what: str, groups: Any = (), repeats: int = 5) -> OptionParser:
@@ -58,7 +58,7 @@ def _model_flag(parser: OptionParser) -> None:
 def _required(own: argparse.Namespace, *names: str) -> None:
     for name in names:
         if getattr(own, name) is None:
-            raise UserError(f"give --{name}")
+            raise UserError(f"--{name} is required; see --help")
 
 
 def _reading(argv: list[str]) -> None:

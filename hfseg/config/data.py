@@ -132,9 +132,11 @@ class DataArguments:
         at_least(1, self, "max_train_samples", "max_eval_samples")
         at_least(0, self, "preprocessing_num_workers")
         if not 0 < self.extra_weight <= 1:
-            raise UserError(f"--extra_weight must be over 0 and at most 1, not {self.extra_weight}")
+            raise UserError(
+                f"--extra_weight must be above 0 and at most 1, not {self.extra_weight}"
+            )
         if self.extra_dataset_path is not None and self.streaming:
-            raise UserError("--extra_dataset_path excludes --streaming")
+            raise UserError("--extra_dataset_path does not work with --streaming; leave one out")
         if self.eval_at_image_size and self.image_size is None:
             raise UserError("--eval_at_image_size needs --image_size")
         if self.cache_resized and (self.image_size is None or self.streaming):

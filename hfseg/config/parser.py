@@ -155,7 +155,7 @@ class OptionParser(HfArgumentParser):
                 action.metavar = _metavar(action)
             if action.dest in folded:
                 action.help = argparse.SUPPRESS
-            elif action.dest in _OUR_WORDS:
+            elif action.dest in _OUR_WORDS and action.dest in inherited:
                 action.help = _OUR_WORDS[action.dest]
             elif action.help and action.dest in inherited:
                 action.help = action.help.split(". ")[0].replace("%", "%%")

@@ -254,7 +254,7 @@ class SegmentationTrainingArguments(TrainingArguments):
                     f"--{flag} needs --lr_scheduler_type {' or '.join(schedules)}, not {schedule}"
                 )
             if value <= 0:
-                raise UserError(f"--{flag} must be more than 0, not {value}")
+                raise UserError(f"--{flag} must be greater than 0, not {value}")
             options[key] = value
         return options
 
@@ -283,7 +283,7 @@ def divided_batch(images: int, devices: int, largest: int) -> tuple[int, int]:
     if part % batch:
         fitting = next(size for size in range(batch, 0, -1) if part % size == 0)
         raise UserError(
-            f"--global_batch_size {images} gives each device {part} images, which is not a "
+            f"--global_batch_size {images} is {part} images per device, which is not a "
             f"multiple of --per_device_train_batch_size {largest}; give {fitting}"
         )
     return batch, part // batch
