@@ -5,7 +5,7 @@
     python demo/app.py --sam facebook/sam2.1-hiera-tiny   # and a SAM, loaded on first use
     python demo/app.py --share                            # a temporary public link by gradio
 
-The page needs no network: fonts and scripts are served by gradio itself. It is also a web API,
+The page needs no network: fonts and scripts are served by gradio itself. It also has a web API,
 which demo/README.md shows.
 """
 

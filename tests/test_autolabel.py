@@ -176,10 +176,10 @@ def test_sam_3_labels_by_names_and_is_as_sure_as_its_score(photos: Path, tmp_pat
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({}, "give --min_confidence, or --precision"),
-        ({"min_confidence": 0.5, "precision": 0.9}, "give --min_confidence, or --precision"),
+        ({}, "give either --min_confidence or --precision"),
+        ({"min_confidence": 0.5, "precision": 0.9}, "give either --min_confidence or --precision"),
         ({"min_confidence": 1.5}, "--min_confidence must be from 0 to 1"),
-        ({"min_confidence": 0.5, "sam3": "s"}, "give --model_name_or_path, or --sam3"),
+        ({"min_confidence": 0.5, "sam3": "s"}, "give either --model_name_or_path or --sam3"),
     ],
 )
 def test_a_teacher_and_how_sure_it_must_be_are_asked_for(options: dict, words: str) -> None:

@@ -89,11 +89,11 @@ class DataArguments:
     )
     extra_dataset_path: str | None = field(
         default=None,
-        metadata={"help": "folder of more training images, such as hfseg autolabel makes"},
+        metadata={"help": "folder of extra training images, such as those from hfseg autolabel"},
     )
     extra_weight: float = field(
         default=1.0,
-        metadata={"help": "the fraction of them that an epoch uses, drawn anew for each"},
+        metadata={"help": "fraction of them used in an epoch, drawn anew each time"},
     )
     max_train_samples: int | None = field(
         default=None, metadata={"help": "use only the first N training samples"}

@@ -39,7 +39,7 @@ def load_extra(folder: str, data: "datasets.DatasetDict", labels: LabelSet) -> "
         labels: their classes.
 
     Raises:
-        UserError: other classes, or a picture that is also in a split that is scored.
+        UserError: other classes, or an image that is also in a split that is scored.
     """
     import datasets
 

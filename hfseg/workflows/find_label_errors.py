@@ -7,7 +7,7 @@
     OUTPUT/folds/               the runs and what they predicted
 
 Every image is judged by a model that has not seen it. What is done is kept, so that the same
-command goes on where it was stopped.
+command continues where it stopped.
 """
 
 import json

@@ -1,7 +1,7 @@
 """`hfseg predict`: images, folders and videos -> a folder of masks and overlays.
 
     OUTPUT/masks/NAME.png      class ids, colored when viewed (mode P)
-    OUTPUT/overlays/NAME.jpg   the photo under its classes
+    OUTPUT/overlays/NAME.jpg   the photo with its classes
     OUTPUT/legend.png, labels.json, predictions.json (the settings)
 
 A video gets one mask per frame (see `predict_video`). A mask is written atomically after its
