@@ -5,7 +5,7 @@
     python demo/app.py --sam facebook/sam2.1-hiera-tiny   # and a SAM, loaded on first use
     python demo/app.py --share                            # a temporary public link by gradio
 
-The page needs no network: fonts and scripts are served by gradio itself. It is also a web API,
+The page needs no network: fonts and scripts are served by gradio itself. It also has a web API,
 which demo/README.md shows.
 """
 
@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hfseg.cli import run
-from hfseg.errors import UserError
+from hfseg.errors import UserError, counted
 
 if TYPE_CHECKING:
     from .guarded_blocks import GuardedBlocks
@@ -170,14 +170,14 @@ def describe(models: "ShownModels") -> str:
     from .examples import knows_toyscapes
 
     if len(models.names) > 1:
-        return "Give every pixel of a photo a class, with several models side by side."
+        return "Classify every pixel of a photo, with several models side by side."
     labels = models.labels(None)
     names = labels.names
     shown = ", ".join(names[:12]) + (f" and {len(names) - 12} more" if len(names) > 12 else "")
-    drawn = " It was trained on drawn street scenes, so photos are strange to it."
+    drawn = " It was trained on drawn street scenes, so expect mistakes on photos."
     return (
-        f"Give every pixel of a photo a class. {models.names[0]} knows {len(names)}: {shown}."
-        + (drawn if knows_toyscapes(labels) else "")
+        f"Classify every pixel of a photo. {models.names[0]} knows {counted(len(names), 'class')}: "
+        f"{shown}." + (drawn if knows_toyscapes(labels) else "")
     )
 
 

@@ -89,7 +89,7 @@ def check_upload(name: str, value: object) -> None:
             '{"path": ..., "meta": {"_type": "gradio.FileData"}}.',
         )
     if not is_upload(path):
-        raise Refused(422, f"{name} is no longer here: upload it again.")
+        raise Refused(422, f"{name} is no longer on the server: upload it again.")
 
 
 def is_upload(path: str) -> bool:

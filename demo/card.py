@@ -13,6 +13,7 @@ from markdown_it.token import Token
 from markdown_it.utils import OptionsDict
 from PIL import Image
 
+from hfseg.errors import counted
 from hfseg.inference import Segmenter
 
 MAX_CHARACTERS = 40_000
@@ -76,7 +77,7 @@ def described(name: str, segmenter: Segmenter) -> str:
     return (
         f"<h1>{html.escape(name)}</h1><p>This model has no card (README.md). It is a "
         f"<code>{type(segmenter.model).__name__}</code> with {million:.1f} million parameters, and "
-        f"knows {len(segmenter.labels)} classes: {names}.</p>"
+        f"knows {counted(len(segmenter.labels), 'class')}: {names}.</p>"
     )
 
 

@@ -144,8 +144,8 @@ class ShownModels:
         if self._sam is None:
             if self._sam_source is None:
                 raise UserError(
-                    "This page was started without SAM: add --sam facebook/sam2.1-hiera-tiny, or "
-                    "the folder of a SAM."
+                    "This page was started without SAM: restart it with --sam "
+                    "facebook/sam2.1-hiera-tiny, or the folder of a SAM."
                 )
 
             self._sam = SamPredictor.from_pretrained(self._sam_source)
@@ -159,8 +159,8 @@ class ShownModels:
         """Model and processor of SAM 3, loaded at the first call; errors as of `sam`."""
         if self._sam3 is None:
             raise UserError(
-                "This page was started without SAM 3: add --sam3 facebook/sam3, or a folder with "
-                "its weights."
+                "This page was started without SAM 3: restart it with --sam3 facebook/sam3, or a "
+                "folder with its weights."
             )
         if isinstance(self._sam3, str):
             self._sam3 = load_sam3(self._sam3)

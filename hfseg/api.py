@@ -63,7 +63,7 @@ def finetune(
     given_model = None
     if model is not None and not isinstance(model, str | Path):
         if image_processor is None:
-            raise UserError("give image_processor= with a model object")
+            raise UserError("a model object needs its image processor; give it as image_processor=")
         given_model = (model, image_processor)
         model = getattr(model.config, "name_or_path", "") or model.config.model_type
     if model is not None:
@@ -132,9 +132,9 @@ def predict(
     arguments = _made(PredictionArguments, {"model_name_or_path": name, **options})
     if output_dir is not None:
         if isinstance(model, Segmenter):
-            raise UserError("output_dir needs the model's folder or Hub id, not a Segmenter")
+            raise UserError("with output_dir, give the model's folder or Hub id, not a Segmenter")
         if isinstance(images, Image.Image):
-            raise UserError("output_dir needs the paths of images, not an image in memory")
+            raise UserError("with output_dir, give paths of images, not an image in memory")
         inputs = [images] if isinstance(images, str | Path) else images
         return predict_into(arguments, [str(each) for each in inputs], str(output_dir), overwrite)
     if isinstance(model, Segmenter):

@@ -40,7 +40,7 @@ def explain_disk_error(error: BaseException) -> str | None:
         if number in _FULL:
             return _FULL[number]
         if isinstance(cause, RuntimeError) and _TORCH_WRITE.search(str(cause)):
-            return "the disk is full or failed"
+            return "the disk is full or faulty"
     return None
 
 

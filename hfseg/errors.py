@@ -17,6 +17,12 @@ class UserError(ValueError):
     """
 
 
+def counted(number: int, noun: str) -> str:
+    """`1 pixel`, `1,200 pixels`, `3 classes`."""
+    plural = f"{noun}es" if noun.endswith("s") else f"{noun}s"
+    return f"{number:,} {noun if number == 1 else plural}"
+
+
 def causes(error: BaseException | None) -> Iterator[BaseException]:
     """An error and what it was raised from, the last one first."""
     seen: set[int] = set()

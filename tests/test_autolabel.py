@@ -176,10 +176,10 @@ def test_sam_3_labels_by_names_and_is_as_sure_as_its_score(photos: Path, tmp_pat
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({}, "give --min_confidence, or --precision"),
-        ({"min_confidence": 0.5, "precision": 0.9}, "give --min_confidence, or --precision"),
+        ({}, "give either --min_confidence or --precision"),
+        ({"min_confidence": 0.5, "precision": 0.9}, "give either --min_confidence or --precision"),
         ({"min_confidence": 1.5}, "--min_confidence must be from 0 to 1"),
-        ({"min_confidence": 0.5, "sam3": "s"}, "give --model_name_or_path, or --sam3"),
+        ({"min_confidence": 0.5, "sam3": "s"}, "give either --model_name_or_path or --sam3"),
     ],
 )
 def test_a_teacher_and_how_sure_it_must_be_are_asked_for(options: dict, words: str) -> None:
@@ -255,7 +255,9 @@ def test_nothing_is_scored_on_what_a_model_labeled(
     validation["validation"][0]["image"].save(both / "images" / "taken.png")
     shutil.copy(both / "masks" / "first.png", both / "masks" / "taken.png")
     Image.new("L", validation["validation"][0]["image"].size).save(both / "masks" / "taken.png")
-    with pytest.raises(UserError, match=r"taken.png is the same picture as .*\(1 of 6 are\)"):
+    with pytest.raises(
+        UserError, match=r"taken.png is the same image as .*\(1 of 6 images in all\)"
+    ):
         load_data(resolve(options_of(data, both, tmp_path)))
 
 

@@ -34,7 +34,7 @@ def unknown_id(data: Path) -> tuple[str, str]:
     mask = np.array(Image.open(data / "masks" / "003.png"))
     mask[-1, -1] = 7
     Image.fromarray(mask).save(data / "masks" / "003.png")
-    return "003.png", "value 7 occurs in 1 pixels"
+    return "003.png", "value 7 occurs in 1 pixel but"
 
 
 def other_size(data: Path) -> tuple[str, str]:
@@ -77,7 +77,7 @@ def too_many_pixels(data: Path) -> tuple[str, str]:
 def thousands_of_scans(data: Path) -> tuple[str, str]:
     (data / "images" / "003.png").unlink()
     (data / "images" / "003.jpg").write_bytes(progressive_bomb(1000, (64, 48)))
-    return "003.jpg", "a JPEG of 1"
+    return "003.jpg", "a JPEG with 1"
 
 
 def missing_mask(data: Path) -> tuple[str, str]:

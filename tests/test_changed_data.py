@@ -141,7 +141,9 @@ def test_other_processes_share_the_same_images_per_step(
 
 def test_processes_that_cannot_share_a_step_are_told_which_can(tmp_path, monkeypatch) -> None:
     (tmp_path / START_FILE).write_text(json.dumps({"processes": 2, "data": {}}))
-    with pytest.raises(UserError, match=r"8 images per step, which 3 .* with 1, 2, 4, 8 processes"):
+    with pytest.raises(
+        UserError, match=r"8 images per step, which 3 .*--num_processes: 1, 2, 4, 8"
+    ):
         same_steps(at(3, tmp_path, monkeypatch, per_device_train_batch_size=4))
 
 

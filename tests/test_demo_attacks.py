@@ -107,7 +107,7 @@ def test_a_jpeg_of_thousands_of_scans_is_refused_while_others_are_served(address
     with ThreadPoolExecutor() as visitors:
         refused = visitors.submit(refused_upload, address, progressive_bomb(60_000), "bomb.jpg")
         served = visitors.submit(ask, address, "segment", [{"path": photo, "meta": META}])
-        assert "is a JPEG of 60009 scans" in refused.result()
+        assert "is a JPEG with 60009 scans" in refused.result()
         assert served.result()[0] == "complete"
 
 

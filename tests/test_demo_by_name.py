@@ -54,7 +54,7 @@ def test_what_is_no_list_of_names_is_refused(names: list, photo: Path) -> None:
 def test_without_sam_3_the_remedy_is_named() -> None:
     models = ShownModels({"first": tiny_segmenter()})
     assert not models.has_sam3
-    with pytest.raises(UserError, match="add --sam3 facebook/sam3"):
+    with pytest.raises(UserError, match="restart it with --sam3 facebook/sam3"):
         models.sam3()
 
 

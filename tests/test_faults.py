@@ -132,8 +132,8 @@ class Fails(Dataset):
 @pytest.mark.parametrize(
     ("how", "words"),
     [
-        ("killed", r"a data worker \(process \d+\) .*, usually for lack of memory: give fewer"),
-        ("memory", "a data worker ran out of memory: give fewer --dataloader_num_workers"),
+        ("killed", r"a data worker \(process \d+\) .*, usually for lack of memory: lower"),
+        ("memory", "a data worker ran out of memory: lower --dataloader_num_workers"),
         ("image", r"^a\.png: the image can't be read \(broken\); replace the file, then start"),
     ],
 )
@@ -193,7 +193,7 @@ def files_of_at_most(size: int) -> Iterator[None]:
     ids=["torch", "safetensors", "image", "text"],
 )
 def test_a_full_disk_is_recognized_whoever_writes(tmp_path: Path, write) -> None:
-    said = pytest.raises(UserError, match="writing failed, since")
+    said = pytest.raises(UserError, match="writing failed because")
     with said, faults_explained(tmp_path), files_of_at_most(10_000):
         write(tmp_path / "file")
 

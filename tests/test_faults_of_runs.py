@@ -132,7 +132,7 @@ def test_a_disk_that_is_full_loses_nothing_that_was_saved(
     assert rest_of_it.startswith("2\n"), printed[-4000:]
     assert is_one_sentence(first), first[-2000:]
     # torch.save says only that it could not write
-    full = r"writing failed, since the disk is full( or failed)?: free some space, then resume"
+    full = r"writing failed because the disk is full( or faulty)?: free some space, then resume"
     assert re.search(full, first), first[-2000:]
     left, _, second = rest_of_it.partition("SECOND EXIT ")
     assert "checkpoint-3/optimizer.pt" in left and "_unfinished/" not in left

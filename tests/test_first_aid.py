@@ -206,7 +206,7 @@ def test_specks_are_reported_before_training_with_where_they_come_from(
     for index in range(10):
         Image.fromarray(specks.astype(np.uint8)).save(folder / "masks" / f"{index}.png")
     load_dataset("folder", str(folder))
-    line = "10 of 10 masks have many specks of a single pixel (the most, 240: 9.png); a resize"
+    line = "10 of 10 masks have many specks of a single pixel (9.png has the most, 240); a resize"
     assert caplog.text.count("specks") == caplog.text.count(line) == 1
     assert not has_many_specks(225, 960 * 720)  # the worst of CamSeq01
     assert not has_many_specks(91, 240 * 180)  # and at a quarter of its size

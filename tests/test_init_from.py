@@ -91,5 +91,5 @@ def test_another_encoder_is_refused(trained, options, name, others, tmp_path: Pa
 
 @pytest.mark.parametrize("flag", [["--from_scratch"], ["--encoder_weights", "imagenet"]])
 def test_a_second_source_of_weights_is_refused(flag: list[str]) -> None:
-    with pytest.raises(UserError, match="--init_from gives the weights: leave"):
+    with pytest.raises(UserError, match="--init_from provides the weights: leave"):
         parse(["--dataset_name", "folder", "--init_from", "runs/a", *flag])

@@ -164,7 +164,7 @@ def test_results_of_other_images_are_not_mixed(found, tmp_path: Path) -> None:
     output, _ = found
     data = make_folder(tmp_path / "data", count=10, size=(32, 32))
     options = {**OPTIONS, "dataset_path": str(data), "output_dir": str(output)}
-    with pytest.raises(UserError, match="holds results of other images"):
+    with pytest.raises(UserError, match="contains results for other images"):
         workflow.find_label_errors(options, folds=2)
 
 

@@ -202,7 +202,7 @@ def test_checkpoint_that_is_no_segmentation_model(tmp_path: Path) -> None:
     from transformers import BertConfig, ConvNextConfig
 
     BertConfig().save_pretrained(tmp_path / "bert")
-    assert "no semantic segmentation form" in refused(str(tmp_path / "bert"))
+    assert "no head for semantic segmentation" in refused(str(tmp_path / "bert"))
     ConvNextConfig().save_pretrained(tmp_path / "convnext")
     text = refused(str(tmp_path / "convnext"))
     assert "upernet-convnext-tiny" in text and "--encoder_weights" in text
@@ -213,7 +213,7 @@ def test_weights_of_another_architecture_are_refused(tmp_path: Path) -> None:
 
     ConvNextConfig().save_pretrained(tmp_path)
     text = refused("upernet-swin-tiny", encoder_weights=str(tmp_path))
-    assert "has a 'convnext' model, but upernet-swin-tiny needs 'upernet' or 'swin'" in text
+    assert "is a 'convnext' model, but upernet-swin-tiny needs 'upernet' or 'swin'" in text
 
 
 def test_options_that_do_not_exist_are_named() -> None:

@@ -75,7 +75,7 @@ def test_a_list_cannot_name_images_elsewhere(tmp_path: Path, name: str) -> None:
     lists.mkdir(parents=True)
     (lists / "train.txt").write_text(f"{name}\n")
     (lists / "val.txt").write_text("b\n")
-    with pytest.raises(UserError, match="is not in the folder of the dataset"):
+    with pytest.raises(UserError, match="is outside the dataset's folder"):
         voc.read(tmp_path, ReadOptions())
 
 

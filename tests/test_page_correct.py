@@ -26,7 +26,7 @@ def test_quick_clicks_are_all_kept_and_undo_and_redo_go_through_them(page, photo
     segment(page, photo)
     open_tab(page, "Correct")
     page.wait_for_selector(f"{CORRECT} .pane[data-painted]")
-    page.get_by_label("beside it").check()
+    page.get_by_label("off the object").check()
     page.mouse.click(*place(page, 0.1, 0.1, CORRECT))  # beside it first
     assert "add a point on the object" in page.inner_text(f"{CORRECT} [data-is=objects]")
     page.get_by_label("on the object").check()

@@ -64,7 +64,7 @@ def test_what_the_camera_sees_is_segmented_frame_by_frame(page, tmp_path):
     open_tab(page, "Batch")
     page.get_by_role("button", name="Record with the camera").click()
     page.wait_for_function("document.querySelector('[data-is=camera] video')?.currentTime > 0.4")
-    page.get_by_role("button", name="Stop (it stops by itself").click()
+    page.get_by_role("button", name="Stop (automatic after").click()
     page.wait_for_selector("[data-is=results] video")
     assert page.locator("[data-is=camera] video").count() == 0
     (tmp_path / "result.webm").write_bytes(download(page, "Save video"))

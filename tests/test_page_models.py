@@ -102,7 +102,7 @@ def test_two_models_are_compared_by_a_map_and_a_share_of_pixels(page, photo, mod
     page.get_by_role("button", name="Where they differ").click()
     one, two = (models.segmenters[name](photo).mask for name in ("first", "second"))
     two = len(models.labels("second")) - 1 - two  # its classes are numbered backwards
-    assert f"differ at {100 * np.mean(one != two):.1f} %" in page.inner_text("[data-is=map-says]")
+    assert f"differ in {100 * np.mean(one != two):.1f} %" in page.inner_text("[data-is=map-says]")
     np.testing.assert_array_equal(colors(page)[..., 3] > 0, one != two)
 
 

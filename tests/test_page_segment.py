@@ -162,7 +162,7 @@ def test_the_wheel_zooms_at_the_pointer_and_all_panes_move_together(page, photo)
     assert now == pytest.approx(spot, abs=2)
     widths = [box.bounding_box()["width"] for box in page.locator(f"{SEGMENT} .world").all()]
     assert widths[0] == pytest.approx(widths[1]) and len(widths) == 2
-    page.get_by_role("button", name="Whole picture").first.click()
+    page.get_by_role("button", name="Entire image").first.click()
     assert "zoomed" not in page.get_attribute(f"{SEGMENT} .stage", "class")
 
 

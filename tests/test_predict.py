@@ -78,7 +78,7 @@ def test_predictions_of_another_model_are_not_overwritten_silently(tmp_path, pho
 def test_a_folder_with_other_files_is_not_written_to(tmp_path, photos, segmenter):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "thesis.tex").write_text("mine")
-    with pytest.raises(UserError, match="not empty and contains no predictions of hfseg"):
+    with pytest.raises(UserError, match="not empty, and not an earlier output of hfseg"):
         predict(segmenter, photos, to=tmp_path / "out")
     assert files(tmp_path / "out") == ["thesis.tex"]
 

@@ -229,7 +229,7 @@ def test_flipped_views_make_the_answer_symmetric(segmenter):
         ({"tta": "flop"}, "'flop' must be flip or a scale"),
         ({"tta": "1.0,1.0"}, "each at most once"),
         ({"sliding_window": 0}, "at least 1"),
-        ({"sliding_window": 32, "stride": 40}, "or there would be gaps"),
+        ({"sliding_window": 32, "stride": 40}, "a larger one would leave gaps"),
         ({"stride": 40}, "needs a sliding window"),
         ({"batch_size": 0}, "at least 1"),
     ],

@@ -17,11 +17,11 @@ export function classList(group, columns, colors) {
   const names = [...new Set(columns.flatMap(({ areas }) => [...areas.keys()]))];
   const largest = (name) => Math.max(...columns.map(({ areas }) => areas.get(name) ?? 0));
   names.sort((a, b) => largest(b) - largest(a));
-  const list = element("ul", { class: "classes", "aria-label": "Classes in this picture" });
+  const list = element("ul", { class: "classes", "aria-label": "Classes in this image" });
   for (const name of names) {
     const areas = columns.map(({ areas }) => areas.get(name));
     const button = element("button", { type: "button", "aria-pressed": String(!group.hidden.has(name)),
-      title: "Point: show this class alone. Click: switch it on or off." },
+      title: "Hover: show only this class. Click: turn it on or off." },
       element("span", { class: "swatch", style: `background: ${css(colors.get(name))}` }),
       element("span", { class: "name" }, name),
       element("span", { class: "bar" }, element("span",

@@ -59,7 +59,7 @@ export class Group {
 /** The buttons under panes: see the picture as it was, and larger; `area` is what fills the screen. */
 export function viewButtons(group, area) {
   return [
-    element("button", { type: "button", onclick: () => group.reset() }, "Whole picture"),
+    element("button", { type: "button", onclick: () => group.reset() }, "Entire image"),
     element("button", { type: "button", onclick: () => {
       if (document.fullscreenElement) document.exitFullscreen();
       else area.requestFullscreen();

@@ -20,7 +20,7 @@ export class Pane {
     this.world = element("div", { class: "world" }, this.photo, this.canvas);
     this.tag = element("div", { class: "tag", hidden: true, "aria-hidden": true });
     this.handle = element("div", { class: "divider", role: "slider", tabindex: 0,
-      "aria-label": `${view.title}: where the photo ends and the classes begin`,
+      "aria-label": `${view.title}: divider between the photo and its classes`,
       "aria-valuemin": 0, "aria-valuemax": 100 });
     this.spoken = element("span", { class: "unseen", "aria-live": "polite" });
     this.stage = element("div", { class: "stage", tabindex: 0, role: "img",

@@ -42,7 +42,7 @@ class Evaluate(Tab):
             if not math.isnan(ious[index])
         ]
         return {
-            **photo_answer(photo, path, note and f"{note} The scores are of the mask's own size."),
+            **photo_answer(photo, path, note and f"{note} The scores are at the mask's own size."),
             "names": list(labels.names),
             "palette": [list(color) for color in labels.palette],
             "prediction": save_png(resized_ids(found, photo.size), "prediction"),

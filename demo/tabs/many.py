@@ -75,7 +75,7 @@ class Many(Tab):
         }
 
     def video(self, video: gr.FileData, model: str = "") -> Iterator[dict]:
-        """The video under its classes (WebM), and the areas of the classes in every frame."""
+        """The video with its classes (WebM), and the areas of the classes in every frame."""
         labels = self.models.labels(model)
         background = [index for index, name in enumerate(labels.names) if is_background(name)]
         start = last = time.monotonic()

@@ -13,6 +13,7 @@ from hfseg.cards.card_facts import CardInputs
 from hfseg.cards.citations import citations
 from hfseg.cards.redaction import redacted, redacted_values
 from hfseg.disk import write_text
+from hfseg.errors import counted
 from hfseg.metrics.intervals import interval_text
 from hfseg.metrics.table import TITLES
 from hfseg.visualization.tables import table_cell
@@ -175,13 +176,13 @@ def _class_rows(run: CardInputs) -> list[dict[str, Any]]:
 
 def _summary(run: CardInputs) -> str:
     images = run.split_sizes.get(run.eval_split)
-    where = f"the {run.eval_split} split" + (f" ({_count(images, 'image')})" if images else "")
+    where = f"the {run.eval_split} split" + (f" ({counted(images, 'image')})" if images else "")
     scores = [
         f"{name} **{run.metrics[f'eval_{key}']:.4f}**"
         for key, name in list(_scores(run).items())[:_IN_SUMMARY]
     ]
     sentence = (
-        f"{run.architecture} for semantic segmentation of {_count(len(run.label_set), 'class')}, "
+        f"{run.architecture} for semantic segmentation of {counted(len(run.label_set), 'class')}, "
         f"{_start(run)} on {_dataset_link(run)}."
     )
     if not scores:
@@ -212,7 +213,7 @@ def _dataset_link(run: CardInputs) -> str:
 def _limits(run: CardInputs) -> list[str]:
     """Limits that follow from the facts of this run."""
     limits = [
-        f"It assigns one of the {_count(len(run.label_set), 'class')} above to every pixel, even "
+        f"It assigns one of the {counted(len(run.label_set), 'class')} above to every pixel, even "
         "where none fits."
     ]
     measured = bool(_scores(run))
@@ -230,12 +231,12 @@ def _limits(run: CardInputs) -> list[str]:
         )
     if measured and images is not None and images < _SMALL_SPLIT:
         limits.append(
-            f"The {run.eval_split} split is small ({_count(images, 'image')}): "
+            f"The {run.eval_split} split is small ({counted(images, 'image')}): "
             "other images may give different numbers."
         )
     train = run.split_sizes.get("train")
     if train is not None and train < _SMALL_SPLIT:
-        limits.append(f"It was trained on only {_count(train, 'image')}.")
+        limits.append(f"It was trained on only {counted(train, 'image')}.")
     rows = _class_rows(run)
     scored = sorted((row for row in rows if row["value"] is not None), key=lambda r: r["value"])
     absent = [row["name"] for row in rows if row["value"] is None]
@@ -263,11 +264,6 @@ def _names(names: list[str], most: int = 12) -> str:
 
 def _listed(parts: Sequence[str]) -> str:
     return " and ".join([", ".join(parts[:-1]), parts[-1]] if len(parts) > 1 else list(parts))
-
-
-def _count(number: int, noun: str) -> str:
-    plural = f"{noun}es" if noun.endswith("s") else f"{noun}s"
-    return f"{number:,} {noun if number == 1 else plural}"
 
 
 def duration(seconds: float) -> str:

@@ -6,8 +6,8 @@
     hfseg finetune --dataset_name folder --dataset_path my-data \\
         --extra_dataset_path more --extra_weight 0.5
 
-It writes images/, masks/ (class ids, 255 where the model is not sure) and sources.csv. Started
-again it continues with the images that have no mask yet.
+It writes images/, masks/ (class ids, 255 where the model is not sure) and sources.csv. If
+run again, it continues with the images that have no mask yet.
 """
 
 from hfseg.config.autolabel import AutolabelArguments
@@ -22,9 +22,7 @@ def main(argv: list[str]) -> None:
     )
     parser.add_argument("inputs", nargs="+", metavar="FILE_OR_FOLDER")
     parser.add_argument("--output_dir", metavar="DIR", required=True, help="where the labels go")
-    parser.add_argument(
-        "--overwrite", action="store_true", help="replace labels that are there already"
-    )
+    parser.add_argument("--overwrite", action="store_true", help="replace existing labels")
     data, wanted, own = parser.parse_groups(argv)
 
     from hfseg.processes import Processes

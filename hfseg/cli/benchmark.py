@@ -14,7 +14,7 @@
 
 Each runs its contenders in turn, --repeats times, and prints the medians, how many times as fast
 each one is as the baseline, and as the last line everything as JSON. `hfseg benchmark WHAT --help`
-lists the flags. Measure on a machine that does nothing else.
+lists the flags. Measure on an otherwise idle machine.
 """
 
 import argparse
@@ -40,7 +40,7 @@ def main(argv: list[str]) -> None:
     elif argv[0] in kinds:
         kinds[argv[0]](argv[1:])
     else:
-        raise UserError(f"hfseg benchmark {argv[0]}: choose from {', '.join(kinds)}")
+        raise UserError(f"hfseg benchmark has no {argv[0]!r}; choose from {', '.join(kinds)}")
 
 
 def _parser(what: str, groups: Any = (), repeats: int = 5) -> OptionParser:
@@ -60,7 +60,7 @@ def _model_flag(parser: OptionParser) -> None:
 def _required(own: argparse.Namespace, *names: str) -> None:
     for name in names:
         if getattr(own, name) is None:
-            raise UserError(f"give --{name}")
+            raise UserError(f"--{name} is required; see --help")
 
 
 def _reading(argv: list[str]) -> None:
@@ -140,7 +140,7 @@ def _time_to_quality(argv: list[str]) -> None:
 def _evaluate(argv: list[str]) -> None:
     parser = _parser("evaluate", DataArguments)
     _model_flag(parser)
-    parser.add_argument("--split", default="validation", help="split that is scored")
+    parser.add_argument("--split", default="validation", help="split to score")
     wanted, own = parser.parse_groups(argv)
     _required(own, "model_name_or_path")
 
@@ -226,7 +226,7 @@ def _scale(argv: list[str]) -> None:
     parser = training_parser("hfseg benchmark scale", __doc__)
     parser.add_argument("--devices", type=int, nargs="+", default=[1, 2, 4, 8, 16, 64], metavar="N")
     parser.add_argument(
-        "--cores_per_device", type=float, default=8, metavar="N", help="that read images"
+        "--cores_per_device", type=float, default=8, metavar="N", help="cores that read images"
     )
     parser.add_argument(
         "--network_gigabits", type=float, default=25, metavar="N", help="per second, per device"

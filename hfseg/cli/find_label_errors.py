@@ -1,9 +1,9 @@
-"""Find wrong labels by what models that have not seen them predict.
+"""Find wrong labels with models that have not seen them.
 
     hfseg find-label-errors --dataset_name folder --dataset_path my-data --folds 4
 
-The flags are those of `hfseg finetune`. One model is trained per fold, without it, and judges the
-labels of that fold. Run again, it goes on where it was stopped. It writes label_errors.csv,
+The flags are those of `hfseg finetune`. For each fold, a model is trained on the others and judges
+its labels. If run again, it continues where it stopped. It writes label_errors.csv,
 images.csv, label_errors.html and suggestions/ into --output_dir (runs/NAME-label-errors).
 """
 

@@ -1,4 +1,4 @@
-"""Of several processes that fail alike, one says what happened."""
+"""Of several processes that fail the same way, one reports it."""
 
 import os
 from pathlib import Path

@@ -5,7 +5,7 @@
 
 It writes out/masks/NAME.png (class ids, colored when viewed), out/overlays/NAME.jpg and
 out/legend.png; for videos out/masks/NAME/000000.png, ... and out/overlays/NAME.webm.
-Run again, it continues with the images that have no mask yet.
+If run again, it continues with the images that have no mask yet.
 """
 
 from hfseg.config.evaluation import PredictionArguments
@@ -16,9 +16,7 @@ def main(argv: list[str]) -> None:
     parser = OptionParser(PredictionArguments, prog="hfseg predict", description=__doc__)
     parser.add_argument("inputs", nargs="+", metavar="FILE_OR_FOLDER")
     parser.add_argument("--output_dir", metavar="DIR", required=True, help="where masks go")
-    parser.add_argument(
-        "--overwrite", action="store_true", help="replace predictions that are there already"
-    )
+    parser.add_argument("--overwrite", action="store_true", help="replace existing predictions")
     options, own = parser.parse_groups(argv)
 
     from hfseg.processes import Processes

@@ -26,7 +26,7 @@ def main(argv: list[str]) -> None:
     elif argv[0] in kinds:
         kinds[argv[0]](argv[1:])
     else:
-        raise UserError(f"hfseg push {argv[0]}: choose from {', '.join(kinds)}")
+        raise UserError(f"hfseg push has no {argv[0]!r}; choose from {', '.join(kinds)}")
 
 
 def _parser(kind: str, groups: Any = (), private: bool | None = None) -> OptionParser:
@@ -43,7 +43,7 @@ def _parser(kind: str, groups: Any = (), private: bool | None = None) -> OptionP
 
 def _required(own: argparse.Namespace) -> str:
     if own.repo_id is None:
-        raise UserError("no repository: give --repo_id OWNER/NAME")
+        raise UserError("--repo_id is required; give it as OWNER/NAME")
     return own.repo_id
 
 

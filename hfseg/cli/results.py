@@ -29,8 +29,8 @@ def main(argv: list[str]) -> None:
     parser.add_argument(
         "--output_dir", metavar="DIR", default="runs/results", help="where runs and logs go"
     )
-    parser.add_argument("--data", metavar="DIR", help="the folder that commands call data/")
-    parser.add_argument("--weights", metavar="DIR", help="the folder that commands call weights/")
+    parser.add_argument("--data", metavar="DIR", help="the folder that is data/ in commands")
+    parser.add_argument("--weights", metavar="DIR", help="the folder that is weights/ in commands")
     parser.add_argument(
         "--table_only", "--table-only", action="store_true",
         help="write the table from the cards that exist; run nothing",

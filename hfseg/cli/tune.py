@@ -3,7 +3,7 @@
     hfseg tune --dataset_name folder --dataset_path my-data --trials 20
     hfseg tune --config camseq-unet-resnet50 --dataset_path CamSeq01 --trials 20
 
-The flags are those of `hfseg finetune`. Run again, it continues the study in --output_dir
+The flags are those of `hfseg finetune`. If run again, it continues the study in --output_dir
 (runs/NAME-search); several processes can work on one study. It writes study.db, history.png,
 importance.png and best-recipe.yaml:
 

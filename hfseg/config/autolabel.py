@@ -8,7 +8,7 @@ from hfseg.errors import UserError
 
 @dataclass(kw_only=True)
 class AutolabelArguments(PredictionArguments):
-    """Who labels, and how sure a label must be."""
+    """What labels the images, and how confident a label must be."""
 
     _argument_group_name = "labeling"
 
@@ -17,11 +17,11 @@ class AutolabelArguments(PredictionArguments):
     )
     sam3: str | None = field(
         default=None,
-        metadata={"help": "instead: SAM 3, asked for the names of the classes in --id2label"},
+        metadata={"help": "instead: SAM 3, prompted with the class names in --id2label"},
     )
     ensemble: list[str] = field(
         default_factory=list,
-        metadata={"help": "more models of the same classes; the probabilities are averaged"},
+        metadata={"help": "more models with the same classes; the probabilities are averaged"},
     )
     sam: str | None = field(
         default=None,
@@ -33,18 +33,18 @@ class AutolabelArguments(PredictionArguments):
     precision: float | None = field(
         default=None,
         metadata={
-            "help": "instead: find the confidence from which on this fraction of the pixels of "
-            "--split is right"
+            "help": "instead: find the confidence above which this fraction of the pixels of "
+            "--split is correct"
         },
     )
-    split: str = field(default="validation", metadata={"help": "the labeled split for that"})
+    split: str = field(default="validation", metadata={"help": "labeled split for --precision"})
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if (self.model_name_or_path is None) == (self.sam3 is None):
-            raise UserError("give --model_name_or_path, or --sam3 with --id2label")
+            raise UserError("give either --model_name_or_path or --sam3 (with --id2label)")
         if (self.min_confidence is None) == (self.precision is None):
-            raise UserError("give --min_confidence, or --precision with --dataset_name")
+            raise UserError("give either --min_confidence or --precision (with --dataset_name)")
         for name in ("min_confidence", "precision"):
             value = getattr(self, name)
             if value is not None and not 0 <= value <= 1:

@@ -89,11 +89,11 @@ class DataArguments:
     )
     extra_dataset_path: str | None = field(
         default=None,
-        metadata={"help": "folder of more training images, such as hfseg autolabel makes"},
+        metadata={"help": "folder of extra training images, such as those from hfseg autolabel"},
     )
     extra_weight: float = field(
         default=1.0,
-        metadata={"help": "the fraction of them that an epoch uses, drawn anew for each"},
+        metadata={"help": "fraction of them used in an epoch, drawn anew each time"},
     )
     max_train_samples: int | None = field(
         default=None, metadata={"help": "use only the first N training samples"}
@@ -132,9 +132,11 @@ class DataArguments:
         at_least(1, self, "max_train_samples", "max_eval_samples")
         at_least(0, self, "preprocessing_num_workers")
         if not 0 < self.extra_weight <= 1:
-            raise UserError(f"--extra_weight must be over 0 and at most 1, not {self.extra_weight}")
+            raise UserError(
+                f"--extra_weight must be above 0 and at most 1, not {self.extra_weight}"
+            )
         if self.extra_dataset_path is not None and self.streaming:
-            raise UserError("--extra_dataset_path excludes --streaming")
+            raise UserError("--extra_dataset_path does not work with --streaming; leave one out")
         if self.eval_at_image_size and self.image_size is None:
             raise UserError("--eval_at_image_size needs --image_size")
         if self.cache_resized and (self.image_size is None or self.streaming):

@@ -30,11 +30,11 @@ class LoadingArguments:
 class ScoringArguments(LoadingArguments):
     """Which split is scored, and where the results go."""
 
-    split: str = field(default="validation", metadata={"help": "split that is scored"})
+    split: str = field(default="validation", metadata={"help": "split to score"})
     class_map: str | None = field(
         default=None,
         metadata={
-            "help": "JSON or YAML file of `model's class: dataset's class` (default: equal names)"
+            "help": "JSON or YAML file of `model's class: dataset's class` (default: by name)"
         },
     )
     output_dir: str | None = field(
@@ -112,17 +112,18 @@ class SamArguments(ScoringArguments):
         default="boxes", metadata={"help": "how SAM is prompted with a predicted region"}
     )
     points_per_side: int = field(
-        default=POINTS_PER_SIDE, metadata={"help": "side of SAM's grid of points"}
+        default=POINTS_PER_SIDE, metadata={"help": "points per side of SAM's grid"}
     )
     points_per_batch: int = field(
         default=POINTS_PER_BATCH, metadata={"help": "fewer need less memory"}
     )
     pred_iou_thresh: float = field(
-        default=PRED_IOU_THRESH, metadata={"help": "drop masks with a predicted IoU up to this"}
+        default=PRED_IOU_THRESH,
+        metadata={"help": "drop masks with a predicted IoU of this or less"},
     )
     stability_score_thresh: float = field(
         default=STABILITY_SCORE_THRESH,
-        metadata={"help": "drop masks with a stability up to this"},
+        metadata={"help": "drop masks with a stability of this or less"},
     )
     num_figures: int = field(default=6, metadata={"help": "images drawn, evenly spaced"})
 

@@ -52,6 +52,6 @@ class ModelArguments:
     def __post_init__(self) -> None:
         if self.init_from and (self.from_scratch or self.encoder_weights):
             raise UserError(
-                "--init_from gives the weights: leave --from_scratch and --encoder_weights out"
+                "--init_from provides the weights: leave out --from_scratch and --encoder_weights"
             )
         self.config_options = key_values("--model_config", self.model_config)

@@ -22,17 +22,17 @@ _COMMON = (
 """Options of `TrainingArguments` that the short `--help` shows in addition to ours."""
 
 _OUR_WORDS = {
-    "output_dir": "folder of the run (runs/ and the name of the recipe, or of data and model)",
+    "output_dir": "folder of the run (in runs/, named after the recipe, or data and model)",
     "max_steps": "optimizer steps; overrides --num_train_epochs",
     "optim_args": "options of the optimizer, such as momentum=0.9",
     "eval_steps": "steps between evaluations, and checkpoints without --save_steps; implies "
     "--eval_strategy steps",
     "save_steps": "steps between checkpoints, and evaluations without --eval_steps; implies "
     "--save_strategy steps",
-    "resume_from_checkpoint": "true: go on from the last checkpoint in --output_dir, or start; or "
-    "the folder of a checkpoint",
+    "resume_from_checkpoint": "true: continue from the last checkpoint in --output_dir, or start; "
+    "or the folder of a checkpoint",
     "push_to_hub": "push the finished run to the Hub",
-    "hub_model_id": "repository that is pushed to, such as me/my-model",
+    "hub_model_id": "repository to push to, such as me/my-model",
     "hub_private_repo": "false: make a new repository public (default: private)",
 }
 """Their help, where that of transformers is misleading or vague."""
@@ -155,7 +155,7 @@ class OptionParser(HfArgumentParser):
                 action.metavar = _metavar(action)
             if action.dest in folded:
                 action.help = argparse.SUPPRESS
-            elif action.dest in _OUR_WORDS:
+            elif action.dest in _OUR_WORDS and action.dest in inherited:
                 action.help = _OUR_WORDS[action.dest]
             elif action.help and action.dest in inherited:
                 action.help = action.help.split(". ")[0].replace("%", "%%")

@@ -43,7 +43,7 @@ class SegmentationTrainingArguments(TrainingArguments):
     global_batch_size: int | None = field(
         default=None,
         metadata={
-            "help": "images per optimizer step on all devices together; the accumulation follows"
+            "help": "images per optimizer step on all devices together; sets the accumulation"
         },
     )
     loss: str = field(
@@ -66,7 +66,7 @@ class SegmentationTrainingArguments(TrainingArguments):
     )
     layer_decay: float = field(
         default=1.0,
-        metadata={"help": "factor on the rate from each layer of a transformer to the one before"},
+        metadata={"help": "learning rate of each transformer layer relative to the next one"},
     )
     backbone_warmup_steps: int = field(
         default=0,
@@ -74,19 +74,19 @@ class SegmentationTrainingArguments(TrainingArguments):
     )
     lr_gamma: float | None = field(
         default=None,
-        metadata={"help": "factor of the schedules step (0.1) and exponential (0.98, per epoch)"},
+        metadata={"help": "factor of the step (0.1) and exponential (0.98, per epoch) schedules"},
     )
     lr_step_size: int | None = field(
-        default=None, metadata={"help": "epochs between steps of the schedule step (10)"}
+        default=None, metadata={"help": "epochs between steps of the step schedule (10)"}
     )
     lr_power: float | None = field(
-        default=None, metadata={"help": "power of the schedule polynomial (1)"}
+        default=None, metadata={"help": "power of the polynomial schedule (1)"}
     )
     time_budget: str | None = field(
         default=None,
         metadata={
-            "help": "train as long as fits into this time, such as 1h30m: decides the steps, the "
-            "schedule and the evaluation interval"
+            "help": "train for as many steps as fit into this time, such as 1h30m; sets the steps, "
+            "the schedule and the evaluation interval"
         },
     )
     early_stopping_patience: int | None = field(
@@ -95,14 +95,14 @@ class SegmentationTrainingArguments(TrainingArguments):
     )
     calibrate: bool = field(
         default=False,
-        metadata={"help": "fit a temperature on the validation split, for honest confidences"},
+        metadata={"help": "fit a temperature on the validation split, for calibrated confidences"},
     )
     sync_batch_norm: bool = field(
         default=False,
         metadata={"help": "normalize batches over all GPUs (for CNNs with few images per GPU)"},
     )
     mixed_precision: Literal["auto", "no", "bf16", "fp16"] = field(
-        default="auto", metadata={"help": "auto: bf16 where the hardware computes it"}
+        default="auto", metadata={"help": "auto: bf16 where the hardware supports it"}
     )
     overwrite_output_dir: bool = field(
         default=False, metadata={"help": "replace the finished run in --output_dir"}
@@ -254,7 +254,7 @@ class SegmentationTrainingArguments(TrainingArguments):
                     f"--{flag} needs --lr_scheduler_type {' or '.join(schedules)}, not {schedule}"
                 )
             if value <= 0:
-                raise UserError(f"--{flag} must be more than 0, not {value}")
+                raise UserError(f"--{flag} must be greater than 0, not {value}")
             options[key] = value
         return options
 
@@ -283,7 +283,7 @@ def divided_batch(images: int, devices: int, largest: int) -> tuple[int, int]:
     if part % batch:
         fitting = next(size for size in range(batch, 0, -1) if part % size == 0)
         raise UserError(
-            f"--global_batch_size {images} gives each device {part} images, which is not a "
+            f"--global_batch_size {images} is {part} images per device, which is not a "
             f"multiple of --per_device_train_batch_size {largest}; give {fitting}"
         )
     return batch, part // batch

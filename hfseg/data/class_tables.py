@@ -62,7 +62,7 @@ def labels_by_value(names: dict[int, str]) -> Table:
     """
     values = [value for value in sorted(names) if names[value].lower() not in IGNORED_NAMES]
     if not values:
-        raise UserError("all class names mean ignored; at least one must be a class")
+        raise UserError("every class name stands for ignored pixels; name at least one class")
     ids = {value: index for index, value in enumerate(values)}
     ignored = {value: IGNORE_INDEX for value in names if value not in ids}
     ids |= ignored
@@ -80,7 +80,7 @@ def read_id2label(path: Path) -> dict[int, str]:
         raise UserError(f"{path}: expected JSON such as {{'0': 'road', '1': 'car'}}") from error
     outside = [value for value in names if not 0 <= value <= _LARGEST_VALUE]
     if outside:
-        raise UserError(f"{path}: {outside[0]} can't be a value in a mask; give 0 to 65535")
+        raise UserError(f"{path}: {outside[0]} is not a possible mask value; use 0 to 65535")
     return names
 
 

@@ -25,7 +25,7 @@ _FAR_OUTSIDE = 16
 def check_content(content: object, path: Path) -> None:
     """Raise a UserError if entries or their fields are missing or of another type."""
     if not isinstance(content, dict):
-        raise UserError(f"{path}: not COCO JSON: an object is expected")
+        raise UserError(f"{path}: not COCO JSON: expected an object")
     for part, wanted in _FIELDS.items():
         if part not in content:
             raise UserError(f"{path}: not COCO JSON: {part!r} is missing")
@@ -44,7 +44,7 @@ def check_content(content: object, path: Path) -> None:
 
 def _wrong_field(entry: object, wanted: dict[str, tuple[type, ...]]) -> str | None:
     if not isinstance(entry, dict):
-        return f"an object is expected, not {str(entry)[:40]!r}"
+        return f"expected an object, not {str(entry)[:40]!r}"
     for key, types in wanted.items():
         if key not in entry:
             return f"{key!r} is missing"

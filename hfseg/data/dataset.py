@@ -219,7 +219,7 @@ def _good_rows(split: str, rows: "datasets.Dataset") -> list[int]:
     good = [index for index, problem in enumerate(problems) if problem is None]
     if not good:
         what = "data" if split == WHOLE else f"{split} split"
-        raise UserError(f"the {what} has no usable sample; the first problem: {problems[0]}")
+        raise UserError(f"no sample of the {what} is usable; the first problem: {problems[0]}")
     return good
 
 

@@ -56,8 +56,8 @@ def check_scans(image: Image.Image, name: str) -> None:
     file.seek(position)
     if scans > MAX_SCANS:
         raise UserError(
-            f"{name} is a JPEG of {scans} scans, which would take very long to decode "
-            f"({MAX_SCANS} are allowed): save it again as an ordinary JPEG"
+            f"{name} is a JPEG with {scans} scans, which would take too long to decode "
+            f"(at most {MAX_SCANS} are allowed): save it as a baseline JPEG"
         )
 
 
@@ -239,14 +239,14 @@ def _decoded(request: dict[str, Any], formats: tuple[str, ...]) -> tuple[dict[st
 
     path = Path(request["path"])
     if not path.is_file():
-        raise UserError("This file is no longer here: upload it again.")
+        raise UserError("This file is no longer on the server: upload it again.")
     Image.init()  # otherwise only some of the formats are known
     image: Image.Image = Image.open(path, formats=formats)
     width, height = image.size
     if width * height > request["max_pixels"]:
         raise UserError(
-            f"The image has {width} × {height} pixels, and {request['max_pixels'] // 1_000_000} "
-            "million are allowed: scale it down."
+            f"The image has {width} × {height} pixels, but only "
+            f"{request['max_pixels'] // 1_000_000} million are allowed: scale it down."
         )
     check_scans(image, "The image")
     image.load()

@@ -25,8 +25,9 @@ def check_human_labeled(folder: str | None) -> None:
     """
     if folder is not None and (Path(folder) / SOURCES_FILE).is_file():
         raise UserError(
-            f"--dataset_path {folder}: a model made these masks ({SOURCES_FILE}), so nothing can "
-            "be scored on them; give human-labeled data, and this folder as --extra_dataset_path"
+            f"--dataset_path {folder}: a model made these masks ({SOURCES_FILE}), so they "
+            "can't be scored against; give human-labeled data here, and this folder as "
+            "--extra_dataset_path"
         )
 
 
@@ -38,7 +39,7 @@ def load_extra(folder: str, data: "datasets.DatasetDict", labels: LabelSet) -> "
         labels: their classes.
 
     Raises:
-        UserError: other classes, or a picture that is also in a split that is scored.
+        UserError: other classes, or an image that is also in a split that is scored.
     """
     import datasets
 
@@ -60,7 +61,8 @@ def load_extra(folder: str, data: "datasets.DatasetDict", labels: LabelSet) -> "
               if look in scored]  # fmt: skip
     if shared:
         raise UserError(
-            f"--extra_dataset_path {folder}: {shared[0][0]} is the same picture as {shared[0][1]}, "
-            f"which is scored on ({len(shared)} of {len(extra)} are); remove them from the folder"
+            f"--extra_dataset_path {folder}: {shared[0][0]} is the same image as {shared[0][1]}, "
+            f"which is used for scoring ({len(shared)} of {len(extra)} images in all); remove them "
+            "from the folder"
         )
     return extra

@@ -232,7 +232,7 @@ def _specks(
     most, where = max(found)
     return [
         f"{len(found)} of {sum(map(len, facts.values()))} masks have many specks of a single pixel "
-        f"(the most, {most}: {where}); {ORIGIN_OF_SPECKS}"
+        f"({where} has the most, {most}); {ORIGIN_OF_SPECKS}"
     ]
 
 

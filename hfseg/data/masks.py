@@ -13,7 +13,7 @@ from PIL import Image
 from hfseg.data.decode_limits import TOO_MANY_PIXELS, check_scans
 from hfseg.data.image_io import turned
 from hfseg.data.orientation import has_orientation
-from hfseg.errors import UserError
+from hfseg.errors import UserError, counted
 from hfseg.labels import IGNORE_INDEX, Color, LabelSet
 
 StoredMask = Image.Image | np.ndarray
@@ -135,8 +135,8 @@ class MaskDecoder:
         if self.rgb_holds_ids:
             if not (pixels == pixels[..., :1]).all():
                 raise UserError(
-                    f"{name}: this mask has colors, but others of the dataset have gray ids; "
-                    "save all masks alike"
+                    f"{name}: this mask is in color, but others in the dataset hold gray ids; "
+                    "save all masks the same way"
                 )
             return self._from_values(pixels[..., 0], name, lossy)
         if not self.colors:
@@ -193,8 +193,8 @@ class MaskDecoder:
                 else "name all classes, or fix the mask"
             )
             raise UserError(
-                f"{name}: value {unknown[0]} occurs in {counts[0]} pixels but is not a class id "
-                f"(known are {known}, and {self.ignore_index} for ignored); {remedy}"
+                f"{name}: value {unknown[0]} occurs in {counted(counts[0], 'pixel')} but is not a "
+                f"class id (the ids are {known}; {self.ignore_index} is ignored); {remedy}"
             )
         return decoded.astype(np.uint8)
 
@@ -213,8 +213,8 @@ class MaskDecoder:
             else:
                 hint = "add the color to the class table, or fix the mask"
             raise UserError(
-                f"{name}: color {color} occurs in {counts.max()} pixels but is not in the class "
-                f"table ({len(unknown)} unknown colors in this mask); {hint}"
+                f"{name}: color {color} occurs in {counted(counts.max(), 'pixel')} but is not in "
+                f"the class table ({counted(len(unknown), 'unknown color')} in this mask); {hint}"
             )
         return decoded.astype(np.uint8)
 

@@ -171,14 +171,16 @@ def read_list(path: Path) -> list[str]:
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except FileNotFoundError as error:
-        raise UserError(f"{path}: no such file; it lists the samples of a split") from error
+        raise UserError(
+            f"{path}: no such file; add it, with one sample of the split per line"
+        ) from error
     except UnicodeDecodeError as error:
         raise UserError(f"{path}: not a UTF-8 text file; save it as UTF-8") from error
     names = [line.strip() for line in lines if line.strip() and not line.startswith("#")]
     for name in names:
         if name.startswith("/") or ".." in PurePath(name).parts:
             raise UserError(
-                f"{path}: {name!r} is not in the folder of the dataset; list names of its images"
+                f"{path}: {name!r} is outside the dataset's folder; list only images inside it"
             )
     return names
 
@@ -200,7 +202,8 @@ class PairSamples:
         pair = self.pairs[index]
         if not os.path.isfile(pair.image):
             raise UserError(
-                f"{pair.image}: no such image, but there is a mask {pair.mask_path}; add it"
+                f"{pair.image}: no such image for the mask {pair.mask_path}; add it or leave both "
+                "out"
             )
         if not os.path.isfile(pair.mask_path):
             raise UserError(

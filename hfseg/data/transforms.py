@@ -137,7 +137,7 @@ def _read_pipeline(path: Path) -> A.BaseCompose:
         nearest = (cv2.INTER_NEAREST, cv2.INTER_NEAREST_EXACT)
         if getattr(transform, "mask_interpolation", cv2.INTER_NEAREST) not in nearest:
             raise UserError(
-                f"--augmentation {path}: {type(transform).__name__} blends the ids of masks; "
+                f"--augmentation {path}: {type(transform).__name__} interpolates mask ids; "
                 "leave mask_interpolation at 0 (nearest)"
             )
     return pipeline

@@ -98,7 +98,7 @@ class VideoWriter:
         self._writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"VP80"), rate, size)
         if not self._writer.isOpened():
             raise UserError(
-                f"{path} cannot be written as WebM: check the folder, and that OpenCV has VP8"
+                f"{path} cannot be written as WebM: check the folder, and that OpenCV supports VP8"
             )
 
     def write(self, frame: np.ndarray) -> None:

@@ -48,7 +48,7 @@ class PromptedClasses:
         """
         if options.probabilities or options.window is not None or options.views is not None:
             raise UserError(
-                "--sam3 answers by itself: leave out --ensemble, --sam, --tta and --sliding_window"
+                "--sam3 works on its own: leave out --ensemble, --sam, --tta and --sliding_window"
             )
         found = self.prompter.segment(image)
         mask = np.where(found.semantic < len(self.labels), found.semantic, IGNORE_INDEX)
@@ -147,7 +147,7 @@ class Teacher:
             `min_confidence`.
 
         Raises:
-            UserError: even the most confident pixels are right less often.
+            UserError: even the most confident pixels are correct less often.
         """
         self.min_confidence = 0.0
         samples = EvaluationSamples(data)
@@ -170,7 +170,7 @@ class Teacher:
         if threshold is None:
             raise UserError(
                 f"--precision {precision}: even the most confident pixels of the split are "
-                "right less often; give a lower precision, or a better model"
+                "correct less often than that; give a lower precision, or a better model"
             )
         self.min_confidence = threshold
         return threshold

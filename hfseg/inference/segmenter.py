@@ -166,11 +166,11 @@ class Segmenter:
         """
         options = Options.make(sliding_window, stride, tta, return_probabilities, return_confidence)
         if batch_size < 1:
-            raise UserError(f"batch_size is {batch_size}: give at least 1")
+            raise UserError(f"batch_size must be at least 1, not {batch_size}")
         if isinstance(images, torch.Tensor):
             raise UserError(
                 "images must be PIL images, arrays or paths, not a tensor: the image processor "
-                "makes tensors of them; give tensor.numpy() of an (H, W, 3) uint8 tensor"
+                "makes the tensors; for an (H, W, 3) uint8 tensor, give tensor.numpy()"
             )
         if isinstance(images, (list, tuple)):
             return list(self._stream(images, options, batch_size))

@@ -85,8 +85,8 @@ def parse_window(window: int | Size, stride: int | Size | None) -> tuple[Size, S
     down, across = (stride, stride) if isinstance(stride, int) else stride
     if min(down, across) < 1 or down > height or across > width:
         raise UserError(
-            f"a stride of {down} x {across} does not fit the sliding window of {height} x {width}: "
-            "it must be at least 1 and at most the window, or there would be gaps"
+            f"the stride is {down} x {across}, but must be between 1 and the size of the sliding "
+            f"window, {height} x {width}: a larger one would leave gaps"
         )
     return (height, width), (down, across)
 

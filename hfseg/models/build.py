@@ -224,7 +224,7 @@ def _as_architecture(
     encoders = [encoder for encoder, model in ENCODERS.items() if model == named.model_type]
     fitting = " or ".join(repr(each) for each in (named.model_type, backbone, *encoders) if each)
     raise UserError(
-        f"{source} has a {stored.model_type!r} model, but {name} needs {fitting}; "
+        f"{source} is a {stored.model_type!r} model, but {name} needs {fitting}; "
         "give weights of that architecture"
     )
 
@@ -238,9 +238,10 @@ def _set_options(config: PreTrainedConfig, options: dict[str, Any], labels: Labe
             part = getattr(part, each, None)
         known = part.to_dict() if hasattr(part, "to_dict") else {}
         if option not in known:
+            close = difflib.get_close_matches(option, known, n=3)
+            hint = f"did you mean {' or '.join(close)}?" if close else "see the model's config.json"
             raise UserError(
-                f"--model_config {key}: {type(part or config).__name__} has no such option; "
-                f"close ones are {difflib.get_close_matches(option, known, n=3) or 'none'}"
+                f"--model_config {key}: {type(part or config).__name__} has no such option; {hint}"
             )
         setattr(part, option, value)
     write_labels(config, labels)
@@ -270,8 +271,8 @@ def _model_class(config: PreTrainedConfig, name: str) -> type[PreTrainedModel]:
         ]
         better = wrapped or sorted(NAMED_MODELS)
         raise UserError(
-            f"{name} is a {config.model_type!r} model, which has no semantic segmentation form; "
-            f"use one of {', '.join(better)}"
+            f"{name} is a {config.model_type!r} model, which has no head for semantic "
+            f"segmentation; use one of {', '.join(better)}"
             + (f" with --encoder_weights {name}" if wrapped else ", or a segmentation checkpoint")
         )
     return mapping[type(config)]

@@ -13,7 +13,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from transformers import AutoModel, PreTrainedModel
 
-from hfseg.errors import UserError
+from hfseg.errors import UserError, counted
 from hfseg.models.image_processors import Statistics, stored_statistics
 from hfseg.models.loading import encoder_parts, first_line, quiet_transformers, unreachable
 from hfseg.models.universal_eomt import load_dino
@@ -40,7 +40,7 @@ def read_state_dict(path: str | Path) -> dict[str, torch.Tensor]:
             return load_file(file)
         except (SafetensorError, OSError) as error:
             raise UserError(
-                f"{file} can't be read as safetensors ({first_line(error)}); get the file again"
+                f"{file} can't be read as safetensors ({first_line(error)}); download it again"
             ) from error
     try:
         content = torch.load(file, map_location="cpu", weights_only=True)
@@ -52,18 +52,18 @@ def read_state_dict(path: str | Path) -> dict[str, torch.Tensor]:
         ) from error
     except (RuntimeError, OSError, EOFError) as error:
         raise UserError(
-            f"{file} can't be read as weights ({first_line(error)}); get the file again"
+            f"{file} can't be read as weights ({first_line(error)}); download it again"
         ) from error
     for key in ("state_dict", "model_state_dict", "model"):
         if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
             content = content[key]
     if not isinstance(content, Mapping):
         raise UserError(
-            f"{file} contains a {type(content).__name__}, not tensors by name; save a state dict"
+            f"{file} contains a {type(content).__name__}, not named tensors; save a state dict"
         )
     tensors = {key: value for key, value in content.items() if isinstance(value, torch.Tensor)}
     if not tensors:
-        raise UserError(f"{file} contains no tensors by name; save a state dict")
+        raise UserError(f"{file} contains no named tensors; save a state dict")
     return tensors
 
 
@@ -239,9 +239,10 @@ def load_backbone(model: PreTrainedModel, source: str, **hub: bool) -> None:
         raise unreachable(source, error, _REMEDY) from error
     lost = sorted(key for key in info["missing_keys"] if not _ADDED.search(key))
     if lost or info["mismatched_keys"]:
+        wrong = f"lack {counted(len(lost), 'tensor')}" if lost else "have other shapes than those"
+        first = f" (the first is {lost[0]})" if lost else ""
         raise UserError(
-            f"the weights in {source} lack {len(lost)} tensors of the backbone "
-            f"{type(backbone).__name__} (the first is {lost[0] if lost else 'of another shape'}); "
+            f"the weights in {source} {wrong} of the backbone {type(backbone).__name__}{first}; "
             "they belong to another model, so give weights of this one"
         )
     if one is None:

@@ -57,8 +57,8 @@ def _copy_encoder(trained: PreTrainedModel, model: PreTrainedModel, source: str)
             ours[name].load_state_dict(part.state_dict())
     else:
         raise UserError(
-            f"--init_from {source}: its encoder doesn't fit into {type(model).__name__}; start "
-            "from a model with the same encoder, of the same size"
+            f"--init_from {source}: its encoder differs from that of this {type(model).__name__}; "
+            "start from a model with the same encoder in the same size"
         )
 
 

@@ -166,7 +166,7 @@ def load_sam3(name_or_path: str, dtype: torch.dtype = torch.float32) -> tuple[An
 
 
 def read_class_prompts(path: str | Path, labels: LabelSet) -> dict[str, str]:
-    """`--class_prompts FILE`: JSON or YAML of `class: what to ask for instead`.
+    """`--class_prompts FILE`: JSON or YAML of `class: prompt`.
 
     Raises:
         UserError: no such file, not a mapping of texts, or a class the dataset doesn't have.
@@ -177,7 +177,7 @@ def read_class_prompts(path: str | Path, labels: LabelSet) -> dict[str, str]:
     except (OSError, *UNREADABLE) as error:
         raise UserError(f"--class_prompts {path}: can't be read ({first_line(error)})") from error
     if not isinstance(values, dict) or not all(isinstance(each, str) for each in values.values()):
-        raise UserError(f"--class_prompts {path}: expected lines of `class: what to ask for`")
+        raise UserError(f"--class_prompts {path}: expected lines of `class: prompt`")
     known = {plain_name(name): name for name in labels.names}
     for name in values:
         if plain_name(name) not in known:

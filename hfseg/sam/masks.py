@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hfseg.errors import UserError
+from hfseg.errors import UserError, counted
 
 POINTS_PER_SIDE, POINTS_PER_BATCH = 32, 64
 PRED_IOU_THRESH, STABILITY_SCORE_THRESH = 0.88, 0.95
@@ -68,7 +68,10 @@ class Prompt:
                 )
         labels = tuple(self.point_labels) or (1,) * len(points)
         if len(labels) != len(points):
-            raise UserError(f"{len(points)} points, but {len(labels)} point labels: give one each")
+            raise UserError(
+                f"{counted(len(points), 'point')}, but {counted(len(labels), 'point label')}: give "
+                "one label per point"
+            )
         if any(label not in (0, 1) for label in labels):
             raise UserError("point labels must be 1 (on the object) or 0 (outside it)")
         if box is None and 1 not in labels:
@@ -98,5 +101,5 @@ def _numbers(values: object, count: int, meaning: str) -> tuple[float, ...]:
     except (TypeError, ValueError):
         numbers = ()
     if len(numbers) != count or not all(math.isfinite(number) for number in numbers):
-        raise UserError(f"{meaning} in numbers, not {values!r}")
+        raise UserError(f"{meaning}, all finite numbers, not {values!r}")
     return numbers

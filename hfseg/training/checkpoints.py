@@ -154,5 +154,5 @@ def only_tensors(checkpoint: str | Path | None) -> Iterator[None]:
     except pickle.UnpicklingError as error:
         raise UserError(
             f"{checkpoint} contains a file that could run code, so it is not read; give a "
-            "checkpoint written by a run of your own"
+            "checkpoint that you wrote yourself"
         ) from error

@@ -23,8 +23,8 @@ def check_device(training: TrainingArguments, sync_batch_norm: bool) -> None:
     """
     if training.auto_find_batch_size and training.world_size > 1:
         raise UserError(
-            "--auto_find_batch_size works in one process, since the others would wait for the one "
-            "that is out of memory; find the batch size with one GPU, and give it to all"
+            "--auto_find_batch_size works in one process only, as the others would wait for the "
+            "one that ran out of memory; find the batch size on one GPU, then use it on all"
         )
     if training.device.type != "cpu":
         return
@@ -57,7 +57,7 @@ def check_compiler(training: TrainingArguments) -> None:
         get_cpp_compiler()
     except (InvalidCxxCompiler, RuntimeError) as error:
         raise UserError(
-            "--torch_compile needs a C++ compiler on CPUs, and there is none here: install g++ "
+            "--torch_compile needs a C++ compiler on CPUs, and none was found: install g++ "
             "(apt install g++), or leave the flag out"
         ) from error
 

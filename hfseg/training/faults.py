@@ -39,21 +39,21 @@ def _reason(error: Exception) -> str | None:
         return text.rpartition("UserError: ")[2].strip() if _IN_WORKER in text else None
     if isinstance(error, torch.OutOfMemoryError):
         return (
-            "the GPU ran out of memory: give a smaller --per_device_train_batch_size (and "
+            "the GPU ran out of memory: give a smaller --per_device_train_batch_size (with more "
             "--gradient_accumulation_steps) or --crop_size, or --auto_find_batch_size"
         )
     if isinstance(error, MemoryError):
         where = "a data worker" if _IN_WORKER in text else "this process"
-        return f"{where} ran out of memory: give fewer --dataloader_num_workers or smaller images"
+        return f"{where} ran out of memory: lower --dataloader_num_workers, or use smaller images"
     if died := _WORKER_DIED.search(text):
         return (
             f"a data worker (process {died[1]}) {died[2].rstrip('. ')}, usually for lack of "
-            "memory: give fewer --dataloader_num_workers"
+            "memory: lower --dataloader_num_workers"
         )
     if isinstance(error, torch.distributed.DistError) or _is_of_collective(text):
         return "another process of this run has ended or lost its connection: see its error"
     disk = explain_disk_error(error)
-    return disk and f"writing failed, since {disk}: free some space"
+    return disk and f"writing failed because {disk}: free some space"
 
 
 def _is_of_collective(text: str) -> bool:

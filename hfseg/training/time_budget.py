@@ -96,9 +96,9 @@ def plan(seconds: float, costs: Costs, done: int = 0, eval_steps: int | None = N
             return Plan(done, eval_steps or done)
         need = costs.end + costs.evaluation + costs.step
         raise UserError(
-            f"--time_budget: {shown(max(seconds, 0))} are left for the training, but one step and "
-            f"the evaluations take {shown(need)} on this machine; give more time, or fewer "
-            "validation images (--max_eval_samples)"
+            f"--time_budget leaves {shown(max(seconds, 0))} for training, but one step and the "
+            f"evaluations take {shown(need)} on this machine; give more time, or evaluate on fewer "
+            "images (--max_eval_samples)"
         )
     if eval_steps is None:
         evaluations = min(_MOST_EVALUATIONS, int(_EVALUATION_SHARE * left / costs.evaluation))

@@ -241,7 +241,7 @@ def _checked(mask: np.ndarray) -> np.ndarray:
     mask = np.asarray(mask)
     if mask.ndim != 2 or not np.issubdtype(mask.dtype, np.integer):
         raise UserError(
-            f"a mask must be a (H, W) array of class ids, but this one has shape {mask.shape} "
+            f"a mask must be an (H, W) array of class ids, but this one has shape {mask.shape} "
             f"and type {mask.dtype}"
         )
     if mask.size and (mask.min() < 0 or mask.max() > 255):

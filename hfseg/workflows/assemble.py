@@ -62,7 +62,7 @@ def load_data(
         if split not in data or not (wanted.streaming or len(data[split])):
             raise UserError(
                 f"{wanted.dataset_path or wanted.title} has no {split} split; "
-                f"add the folder {remedy} or give one images/ masks/ pair, which is then split"
+                f"add the folder {remedy}, or give one images/ and masks/ pair, which is then split"
             )
     for split in data:
         limit = wanted.max_train_samples if split == "train" else wanted.max_eval_samples
@@ -197,7 +197,7 @@ def _training_samples(
                 rows, resize = resized_rows(rows, resize), None
         return TrainingSamples(rows, transform, resize, len(extra), wanted.extra_weight)
     if training.max_steps <= 0:
-        raise UserError("--streaming has no epochs to count: give --max_steps")
+        raise UserError("--streaming needs --max_steps, since the length of an epoch is unknown")
     for flag in ("time_budget", "calibrate"):
         if getattr(training, flag):
             raise UserError(

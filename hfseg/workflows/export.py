@@ -39,11 +39,11 @@ def export(
         UserError: the model does not exist or can't be exported, or the file exists.
     """
     if output_dir is None and not Path(model_name_or_path).is_dir():
-        raise UserError("give --output_dir, as a model on the Hub has no local folder")
+        raise UserError("--output_dir is required, since a model on the Hub has no local folder")
     folder = Path(output_dir or model_name_or_path)
     path = folder / "model.onnx"
     if path.exists() and not overwrite:
-        raise UserError(f"{path} exists; replace it (--overwrite) or give --output_dir")
+        raise UserError(f"{path} already exists; replace it (--overwrite) or give --output_dir")
     model, processor = load_trained(model_name_or_path, trust_remote_code=trust_remote_code)
     if is_universal(model):
         raise UserError(

@@ -7,7 +7,7 @@
     OUTPUT/folds/               the runs and what they predicted
 
 Every image is judged by a model that has not seen it. What is done is kept, so that the same
-command goes on where it was stopped.
+command continues where it stopped.
 """
 
 import json
@@ -90,7 +90,9 @@ def find_label_errors(
     if arguments.training.world_size > 1:
         raise UserError("find-label-errors runs in one process: start it without a launcher")
     if arguments.data.streaming or arguments.training.push_to_hub:
-        raise UserError("find-label-errors takes neither --streaming nor --push_to_hub")
+        raise UserError(
+            "find-label-errors does not work with --streaming or --push_to_hub; leave them out"
+        )
     data, labels = load_data(arguments, dataset)
     data.pop(EXTRA, None)  # each run reads it again
     pool = Pool(data)
@@ -120,7 +122,9 @@ def _judged_fold(
     if results.is_file():
         judged = [JudgedImage.from_dict(each) for each in json.loads(results.read_text("utf-8"))]
         if [image.name for image in judged] != [pool.names[index] for index in held_out]:
-            raise UserError(f"{output} holds results of other images; give another --output_dir")
+            raise UserError(
+                f"{output} contains results for other images; give another --output_dir"
+            )
         return judged
     folder = output / "folds" / name
     print(f"fold {fold + 1}: {len(numbers) - len(held_out)} images train the model that judges "

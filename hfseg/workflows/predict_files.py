@@ -1,7 +1,7 @@
 """`hfseg predict`: images, folders and videos -> a folder of masks and overlays.
 
     OUTPUT/masks/NAME.png      class ids, colored when viewed (mode P)
-    OUTPUT/overlays/NAME.jpg   the photo under its classes
+    OUTPUT/overlays/NAME.jpg   the photo with its classes
     OUTPUT/legend.png, labels.json, predictions.json (the settings)
 
 A video gets one mask per frame (see `predict_video`). A mask is written atomically after its
@@ -315,7 +315,7 @@ def _check_folder(folder: Path, settings: dict[str, Any], overwrite: bool) -> No
         earlier = json.loads((folder / SETTINGS).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         raise UserError(
-            f"--output_dir {folder} is not empty and contains no predictions of hfseg; give "
+            f"--output_dir {folder} is not empty, and not an earlier output of hfseg; give "
             "another folder, or --overwrite to write into it"
         ) from None
     if earlier != settings:

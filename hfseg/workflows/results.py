@@ -151,7 +151,7 @@ def make_results(
     if failed:
         raise UserError(
             f"{len(failed)} of {len(chosen)} runs failed: {', '.join(failed)}; their logs are in "
-            f"{output}; run the command again to repeat them"
+            f"{output}; run the same command again to retry"
         )
 
 

@@ -40,7 +40,7 @@ def same_steps(arguments: Arguments) -> Arguments:
         possible = ", ".join(map(str, reversed(divisors(images, at_most=images))))
         raise UserError(
             f"the run in {training.output_dir} takes {images} images per step, which {now} "
-            f"processes can't share evenly; resume it with {possible} processes (--num_processes)"
+            f"processes can't share evenly; resume it with one of these --num_processes: {possible}"
         )
     per_process = images // now
     fitting = divisors(per_process, at_most=size)[0]
@@ -93,5 +93,5 @@ def _read(folder: str | Path) -> dict[str, Any]:
         return {"processes": int(found["processes"]), "data": dict(found["data"])}
     except (*UNREADABLE, TypeError, KeyError):
         raise UserError(
-            f"{file} is damaged; delete it to resume the run without a check of its data"
+            f"{file} is damaged; delete it to resume the run without checking its data"
         ) from None

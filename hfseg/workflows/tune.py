@@ -65,7 +65,9 @@ def tune(options: GivenOptions, trials: int) -> "optuna.Study":
         options = {**options, "output_dir": f"{arguments.training.output_dir}-search"}
         arguments = resolve(options)
     if arguments.training.time_budget is not None:
-        raise UserError("--time_budget: give the trials of a search --max_steps or epochs instead")
+        raise UserError(
+            "--time_budget does not apply to a search: limit its trials with --max_steps"
+        )
     if arguments.training.world_size > 1:
         raise UserError(
             "a search runs in one process; to use several, start it several times with the "

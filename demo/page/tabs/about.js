@@ -4,8 +4,8 @@ import { call } from "../server.js";
 
 export const html = `
   <article class="card" data-is="card"></article>
-  <h2>The same from a program</h2>
-  <p class="hint">This page is also a web API. In Python, with <code>pip install gradio_client</code>:</p>
+  <h2>From a program</h2>
+  <p class="hint">This page also has a web API. In Python, with <code>pip install gradio_client</code>:</p>
   <pre data-is="python" tabindex="0" aria-label="Python"></pre>
   <p class="hint">With curl:</p>
   <pre data-is="curl" tabindex="0" aria-label="curl"></pre>`;

@@ -1,4 +1,4 @@
-/* Tab "By name": SAM 3 looks for classes that it is given by name, beside the model. */
+/* Tab "By name": SAM 3 looks for classes by name, next to the model. */
 
 import { showFigures } from "../answers.js";
 import { areasOf, classList } from "../classes.js";
@@ -7,12 +7,12 @@ import { call } from "../server.js";
 
 export const html = `
   <p class="hint" data-is="no-sam3">SAM 3 finds classes by their names, without training. This page runs without it:
-    start the page with <code>--sam3 facebook/sam3</code>, or with a folder that holds such a model.</p>
+    start the page with <code>--sam3 facebook/sam3</code>, or with a folder that contains such a model.</p>
   <div data-is="with-sam3">
     <p class="hint">Do you need to train at all? SAM 3 looks for these classes and has never seen your data.
-      <em>Instances</em>: all that it finds, the best on top. <em>Semantic</em>: the most probable class of each
+      <em>Instances</em>: everything it finds, the best on top. <em>Semantic</em>: the most probable class of each
       pixel.</p>
-    <p class="tools"><label>Classes, with commas between them <input type="text" data-is="names" maxlength="2000"
+    <p class="tools"><label>Classes, separated by commas <input type="text" data-is="names" maxlength="2000"
       size="60"></label>
       <button type="button" class="primary" data-is="find">Find them</button></p>
     <div class="panes" data-is="name-panes"></div>

@@ -9,11 +9,11 @@ import { address, call, upload } from "../server.js";
 import { everything } from "./everything.js";
 
 export const html = `
-  <p class="hint" data-is="no-sam">SAM finds the outline of what you click. This page runs without it: start the page
+  <p class="hint" data-is="no-sam">SAM finds the boundary of what you click. This page runs without it: start the page
     with <code>--sam facebook/sam2.1-hiera-tiny</code> (156 MB from the Hugging Face Hub), or with a folder that
-    holds such a model. The other tabs need nothing more.</p>
+    contains such a model. The other tabs need nothing else.</p>
   <div data-is="with-sam">
-    <p class="hint" data-is="empty">Choose a photo. Then click on an object: SAM finds its outline, and you say what
+    <p class="hint" data-is="empty">Choose a photo. Then click on an object: SAM finds its boundary, and you say what
       it is. Corrected photos can be saved as training data.</p>
     <div class="result" data-is="work" hidden>
       <div class="main">
@@ -21,7 +21,7 @@ export const html = `
         <div class="tools">
           <span class="maps" role="radiogroup" aria-label="The next point is">
             <label><input type="radio" name="next-point" checked> on the object</label>
-            <label><input type="radio" name="next-point" data-is="beside"> beside it (or Shift)</label>
+            <label><input type="radio" name="next-point" data-is="beside"> off the object (or Shift)</label>
           </span>
           <span class="maps" data-is="view">
             <button type="button" data-is="undo">Undo</button>
@@ -32,7 +32,7 @@ export const html = `
       <div class="side">
         <label class="drop low">
           <input type="file" accept="image/png,image/*" data-is="mask" aria-label="Choose a mask">
-          <span><strong>Choose a mask</strong> to start from, in place of the model's</span>
+          <span><strong>Choose a mask</strong> to start from, instead of the model's</span>
         </label>
         <ul class="objects" data-is="objects" aria-label="Objects"></ul>
         <p><button type="button" data-is="new">New object</button> <span class="hint" data-is="changed"></span></p>
@@ -48,9 +48,9 @@ export const html = `
     </div>
     <details>
       <summary>Compare with everything SAM finds</summary>
-      <p class="hint">SAM says which pixels belong together, never what they are. The model says what they are, with
-        rougher outlines. Here each helps the other.</p>
-      <p class="tools"><label>Points on each side of the grid <input type="range" min="4" max="32" step="4" value="16"
+      <p class="hint">SAM shows which pixels belong together, but not what they are. The model shows what they are,
+        with rougher boundaries. Here each helps the other.</p>
+      <p class="tools"><label>Points per side of the grid <input type="range" min="4" max="32" step="4" value="16"
         data-is="density"> <output data-is="density-says">16</output></label>
         <button type="button" class="primary" data-is="compare">Compare</button></p>
       <div class="panes" data-is="everything-panes"></div>
@@ -162,7 +162,7 @@ export function start(page, place, { sam }) {
     const of = result;
     while (result === of && wanted().length) {
       const asked = wanted().map(({ points }) => points);
-      const fine = await page.work("SAM is finding the outline", async (signal) => {
+      const fine = await page.work("SAM is finding the boundary", async (signal) => {
         const found = await call("objects", [page.photo.file, asked], { signal });
         for (const [index, { mask, score }] of found.objects.entries()) {
           const values = await readValues(address(mask), of.width, of.height, signal);
@@ -219,7 +219,7 @@ export function start(page, place, { sam }) {
         remember();
         object.label = menu.value || null;
         refresh();
-      } }, element("option", { value: "" }, "as the model sees it"),
+      } }, element("option", { value: "" }, "as predicted by the model"),
       ...result.names.map((name) => element("option", { value: name, selected: name === object.label }, name)));
       const found = object.found;
       const said = !object.points.some(([, , on]) => on) ? "add a point on the object"

@@ -13,8 +13,8 @@ export const html = `
     <input type="file" accept="image/png,image/*" data-is="truth" aria-label="Choose the ground truth">
     <span><strong>Choose the ground truth</strong> of the photo <span data-is="truth-name"></span></span>
   </label>
-  <p class="hint" data-is="empty">It has the photo's size: a PNG of class ids (255 is not scored), or one in the
-    model's own colors.</p>
+  <p class="hint" data-is="empty">A PNG with the photo's size and class ids as pixel values (255 is not scored), or one in
+    the model's own colors.</p>
   <dl class="scores" data-is="scores"></dl>
   <div class="panes" data-is="panes"></div>
   <p class="hint" data-is="note"></p>

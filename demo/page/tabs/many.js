@@ -74,8 +74,8 @@ export function start(page, place) {
       } });
       const url = address(answer.video);
       find("results").replaceChildren(
-        element("h3", {}, `${answer.frames} frames in ${seconds(answer.seconds)} (${(answer.frames / answer.seconds).toFixed(1)} a second)`),
-        element("video", { src: url, controls: true, loop: true, playsinline: true, "aria-label": "The video under its classes" }),
+        element("h3", {}, `${answer.frames} frames in ${seconds(answer.seconds)} (${(answer.frames / answer.seconds).toFixed(1)} per second)`),
+        element("video", { src: url, controls: true, loop: true, playsinline: true, "aria-label": "The video with its classes" }),
         element("p", { class: "hint" }, answer.note),
         element("p", { class: "downloads" },
           element("button", { type: "button", class: "primary", onclick: () => save(url, "segmented.webm") }, "Save video"),
@@ -106,7 +106,7 @@ export function start(page, place) {
     const view = element("video", { autoplay: true, muted: true, playsinline: true, "aria-label": "What the camera sees" });
     view.srcObject = camera;
     find("camera").replaceChildren(view);
-    find("record").textContent = `Stop (it stops by itself after ${RECORD_SECONDS} seconds)`;
+    find("record").textContent = `Stop (automatic after ${RECORD_SECONDS} seconds)`;
     const mine = new MediaRecorder(camera, { mimeType: "video/webm" });
     recorder = mine;
     const parts = [];

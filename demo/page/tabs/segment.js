@@ -8,8 +8,8 @@ import { Pane } from "../pane.js";
 import { address } from "../server.js";
 
 export const html = `
-  <p class="hint" data-is="empty">Choose a photo, and its classes are painted over it right away. Drag the white
-    line across the picture, point at something to see its class, and zoom with the wheel or two fingers.</p>
+  <p class="hint" data-is="empty">Choose a photo to see its classes painted over it. Drag the white line across
+    the image, point at something to see its class, and zoom with the wheel or two fingers.</p>
   <div class="result" data-is="stage-area" hidden>
     <div class="main">
       <div class="panes" data-is="panes"></div>
@@ -98,7 +98,7 @@ export function start(page, place) {
       const pane = new Pane(group, { photo: address(result.photo), width: result.width,
         height: result.height, title: result.model,
         caption: `${result.width} × ${result.height}, ${seconds(result.seconds)}`,
-        described: `The photo under its classes: ${largest.map(([name, area]) => `${name} ${percent(area)}`).join(", ")}.` });
+        described: `The photo with its classes: ${largest.map(([name, area]) => `${name} ${percent(area)}`).join(", ")}.` });
       pane.result = result;
       pane.element.append(element("p", { class: "downloads" },
         element("button", { type: "button", onclick: () => save(address(result.mask), result.mask.split("/").pop()) }, "Save mask"),
@@ -152,7 +152,7 @@ export function start(page, place) {
         const theirs = classLayer(other, other.maps.ids);
         pane.setLayer({ values, colors: [undefined, RED], gray: true, swatch: plain.swatch,
           label: (i) => (values[i] ? `${result.model}: ${plain.label(i)}, ${other.model}: ${theirs.label(i)}` : plain.label(i)) });
-        find("map-says").textContent = `${results[0].model} and ${results[1].model} differ at ${percent(share)} of the pixels.`;
+        find("map-says").textContent = `${results[0].model} and ${results[1].model} differ in ${percent(share)} of the pixels.`;
       }
     }
   }

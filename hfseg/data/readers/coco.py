@@ -71,9 +71,8 @@ class CocoDecoder:
         for annotation in objects.annotations:
             where = f"{objects.path}: annotation {annotation.get('id')} of {objects.key}"
             if annotation.get("category_id") not in ids:
-                raise UserError(
-                    f"{where}: category {annotation.get('category_id')} is not listed; add it"
-                )
+                category = annotation.get("category_id")
+                raise UserError(f"{where}: category {category} is not in 'categories'; add it")
             rle = run_lengths(annotation, objects.height, objects.width, where)
             crowd = bool(annotation.get("iscrowd"))
             label = IGNORE_INDEX if crowd else ids[annotation["category_id"]]
