@@ -33,7 +33,7 @@ from hfseg.evaluation.acquisition import UNCERTAINTIES
 
 TRAINING = {
     "dataset_name": "toyscapes", "model_name_or_path": "segformer-tiny", "from_scratch": True,
-    "augmentation": "light", "crop_size": "96x144", "loss": "ce+dice", "max_steps": 300,
+    "augmentation": "light", "crop_size": "80x128", "loss": "ce+dice", "max_steps": 300,
     "per_device_train_batch_size": 4, "per_device_eval_batch_size": 16, "learning_rate": 2e-3,
     "head_lr_multiplier": 1, "lr_scheduler_type": "polynomial", "warmup_steps": 30,
     "logging_steps": 100, "eval_strategy": "no", "save_strategy": "no",
@@ -135,7 +135,7 @@ def main(argv: Sequence[str]) -> None:
     flag("--images", default=160, help="training images, drawn by the seed")
     flag("--validation_images", default=40, help="the first ones")
     flag("--test_images", default=80, help="the first ones")
-    flag("--folds", default=4, help="of find-label-errors")
+    flag("--folds", default=3, help="of find-label-errors")
     parser.add_argument("--precision", type=float, default=0.95, help="of autolabel")
     flag("--budgets", nargs="+", default=[10, 20, 40], help="images that ranking adds")
     flag("--candidates", type=float, default=2.0, help="of rank-unlabeled")

@@ -91,6 +91,8 @@ def errors(experiment: Experiment) -> Result:
     """By method and kind of damage: precision and area under the precision-recall curve."""
     data, labels = experiment.data()
     rows = data["train"]
+    if round(DAMAGED * len(rows)) < len(KINDS):
+        raise UserError(f"--images {len(rows)}: give more, so that every kind of damage occurs")
     images, masks = map(list, zip(*(read_example(rows, i) for i in range(len(rows))), strict=True))
     rng = np.random.default_rng(experiment.seed)
     masks, kinds = damaged_masks(masks, DAMAGED, labels, rng)
