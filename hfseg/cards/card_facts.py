@@ -178,18 +178,24 @@ def card_facts(
         protocol=protocol(config, source.image_size, source.eval_at_image_size),
         command=shlex.join(arguments.command),
         recipe=recipe,
-        seed=arguments.training.seed,
-        hardware=hardware(trainer.args.device, trainer.accelerator.num_processes),
-        training_seconds=train_scores["train_runtime"],
-        num_steps=trainer.state.global_step,
-        epochs=float(trainer.state.epoch or 0),
+        **_training_facts(trainer, train_scores),
         versions=_versions(with_smp=needs_remote_code),
-        num_parameters=sum(p.numel() for p in trainer.model.parameters()),
         image_size=_image_size(trainer.processing_class),
         needs_remote_code=needs_remote_code,
         is_universal=is_universal(trainer.model),
         repo_id=repo_id,
     )
+
+
+def _training_facts(trainer: SegmentationTrainer, train_scores: dict[str, float]) -> dict[str, Any]:
+    return {
+        "seed": trainer.args.seed,
+        "hardware": hardware(trainer.args.device, trainer.accelerator.num_processes),
+        "training_seconds": train_scores["train_runtime"],
+        "num_steps": trainer.state.global_step,
+        "epochs": float(trainer.state.epoch or 0),
+        "num_parameters": sum(p.numel() for p in trainer.model.parameters()),
+    }
 
 
 def _versions(with_smp: bool) -> dict[str, str]:

@@ -109,7 +109,11 @@ def _hub_source(name: str, source: str | None) -> HubSource | None:
         if source is None and (is_address(name) or _could_be_id(name)):
             return HubSource(name, "", "")
         close = difflib.get_close_matches(name, DATASETS, n=1)
-        hint = f"did you mean {close[0]!r}?" if close else f"known are {', '.join(DATASETS)}."
+        hint = (
+            f"did you mean {close[0]!r}?"
+            if close
+            else f"the built-in ones are {', '.join(DATASETS)}."
+        )
         raise UserError(
             f"--dataset_name {name!r} is not a known dataset; {hint} A dataset on the Hub "
             "has the form OWNER/NAME; for a folder of your own give --dataset_name folder "

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import datasets
@@ -85,17 +86,10 @@ def compare_sam(options: SamArguments, data: DataArguments) -> dict[str, Any]:
     table = prediction_table(segmenter.labels, labels, options.class_map)
     predictor = SamPredictor.from_pretrained(options.sam, dtype=options.dtype)
     prompter = _load_prompter(options, labels)
-    untrained = any(is_untrained(each.model) for each in (predictor, prompter) if each is not None)
-
+    networks = [each.model for each in (segmenter, predictor, prompter) if each is not None]
+    untrained = any(map(is_untrained, networks[1:]))
     chosen = np.linspace(0, len(rows) - 1, min(options.num_figures, len(rows))).round()
     figures = {index: f"figures/image-{index:05d}.png" for index in chosen.astype(int).tolist()}
-
-    def show(seen: Seen) -> None:
-        if seen.index in figures:
-            path = folder / figures[seen.index]
-            draw_image(seen, labels, path, UNTRAINED if untrained else "")
-
-    networks = [each.model for each in (segmenter, predictor, prompter) if each is not None]
     work = SharedWork(
         len(rows),
         lambda: SamTally(labels, [each.name for each in _methods(prompter)], processes.device),
@@ -113,18 +107,28 @@ def compare_sam(options: SamArguments, data: DataArguments) -> dict[str, Any]:
             prompts=options.prompts,
             everything=options.everything,
             prompter=prompter,
-            show=show,
+            show=_drawing(folder, figures, labels, UNTRAINED if untrained else ""),
             work=work,
             done=bar.update,
         )
     results = results_of(options, data, found, untrained, list(figures.values()))
-    if not processes.is_first:
-        return results
-    write_results(folder, results, found)
-    work.remove()
-    _print(found, untrained, prompter is not None)
-    print(f"mean_iou {found.rows[0].scores['mean_iou'] or 0:.4f}  {folder}", flush=True)
+    if processes.is_first:
+        write_results(folder, results, found)
+        work.remove()
+        _print(found, untrained, prompter is not None, folder)
     return results
+
+
+def _drawing(
+    folder: Path, figures: dict[int, str], labels: LabelSet, note: str
+) -> Callable[[Seen], None]:
+    """A function that draws an image if it is one of the figures (index -> path)."""
+
+    def show(seen: Seen) -> None:
+        if seen.index in figures:
+            draw_image(seen, labels, folder / figures[seen.index], note)
+
+    return show
 
 
 def _load_prompter(options: SamArguments, labels: LabelSet) -> ClassPrompter | None:
@@ -135,7 +139,7 @@ def _load_prompter(options: SamArguments, labels: LabelSet) -> ClassPrompter | N
     return ClassPrompter.from_pretrained(options.sam3, labels, texts, DTYPES[options.dtype])
 
 
-def _print(found: Comparison, untrained: bool, with_names: bool) -> None:
+def _print(found: Comparison, untrained: bool, with_names: bool, folder: Path) -> None:
     if untrained:
         print(UNTRAINED)
     print(terminal_table(method_table(found.rows, SCORES), text_columns=2))
@@ -144,6 +148,7 @@ def _print(found: Comparison, untrained: bool, with_names: bool) -> None:
     print(CLASS_AWARENESS)
     if with_names:
         print(CLASS_NAMES)
+    print(f"mean_iou {found.rows[0].scores['mean_iou'] or 0:.4f}  {folder}", flush=True)
 
 
 def compare(

@@ -124,41 +124,24 @@ def evaluate_model(
     if labels.unnamed and arguments.class_map is None:
         labels = segmenter.labels  # the ids are read as those of the model
     label_size = size if data.eval_at_image_size else None
-    before: dict[str, float] = {}
+    about = _about(arguments, data, segmenter, options)
     if arguments.calibrate:
         fitted = calibrate(segmenter, rows, labels, table, options, label_size)
-        before = fitted.scores()
+        about |= fitted.scores()
         if processes.is_first:
             save_temperature(arguments.model_name_or_path, fitted.temperature)
-
     started = time.perf_counter()
-    about = _about(arguments, data, segmenter, options) | before
-    work = SharedWork(
-        len(rows),
-        lambda: SplitScores(labels),
-        processes,
-        folder,
-        [about, rows._fingerprint, weights_checksum(segmenter.model), table.tolist()],
-    )
+    settings = [about, rows._fingerprint, weights_checksum(segmenter.model), table.tolist()]
+    work = SharedWork(len(rows), lambda: SplitScores(labels), processes, folder, settings)
     with Progress(len(work.waiting), "scoring", shown=processes.is_first) as bar:
-        scores = score_split(
-            segmenter,
-            rows,
-            labels,
-            table,
-            options,
-            label_size=label_size,
-            work=work,
-            done=bar.update,
-        )
+        scores = score_split(segmenter, rows, labels, table, options, label_size, work, bar.update)
     about["seconds"] = round(time.perf_counter() - started, 1)
     about["hardware"] = hardware(processes.device, processes.count)
     results = results_of(scores, about, units_of(rows, data.dataset_name, data.split_by))
     if processes.is_first:
         _write(folder, results, scores, segmenter, rows, table, options)
         work.remove()
-    if claim is not None:
-        _compare(claim, results["mean_iou"], processes.is_first)
+    _compare(claim, results["mean_iou"], processes.is_first)
     return EvaluationResult(results, labels, folder)
 
 
@@ -328,7 +311,9 @@ def _pictures(
     return found
 
 
-def _compare(claim: float, measured: float | None, shown: bool) -> None:
+def _compare(claim: float | None, measured: float | None, shown: bool) -> None:
+    if claim is None:
+        return
     agrees = measured is not None and abs(claim - measured) <= TOLERANCE
     if shown:
         verdict = "agree" if agrees else "DIFFER"

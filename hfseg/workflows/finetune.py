@@ -120,23 +120,14 @@ def _finetune(
         trainer.add_callback(PushCheckpoints(hub))
     if main_process:
         lock.take()
-        _check_output_dir(arguments, resumed)  # again: another run may have come and gone
-        start = run_start(output_dir, data, labels, training.world_size, resumed)
-        _prepare_output(arguments, hub, resumed)
-        write_start(output_dir, start)
+        _prepare_output(arguments, hub, data, labels, resumed)
         _print_start(arguments, data, network)
 
     if trained:
         results = restore_finished(trainer, output_dir)
     else:
         results = _train(trainer, checkpoint, how_to_resume(arguments))
-    if trainer.score_in_float32() and main_process:
-        print("measuring the final scores in float32, as hfseg evaluate does", flush=True)
-    fitted = _calibrate(arguments, trainer, data["validation"], labels)
-    evaluations = _measure(arguments, trainer, data)
-    if fitted is not None:
-        evaluations["validation"].fitted = fitted
-        evaluations["validation"].scores |= fitted.scores("eval_")
+    evaluations = _measure(arguments, trainer, data, labels)
     scores = {split: without_prefix(each.scores) for split, each in evaluations.items()}
     run = Run(Path(output_dir), labels, scores["validation"], scores.get("test", {}))
     if main_process:
@@ -193,13 +184,23 @@ def _hub_destination(arguments: Arguments) -> Destination | None:
     return destination(arguments.training)
 
 
-def _prepare_output(arguments: Arguments, hub: Destination | None, resumed: bool) -> None:
+def _prepare_output(
+    arguments: Arguments,
+    hub: Destination | None,
+    data: datasets.DatasetDict,
+    labels: LabelSet,
+    resumed: bool,
+) -> None:
     """Create the repository, remove the files of a run that is replaced, and write the recipe."""
+    _check_output_dir(arguments, resumed)  # again: another run may have come and gone
+    folder = str(arguments.training.output_dir)
+    start = run_start(folder, data, labels, arguments.training.world_size, resumed)
     if hub is not None:
         hub.prepare()
     if not resumed:
-        _clear(Path(arguments.training.output_dir))
+        _clear(Path(folder))
     _write_recipe(arguments)
+    write_start(folder, start)
 
 
 def _clear(folder: Path) -> None:
@@ -289,9 +290,12 @@ def _calibrate(
 
 
 def _measure(
-    arguments: Arguments, trainer: SegmentationTrainer, data: datasets.DatasetDict
+    arguments: Arguments, trainer: SegmentationTrainer, data: datasets.DatasetDict, labels: LabelSet
 ) -> dict[str, Evaluation]:
     """The scores of the validation split, and of the test split if there is one."""
+    if trainer.score_in_float32() and trainer.is_world_process_zero():
+        print("measuring the final scores in float32, as hfseg evaluate does", flush=True)
+    fitted = _calibrate(arguments, trainer, data["validation"], labels)
     evaluations = {}
     for split, prefix in (("validation", "eval"), ("test", "test")):
         if split in data:
@@ -300,6 +304,9 @@ def _measure(
                 units = units_of(data[split], arguments.data.dataset_name, arguments.data.split_by)
             samples = None if prefix == "eval" else evaluation_samples(arguments, data[split])
             evaluations[split] = _evaluate(trainer, prefix, units, samples)
+    if fitted is not None:
+        evaluations["validation"].fitted = fitted
+        evaluations["validation"].scores |= fitted.scores("eval_")
     return evaluations
 
 
