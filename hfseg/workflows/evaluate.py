@@ -124,17 +124,20 @@ def evaluate_model(
     if labels.unnamed and arguments.class_map is None:
         labels = segmenter.labels  # the ids are read as those of the model
     label_size = size if data.eval_at_image_size else None
-    about = _about(arguments, data, segmenter, options)
+    before: dict[str, float] = {}
     if arguments.calibrate:
         fitted = calibrate(segmenter, rows, labels, table, options, label_size)
-        about |= fitted.scores()
+        before = fitted.scores()
         if processes.is_first:
             save_temperature(arguments.model_name_or_path, fitted.temperature)
     started = time.perf_counter()
+    about = _about(arguments, data, segmenter, options) | before
     settings = [about, rows._fingerprint, weights_checksum(segmenter.model), table.tolist()]
     work = SharedWork(len(rows), lambda: SplitScores(labels), processes, folder, settings)
     with Progress(len(work.waiting), "scoring", shown=processes.is_first) as bar:
-        scores = score_split(segmenter, rows, labels, table, options, label_size, work, bar.update)
+        scores = score_split(
+            segmenter, rows, labels, table, options, label_size, work=work, done=bar.update
+        )
     about["seconds"] = round(time.perf_counter() - started, 1)
     about["hardware"] = hardware(processes.device, processes.count)
     results = results_of(scores, about, units_of(rows, data.dataset_name, data.split_by))
