@@ -70,13 +70,14 @@ def edited(draw: st.DrawFn, original: bytes) -> bytes:
     return bytes(content)
 
 
-def _paths(tree: Any, path: tuple = ()) -> list[tuple]:
+def paths_in(tree: Any, path: tuple = ()) -> list[tuple]:
+    """The keys that lead to each value of a tree."""
     entries = tree.items() if isinstance(tree, dict) else enumerate(tree)
     found = []
     for key, value in entries:
         found.append((*path, key))
         if isinstance(value, dict | list):
-            found += _paths(value, (*path, key))
+            found += paths_in(value, (*path, key))
     return found
 
 
@@ -87,7 +88,7 @@ def distorted(draw: st.DrawFn, original: Any) -> Any:
 
     tree = copy.deepcopy(original)
     for _ in range(draw(st.integers(1, 4))):
-        paths = _paths(tree)
+        paths = paths_in(tree)
         if not paths:
             return tree
         *parents, key = draw(st.sampled_from(paths))

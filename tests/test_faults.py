@@ -213,12 +213,16 @@ def test_errors_that_are_not_of_the_disk_are_not_taken_for_it() -> None:
         assert explain_disk_error(error) is None
 
 
-def test_a_push_from_a_full_disk_is_not_repeated() -> None:
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_a_push_from_a_full_disk_is_not_repeated(wrapped: bool) -> None:
     calls = []
 
     def push() -> None:
         calls.append(1)
-        raise OSError(28, "No space left on device")
+        full = OSError(28, "No space left on device")
+        if wrapped:  # as a lost connection, which alone would be tried again
+            raise ConnectionError("upload failed") from full
+        raise full
 
     with pytest.raises(UserError, match="can't push to me/model: the disk is full"):
         call_hub(push, "me/model", "model")

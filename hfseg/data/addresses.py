@@ -107,13 +107,18 @@ def _split_of(file: str) -> str:
     return "train"
 
 
+def folder_of(address: str) -> str:
+    """The folder that an address of files is in, or is, without a slash at its end."""
+    folder = posixpath.dirname(address) if Path(address).suffix in _BUILDERS else address
+    return folder.rstrip("/")
+
+
 def beside(address: str, name: str) -> Path | None:
     """A small file in the folder of an address, fetched; None if there is none."""
     import fsspec
 
-    folder = posixpath.dirname(address) if Path(address).suffix in _BUILDERS else address
     try:
-        fetched = fsspec.open_local(f"simplecache::{folder.rstrip('/')}/{name}")
+        fetched = fsspec.open_local(f"simplecache::{folder_of(address)}/{name}")
     except (FileNotFoundError, PermissionError):
         return None
     return Path(str(fetched))

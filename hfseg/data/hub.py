@@ -4,6 +4,7 @@
 names the classes; here the repository is opened and its rows become `image` and `label`.
 """
 
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -12,15 +13,18 @@ from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
-from hfseg.data.addresses import is_address, open_address
+from hfseg.data.addresses import folder_of, is_address, open_address
 from hfseg.data.hub_columns import find_columns
 from hfseg.data.hub_labels import Meaning, find_labels
 from hfseg.data.hub_rows import (
+    SNIFFED,
+    Places,
     Split,
     encoded,
     first_rows,
     image_source,
     mask_source,
+    sampled_masks,
 )
 from hfseg.data.in_memory import from_torch
 from hfseg.data.info import HubSource
@@ -38,8 +42,6 @@ if TYPE_CHECKING:
     import datasets
 
     from hfseg.data.readers import Reader
-
-_SNIFFED = 8
 
 RowNumbers = Mapping[str, Sequence[int]]
 """Rows of each split."""
@@ -69,6 +71,7 @@ class HubDataset:
         labels, decoder: what the masks mean.
         ignored, guessed: as of `pairs.Reading`.
         official_division: how a built-in dataset divides its official train and test splits.
+        places: where the files are that rows may name.
     """
 
     name: str
@@ -81,6 +84,7 @@ class HubDataset:
     guessed: bool = False
     official_division: Division | None = None
     in_time: bool = False
+    places: Places = None
 
     def names(self, split: str) -> list[str]:
         """The numbers of the rows."""
@@ -101,10 +105,11 @@ class HubDataset:
     def look(self) -> Iterator[tuple[Image.Image, StoredMask]]:
         """Image and mask of the first rows, those that can be opened."""
         first = next(iter(self.splits.values()))
-        for row in first_rows(first, _SNIFFED):
+        for row in first_rows(first, SNIFFED):
             with suppress(UserError):
-                source, _ = image_source(row[self.image_column], "")
-                yield open_image(source), mask_source(row[self.label_column], "")
+                source, _ = image_source(row[self.image_column], "", self.places)
+                mask = mask_source(row[self.label_column], "", self.places)
+                yield open_image(source), mask
 
     def read_row(self, row: Row, where: str) -> Row:
         """A raw row -> the columns `image` and `label`, encoded, and the facts.
@@ -112,8 +117,8 @@ class HubDataset:
         Raises:
             UserError: an image or mask that can't be used; `where` names the row.
         """
-        source, name = image_source(row[self.image_column], where)
-        mask = mask_source(row[self.label_column], where)
+        source, name = image_source(row[self.image_column], where, self.places)
+        mask = mask_source(row[self.label_column], where, self.places)
         stored = row[self.label_column]
         file = stored.get("bytes") if isinstance(stored, dict) else None
         read = read_row(source, mask, self.decoder, name, where, file)
@@ -183,7 +188,7 @@ class HubMasks:
 
     def __getitem__(self, index: int) -> Row:
         row = self.samples.rows[index]
-        stored = row[self.samples.data.image_column]["bytes"]
+        stored = (row[self.samples.data.image_column] or {}).get("bytes")
         try:
             read = self.samples.read(row, index)
         except UserError as error:
@@ -230,9 +235,28 @@ def open_hub_dataset(
             )
         if built_in is not None and built_in.INFO is not None and built_in.INFO.hidden_test:
             raw.pop("test", None)
-        opened = _opened(source, raw, requested, known, streaming)
+        opened = _opened(source, raw, requested, known, streaming, _places(source.id))
     opened.official_division = getattr(built_in, "divide", None)
     return opened
+
+
+def _places(name: str) -> Places:
+    """Where the files of a repository, a folder or an address are, which its rows may name.
+
+    A row of a stranger must not name a file of this machine, or an address that is then asked.
+    What `save_to_disk` wrote names the images where they are on this machine.
+    """
+    if is_address(name):
+        return (f"{folder_of(name)}/",)
+    import datasets
+    from huggingface_hub import constants
+
+    unpacked = os.path.abspath(datasets.config.DOWNLOADED_DATASETS_PATH)
+    if Path(name).is_dir():
+        return None if _was_saved_to_disk(Path(name)) else (os.path.abspath(name), unpacked)
+    downloaded = Path(constants.HF_HUB_CACHE, f"datasets--{name.replace('/', '--')}")
+    repository = f"hf://datasets/{name}"
+    return f"{repository}@", f"{repository}/", os.path.abspath(downloaded), unpacked
 
 
 def _was_saved_to_disk(folder: Path) -> bool:
@@ -268,6 +292,7 @@ def _opened(
     requested: HubRequest,
     known: Meaning | None,
     streaming: bool,
+    places: Places = None,
 ) -> HubDataset:
     import datasets
 
@@ -281,6 +306,7 @@ def _opened(
         first,
         requested.image_column or source.image,
         requested.label_column or source.label,
+        places,
     )
     plain = {name: encoded(split, image, label) for name, split in splits.items()}
     found = HubDataset(
@@ -297,20 +323,15 @@ def _opened(
             streaming,
             requested.id2label,
             requested.label_map,
+            places,
         ),
+        places=places,
     )
-    found.decoder = found.decoder.sniff(_sampled_masks(next(iter(plain.values())), label))
+    found.decoder = found.decoder.sniff(sampled_masks(next(iter(plain.values())), label, places))
     if requested.label_map:
         found.decoder = apply_label_map(found.decoder, found.labels, requested.label_map)
         found.guessed = False
     return found
-
-
-def _sampled_masks(split: Split, label: str) -> Iterator[StoredMask]:
-    """The first masks that can be opened; the others are reported when they are read."""
-    for row in first_rows(split, _SNIFFED):
-        with suppress(UserError):
-            yield mask_source(row[label], "")
 
 
 @contextmanager

@@ -9,23 +9,26 @@ from collections.abc import Sequence
 from PIL import Image
 
 from hfseg.data.hub_rows import (
+    Places,
     Split,
     column_features,
     encoded,
-    first_rows,
     is_image,
-    mask_source,
+    sampled_masks,
 )
 from hfseg.data.masks import StoredMask
 from hfseg.errors import UserError
 
-_SNIFFED = 8
 _MASK_HINTS = ("mask", "seg", "label", "annot", "gt", "trimap", "target")
 _MOST_COLORS = 300
 
 
 def find_columns(
-    name: str, split: Split, image: str | None = None, label: str | None = None
+    name: str,
+    split: Split,
+    image: str | None = None,
+    label: str | None = None,
+    places: Places = None,
 ) -> tuple[str, str]:
     """The names of the image and of the mask column.
 
@@ -33,6 +36,7 @@ def find_columns(
         name: of the dataset, for messages.
         split: with its raw columns.
         image, label: columns that are already known.
+        places: where the files are that rows may name.
 
     Raises:
         UserError: a column that doesn't exist, or roles that can't be told apart.
@@ -49,7 +53,7 @@ def find_columns(
     if not label and arrays and len(pictures) == 1:
         masks = arrays
     elif not label:
-        masks = _look_like_masks(split, masks) or masks
+        masks = _look_like_masks(split, masks, places) or masks
     if not label and len(masks) > 1:
         hinted = [c for c in masks if any(hint in c.lower() for hint in _MASK_HINTS)]
         masks = hinted or masks
@@ -67,12 +71,12 @@ def find_columns(
     return image, label
 
 
-def _look_like_masks(split: Split, columns: Sequence[str]) -> list[str]:
+def _look_like_masks(split: Split, columns: Sequence[str], places: Places) -> list[str]:
     """Of the image columns, those with few colors in every sampled row."""
     found = []
     for column in columns:
         plain = encoded(split, column)
-        sources = [mask_source(row[column], column) for row in first_rows(plain, _SNIFFED)]
+        sources = list(sampled_masks(plain, column, places))
         if sources and all(_few_colors(picture) for picture in sources):
             found.append(column)
     return found

@@ -9,7 +9,7 @@ from hfseg.data.addresses import beside, is_address
 from hfseg.data.class_tables import Table, labels_by_value, read_id2label, read_label_table
 from hfseg.data.first_aid import raw_values, unnamed_values
 from hfseg.data.hub_columns import inner_feature
-from hfseg.data.hub_rows import Split, column_features, mask_source
+from hfseg.data.hub_rows import Places, Split, column_features, mask_source
 from hfseg.data.info import HubSource
 from hfseg.data.label_map import Values, named_by_map
 from hfseg.data.masks import MaskDecoder
@@ -33,6 +33,7 @@ def find_labels(
     streaming: bool,
     id2label: str | None = None,
     label_map: Values = (),
+    places: Places = None,
 ) -> Meaning:
     """Names from the most explicit source that has them, and the decoder for them.
 
@@ -42,6 +43,7 @@ def find_labels(
         splits, plain: the raw splits, unchanged and with nothing decoded.
         label: the mask column.
         id2label, label_map: what the user gave.
+        places: where the files are that rows may name.
 
     Raises:
         UserError: no names, with `streaming`; or values that can't be ids.
@@ -65,7 +67,7 @@ def find_labels(
             f"{source.id}: it has no class names, and with --streaming they can't be counted; "
             "give --id2label FILE"
         )
-    return _numbered(source, plain, label, label_map)
+    return _numbered(source, plain, label, label_map, places)
 
 
 def given_labels(labels: LabelNames) -> Meaning:
@@ -107,14 +109,19 @@ def _class_label_names(feature: object) -> list[str] | None:
 
 
 def _numbered(
-    source: HubSource, plain: Mapping[str, Split], label: str, label_map: Values
+    source: HubSource,
+    plain: Mapping[str, Split],
+    label: str,
+    label_map: Values,
+    places: Places,
 ) -> Meaning:
     """The values that occur are the classes; one pass over all masks."""
     title = source.id or "the dataset"
     found: set[int] = set()
     for name, split in plain.items():
         for index, row in enumerate(split):
-            found |= raw_values([mask_source(row[label], f"{title}, {name} row {index}")])
+            where = f"{title}, {name} row {index}"
+            found |= raw_values([mask_source(row[label], where, places)])
     if label_map:
         return _decoded(labels_by_value(named_by_map(found - {IGNORE_INDEX}, label_map)))
     unnamed_values(title, found)

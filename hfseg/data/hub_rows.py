@@ -1,6 +1,10 @@
 """Rows of a Hub dataset as they are stored: encoded images, or nested lists."""
 
+import os
+from collections.abc import Iterator
+from contextlib import suppress
 from itertools import islice
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
@@ -14,6 +18,13 @@ if TYPE_CHECKING:
 
 Split: TypeAlias = "datasets.Dataset | datasets.IterableDataset"
 """A split as it is stored, with at least an image and a mask column."""
+
+Places: TypeAlias = tuple[str, ...] | None
+"""Folders, and beginnings of addresses, whose files rows may name; None: rows of the user's own,
+which may name any file."""
+
+SNIFFED = 8
+"""Rows that tell how a column is stored."""
 
 
 def is_image(feature: object) -> bool:
@@ -34,6 +45,8 @@ def encoded(split: Split, *columns: str) -> Split:
     """Only these columns, with images left encoded."""
     import datasets
 
+    if isinstance(split, datasets.IterableDataset) and split.features is not None:
+        split = split.decode(False)  # a stream of files ignores a later cast
     split = split.select_columns(list(dict.fromkeys(columns)))
     for column in columns:
         if is_image(column_features(split).get(column)):
@@ -45,12 +58,30 @@ def first_rows(split: Split, count: int) -> list[Row]:
     return list(islice(iter(split), count))
 
 
-def image_source(value: object, where: str) -> tuple[str | bytes, str]:
-    """An encoded image -> its bytes or local path, and its name for messages."""
+def sampled_masks(split: Split, column: str, places: Places) -> Iterator[StoredMask]:
+    """The first pictures of a column that can be opened; the others are reported when read."""
+    for row in first_rows(split, SNIFFED):
+        with suppress(UserError):
+            yield mask_source(row[column], column, places)
+
+
+def image_source(value: object, where: str, places: Places) -> tuple[str | bytes, str]:
+    """An encoded image -> its bytes or local path, and its name for messages.
+
+    Raises:
+        UserError: no image, or one that is a file outside `places`.
+    """
+    if isinstance(value, str):  # in a stream of files
+        value = {"path": value}
     if isinstance(value, dict) and value.get("bytes") is not None:
         return value["bytes"], where
     if isinstance(value, dict) and value.get("path"):
         path = str(value["path"])
+        if places is not None and not _is_in(path, places):
+            raise UserError(
+                f"{where}: it names the file {path!r}, which is not in the dataset, so it is not "
+                "read; store the image itself in the row"
+            )
         if "://" not in path:
             return path, path
 
@@ -61,12 +92,20 @@ def image_source(value: object, where: str) -> tuple[str | bytes, str]:
     raise UserError(f"{where}: it has no image; add one or remove the row")
 
 
-def mask_source(value: object, where: str) -> StoredMask:
+def _is_in(path: str, places: tuple[str, ...]) -> bool:
+    """By its name alone; of a file in an archive, the archive's counts."""
+    holder = path.split("::")[-1]
+    if "://" in holder:
+        return ".." not in PurePath(holder).parts and holder.startswith(places)
+    return any(Path(os.path.abspath(holder)).is_relative_to(place) for place in places)
+
+
+def mask_source(value: object, where: str, places: Places) -> StoredMask:
     """An encoded image or nested lists -> an argument of `MaskDecoder`."""
     if value is None:
         raise UserError(f"{where}: it has no mask; add one or remove the row")
-    if isinstance(value, dict):
-        source, name = image_source(value, where)
+    if isinstance(value, dict | str):
+        source, name = image_source(value, where, places)
         return open_image(source, f"the mask of {name}")
     try:
         return np.asarray(value, dtype=np.int64)

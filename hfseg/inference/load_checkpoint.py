@@ -24,8 +24,10 @@ from hfseg.inference.network import ImageProcessor
 
 # hfseg.models also registers our own architectures with the Auto classes
 from hfseg.models.loading import (
+    OWN_CODE,
     check_finite,
     first_line,
+    needs_own_code,
     quiet_transformers,
     report_remote_code,
 )
@@ -193,11 +195,8 @@ def _missing_weights(model: PreTrainedModel, missing_keys: Iterable[str]) -> lis
 
 def _why_not(name_or_path: str, may_be_absent: bool, error: Exception) -> str:
     text = str(error)
-    if "trust_remote_code" in text:
-        return (
-            f"{name_or_path} needs its own code to be run: read it, and if you trust it, allow it "
-            "with trust_remote_code (--trust_remote_code)"
-        )
+    if needs_own_code(error):
+        return OWN_CODE.format(name_or_path)
     if "Unrecognized configuration class" in text or "Unrecognized model" in text:
         return (
             f"{name_or_path} is not a semantic-segmentation checkpoint: give one that "

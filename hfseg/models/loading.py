@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -20,6 +21,9 @@ logger = logging.getLogger("hfseg")
 # Buffers that follow from the config or start at zero: nothing to learn.
 _CONSTANTS = ("num_batches_tracked", "criterion.empty_weight", "attn_mask_probs")
 
+_COMMIT = re.compile(r"\._?([0-9a-f]{40})\.")
+"""In the name of a module that transformers fetched."""
+
 
 @contextlib.contextmanager
 def quiet_transformers() -> Iterator[None]:
@@ -37,13 +41,26 @@ def quiet_transformers() -> Iterator[None]:
 
 
 def unreachable(name: str, error: Exception, remedy: str) -> UserError:
-    """The error for weights that can't be downloaded."""
+    """The error for weights that can't be downloaded, or that need code of their own."""
+    if needs_own_code(error):
+        return UserError(OWN_CODE.format(name))
     if Path(name).is_dir():
         reason = f"the folder {name} has no readable checkpoint ({first_line(error)})"
     else:
         cause = explain_hub_error(error, name) or first_line(error)
         reason = f"{name!r} is not a local folder and can't be downloaded from the Hub: {cause}"
     return UserError(f"{reason}; {remedy}")
+
+
+OWN_CODE = (
+    "{} needs its own code to be run: read it, and if you trust it, allow it with "
+    "trust_remote_code (--trust_remote_code)"
+)
+
+
+def needs_own_code(error: Exception) -> bool:
+    """Whether transformers refused to run a model's code, which was not allowed."""
+    return "trust_remote_code" in str(error)
 
 
 def first_line(error: BaseException) -> str:
@@ -53,12 +70,20 @@ def first_line(error: BaseException) -> str:
 
 
 def report_remote_code(model: PreTrainedModel, source: str | Path) -> None:
-    """Log whose code was run, and at which revision, if it came with the model."""
-    if not type(model).__module__.startswith("transformers_modules"):
+    """Log whose code was run, and at which revision, if it came with the model.
+
+    A model may name code in another repository than its own.
+    """
+    module = type(model).__module__
+    if not module.startswith("transformers_modules"):
         return
-    revision = getattr(model.config, "_commit_hash", None)
-    where = f"at revision {revision}" if revision else "from this folder"
-    logger.warning("%s runs its own code, %s, %s", source, type(model).__name__, where)
+    stated = (getattr(model.config, "auto_map", None) or {}).values()
+    owners = {str(each).partition("--")[0] for each in stated if "--" in str(each)}
+    others = sorted(owners - {str(source)})
+    of = f", of {', '.join(others)}" if others else ""
+    revision = _COMMIT.search(module)
+    where = f"at revision {revision[1]}" if revision else "from this folder"
+    logger.warning("%s runs its own code, %s%s, %s", source, type(model).__name__, of, where)
 
 
 def check_finite(model: PreTrainedModel, source: str | Path) -> None:
