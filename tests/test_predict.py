@@ -97,6 +97,13 @@ def test_several_folders_keep_their_names_apart(tmp_path, photos):
     assert sorted(names.values()) == ["other/a", "photos/a", "photos/b", "photos/inner/a"]
 
 
+def test_a_link_to_an_image_elsewhere_keeps_its_own_name(tmp_path, photos):
+    Image.fromarray(photo(40, 48)).save(tmp_path / "elsewhere.png")
+    (photos / "inner" / "link.png").symlink_to(tmp_path / "elsewhere.png")
+    names = name_outputs([str(photos)], tmp_path / "out")
+    assert names[photos / "inner" / "link.png"] == "inner/link"
+
+
 def test_two_images_with_the_same_name_are_reported(tmp_path, photos):
     with pytest.raises(UserError, match=r"would both be written as a.*two output folders"):
         name_outputs([str(photos / "a.png"), str(photos / "inner/a.png")], tmp_path / "out")

@@ -252,10 +252,10 @@ def name_outputs(inputs: Sequence[str], output_dir: Path) -> dict[Path, str]:
     found: dict[Path, Path] = {}
     for each in map(Path, inputs):
         if each.is_dir():
-            start = each.resolve().parent if len(inputs) > 1 else each.resolve()
+            prefix = each.resolve().name if len(inputs) > 1 else ""
             for path in image_files(each, VIDEO_SUFFIXES):
                 if not path.resolve().is_relative_to(output_dir.resolve()):
-                    found[path] = path.resolve().relative_to(start)
+                    found[path] = prefix / path.relative_to(each)  # a link keeps its own name
         elif each.is_file():
             found[each] = Path(each.name)
         else:
