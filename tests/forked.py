@@ -67,6 +67,7 @@ def _child(
             os.dup2(file.fileno(), 1)
             os.dup2(file.fileno(), 2)
             sys.stdout = sys.stderr = os.fdopen(1, "w", buffering=1)
+            torch.set_num_threads(1)  # those of the parent don't exist in a fork, which would wait
             PartialState._reset_state()
             AcceleratorState._reset_state()
             if processes > 1:

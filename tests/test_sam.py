@@ -205,9 +205,9 @@ def test_an_image_is_encoded_once_for_all_prompts_until_another_comes(monkeypatc
         ({"boxes": [(1, 1, 5, 5), (6, 6, 9, 9)]}, "prompt_each"),
         ({"points": [(5, 5)], "point_labels": [0]}, "a point on the object"),
         ({"points": [(5, 5)], "point_labels": [2]}, "1 \\(on the object\\) or 0"),
-        ({"points": [(5, 5)], "point_labels": [1, 1]}, "1 points, but 2 point labels"),
-        ({"points": [(5, float("nan"))]}, "a point must be \\(x, y\\) in numbers"),
-        ({"points": [5, 6]}, "a point must be \\(x, y\\) in numbers"),
+        ({"points": [(5, 5)], "point_labels": [1, 1]}, "1 point, but 2 point labels"),
+        ({"points": [(5, float("nan"))]}, "a point must be \\(x, y\\), all finite numbers"),
+        ({"points": [5, 6]}, "a point must be \\(x, y\\), all finite numbers"),
         ({}, "needs a point"),
     ],
 )

@@ -71,7 +71,7 @@ def test_a_run_whose_time_is_used_up_trains_no_further() -> None:
 
 
 def test_a_time_too_short_for_one_step_is_refused_with_the_time_it_takes() -> None:
-    with pytest.raises(UserError, match=r"7\.0 s are left .* take 16\.0 s"):
+    with pytest.raises(UserError, match=r"leaves 7\.0 s for training, .* take 16\.0 s"):
         plan(7, Costs(step=1, evaluation=5, end=10))
 
 
