@@ -210,12 +210,12 @@ def test_a_streamed_run_that_is_resumed_has_the_same_weights(
     assert all(torch.equal(whole[name], resumed[name]) for name in whole)
 
 
-def scores(output: Path) -> tuple[float, dict[str, Any]]:
-    """The loss, a sum of floats in any order, and all other scores."""
+def scores(output: Path) -> tuple[list[float], dict[str, Any]]:
+    """Loss and calibration error, which are sums of floats in any order, and all other scores."""
     found = json.loads((output / "eval_results.json").read_text())
     timed = ("time", "second")
     kept = {k: v for k, v in found.items() if not any(word in k for word in timed)}
-    return kept.pop("eval_loss"), kept
+    return [kept.pop("eval_loss"), kept.pop("eval_expected_calibration_error")], kept
 
 
 @pytest.mark.slow
@@ -225,16 +225,17 @@ def test_a_streamed_evaluation_has_the_counts_of_an_unstreamed_one(
 ) -> None:
     # a learning rate of almost nothing: all runs score the same weights
     flags = (*RUN, *limit, "--dataset_name", str(shards), "--max_steps", "1",
-             "--learning_rate", "1e-30", "--freeze_batch_norm")  # fmt: skip
+             "--learning_rate", "1e-30", "--lr_scheduler_type", "linear",
+             "--freeze_batch_norm")  # fmt: skip
     unstreamed = [flag for flag in flags if flag != "--streaming"]
     run_finetune(*unstreamed, "--output_dir", str(tmp_path / "unstreamed"))
-    loss, expected = scores(tmp_path / "unstreamed")
+    summed, expected = scores(tmp_path / "unstreamed")
     assert 0 < expected["eval_mean_iou"] < 1 and expected["eval_mean_iou_interval_95"]
     for processes, workers in ((1, "2"), (2, "0"), (2, "1")):
         output = tmp_path / f"{processes}-{workers}"
         run_finetune(*flags, "--dataloader_num_workers", workers, "--output_dir", str(output),
                      processes=processes)  # fmt: skip
-        assert scores(output) == (pytest.approx(loss, rel=1e-6), expected)
+        assert scores(output) == (pytest.approx(summed, rel=1e-6), expected)
         pictures = sorted(file.name for file in (output / "examples").iterdir())
         assert pictures == sorted(
             file.name for file in (tmp_path / "unstreamed" / "examples").iterdir()

@@ -131,6 +131,7 @@ def test_another_schedule_drops_the_schedule_options_of_the_recipe() -> None:
         (("--lr_gamma", "0.5", "--lr_scheduler_type", "cosine"), "needs --lr_scheduler_type"),
         (("--lr_scheduler_type", "stairs"), "choose from step, exponential, linear"),
         (("--lr_scheduler_type", "step", "--lr_gamma", "0"), "must be greater than 0"),
+        (("--lr_scheduler_type", "polynomial", "--learning_rate", "1e-8"), "not above 1e-07"),
         (("--optim", "adamx"), "adamx"),
         (("--eval_strategy", "epoch", "--save_steps", "7"), "--eval_strategy steps --eval_steps 7"),
         (("--eval_steps", "5", "--save_steps", "7"), "must be a multiple of --eval_steps 5"),

@@ -16,6 +16,8 @@ from hfseg.training.optimization import ADAM, EPOCH_SCHEDULES
 from hfseg.training.precision import choose_precision, detect_hardware, launcher_precision
 from hfseg.training.time_budget import parse_duration
 
+POLYNOMIAL_END = 1e-7
+"""The learning rate at the end of transformers' polynomial schedule."""
 SCHEDULE_FLAGS = {
     "lr_gamma": ("gamma", EPOCH_SCHEDULES),
     "lr_step_size": ("step_size", ("step",)),
@@ -256,6 +258,12 @@ class SegmentationTrainingArguments(TrainingArguments):
             if value <= 0:
                 raise UserError(f"--{flag} must be greater than 0, not {value}")
             options[key] = value
+        end = options.get("lr_end", POLYNOMIAL_END)
+        if schedule == "polynomial" and isinstance(end, float | int) and self.learning_rate <= end:
+            raise UserError(
+                f"--learning_rate {self.learning_rate:g} is not above {end:g}, where the "
+                "polynomial schedule ends; give a larger rate or another --lr_scheduler_type"
+            )
         return options
 
     def get_warmup_steps(self, num_training_steps: int) -> int:
