@@ -77,12 +77,14 @@ def load_dataset(
         label_map: raw mask value -> class name, id or `ignore`, as a dictionary, as strings such
             as `255=road`, or as one string of several; other values keep their meaning.
         train_val_test_split: fractions, for data without splits of its own.
-        split_seed, split_by: its seed; `time` or `group`, instead of at random.
+        split_seed: seed of that split.
+        split_by: `time` or `group`, instead of at random.
         id2label: a file with class names.
         image_column, label_column, dataset_config: of a Hub dataset, if they can't be inferred.
         streaming: don't download a Hub dataset: its splits become `IterableDataset`s.
         on_bad_sample: `stop`, or `skip` and log what was left out.
-        preprocessing_num_workers: processes that read the data the first time, before it is cached.
+        preprocessing_num_workers: processes that read the data the first time, after which it is
+            cached; None: one per core if there are many samples.
 
     Returns:
         A `datasets.DatasetDict` with `train`, `validation` and perhaps `test`, and the `LabelSet`.

@@ -243,8 +243,8 @@ def open_hub_dataset(
 def _places(name: str) -> Places:
     """Where the files of a repository, a folder or an address are, which its rows may name.
 
-    A row of a stranger must not name a file of this machine, or an address that is then asked.
-    What `save_to_disk` wrote names the images where they are on this machine.
+    A row of someone else's dataset must not make us read a file of this machine, or request an
+    address. Rows written by `save_to_disk` may name images anywhere on this machine.
     """
     if is_address(name):
         return (f"{folder_of(name)}/",)

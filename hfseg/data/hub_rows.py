@@ -20,11 +20,11 @@ Split: TypeAlias = "datasets.Dataset | datasets.IterableDataset"
 """A split as it is stored, with at least an image and a mask column."""
 
 Places: TypeAlias = tuple[str, ...] | None
-"""Folders, and beginnings of addresses, whose files rows may name; None: rows of the user's own,
-which may name any file."""
+"""Folders and address prefixes whose files rows may name; None: the user's own rows, which may name
+any file."""
 
 SNIFFED = 8
-"""Rows that tell how a column is stored."""
+"""Rows that are read to see how a column is stored."""
 
 
 def is_image(feature: object) -> bool:
@@ -59,7 +59,7 @@ def first_rows(split: Split, count: int) -> list[Row]:
 
 
 def sampled_masks(split: Split, column: str, places: Places) -> Iterator[StoredMask]:
-    """The first pictures of a column that can be opened; the others are reported when read."""
+    """The first images of a column that can be opened; the others are reported when read."""
     for row in first_rows(split, SNIFFED):
         with suppress(UserError):
             yield mask_source(row[column], column, places)
@@ -93,7 +93,7 @@ def image_source(value: object, where: str, places: Places) -> tuple[str | bytes
 
 
 def _is_in(path: str, places: tuple[str, ...]) -> bool:
-    """By its name alone; of a file in an archive, the archive's counts."""
+    """Judged by the name alone; for a file in an archive, by that of the archive."""
     holder = path.split("::")[-1]
     if "://" in holder:
         return ".." not in PurePath(holder).parts and holder.startswith(places)

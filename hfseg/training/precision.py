@@ -66,10 +66,10 @@ def choose_precision(
     range needs loss scaling and still overflows in some models.
 
     Args:
-        mixed_precision: `--mixed_precision`, one of `CHOICES`. bf16, fp16: the flags of
-        `TrainingArguments`, with the same meaning. launcher: `--mixed_precision` of `accelerate
-        launch`. It is `no` also if it was not given, so
-            only other values override `auto`.
+        mixed_precision: `--mixed_precision`, one of `CHOICES`.
+        bf16, fp16: the flags of `TrainingArguments`, with the same meaning.
+        launcher: `--mixed_precision` of `accelerate launch`. It is `no` also if it was not given,
+            so only other values override `auto`.
 
     Raises:
         UserError: an unknown or contradictory choice, or one the device does not support.

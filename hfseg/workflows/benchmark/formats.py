@@ -1,6 +1,6 @@
 """`hfseg benchmark formats`: a training step in both memory formats and precisions.
 
-The rule in `hfseg.training.precision` is based on this table.
+It checks the rule in `hfseg.training.precision` on the machine at hand.
 """
 
 import contextlib
