@@ -166,3 +166,13 @@ def test_a_real_process_ends_with_code_2_and_one_sentence(tmp_path: Path) -> Non
     done = run_script("--dataset_name", "folder", "--dataset_path", "nowhere", cwd=tmp_path)
     assert_one_sentence(done, "nowhere", "no such folder")
     assert not (tmp_path / "runs").exists()
+
+
+def test_a_reader_that_has_enough_ends_the_command_without_a_traceback() -> None:
+    command = [sys.executable, "-m", "hfseg", "models"]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdout=pipe, stderr=pipe, env=environment()) as process:
+        assert process.stdout is not None and process.stderr is not None
+        process.stdout.close()
+        assert b"Traceback" not in process.stderr.read()
+    assert process.returncode == 141

@@ -4,6 +4,7 @@ A module has `main(argv)`, which parses, calls the package and prints.
 """
 
 import os
+import select
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -53,9 +54,9 @@ def main(argv: Sequence[str] | None = None) -> None:
 def run(command: str, argv: Sequence[str] | None = None) -> None:
     """Run one command.
 
-    A `UserError` becomes one line on stderr and exit code 2; Ctrl-C becomes exit code 130.
-    Any other exception is a bug in hfseg and keeps its traceback. Of several processes, which
-    mostly fail alike, the first says what happened.
+    A `UserError` becomes one line on stderr and exit code 2; Ctrl-C becomes exit code 130, and
+    output that nobody reads any more 141. Any other exception is a bug in hfseg and keeps its
+    traceback. Of several processes, which mostly fail alike, the first says what happened.
     """
     os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
@@ -69,6 +70,11 @@ def run(command: str, argv: Sequence[str] | None = None) -> None:
             launch(command, *split_launch_flags(words, ()))
         module = import_module(f"hfseg.cli.{command.replace('-', '_')}")
         module.main(words)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        if not _reader_is_gone():
+            raise
+        sys.exit(141)  # what a shell reports of a process that SIGPIPE ended
     except UserError as error:
         if is_first_to_fail():
             print(f"error: {error}", file=sys.stderr, flush=True)
@@ -81,6 +87,18 @@ def run(command: str, argv: Sequence[str] | None = None) -> None:
         if is_first_to_fail():
             raise
         sys.exit(1)
+
+
+def _reader_is_gone() -> bool:
+    """Whether what reads the output has stopped, such as `head`; further output is dropped then."""
+    if not hasattr(select, "poll"):  # Windows
+        return False
+    poll = select.poll()
+    poll.register(sys.stdout.fileno(), 0)  # errors are always reported
+    if not poll.poll(0):
+        return False
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return True
 
 
 def _overview() -> str:

@@ -12,7 +12,9 @@ RECIPES = Path(__file__).parent / "recipes"
 DEFAULT_RECIPE = "quickstart"
 OWN_DATA_RECIPE = "own-data"
 SEARCH = "search"
-"""The one key of a recipe that is not a flag: the search space of `hfseg tune`."""
+"""Key of a recipe that is not a flag: the search space of `hfseg tune`."""
+CHOOSE = "choose"
+"""Key of a recipe that is not a flag: what follows from the data, a list of rules."""
 
 
 def recipe_names() -> list[str]:

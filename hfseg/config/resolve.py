@@ -10,6 +10,7 @@ from hfseg.config.data import DataArguments
 from hfseg.config.model import ModelArguments
 from hfseg.config.parser import OptionParser
 from hfseg.config.recipe import (
+    CHOOSE,
     DEFAULT_RECIPE,
     OWN_DATA_RECIPE,
     SEARCH,
@@ -20,6 +21,7 @@ from hfseg.config.run_recipe import continued, run_to_resume
 from hfseg.config.training import SegmentationTrainingArguments
 from hfseg.config.values import GivenOptions, ImageSize, OptionValues, plain
 from hfseg.errors import UserError
+from hfseg.training.data_defaults import DECIDED_BY, RULES
 
 _ALWAYS_IN_RECIPE = (
     "eval_strategy", "save_strategy", "load_best_model_at_end", "metric_for_best_model",
@@ -52,6 +54,9 @@ class Arguments:
         name: of the recipe, or of dataset and model.
         command: the command line of the run, for its card.
         objects: what a Python call gives as an object: `dataset`, `model`, both or nothing.
+        given: names of the options that were given, not taken from the recipe.
+        chosen_by_data: the rules of `hfseg.training.data_defaults` that the recipe asks for, and
+            that the given options leave something to choose.
     """
 
     data: DataArguments
@@ -61,6 +66,8 @@ class Arguments:
     name: str
     command: list[str]
     objects: tuple[str, ...] = ()
+    given: frozenset[str] = frozenset()
+    chosen_by_data: tuple[str, ...] = ()
 
 
 def training_parser(
@@ -142,7 +149,19 @@ def resolve(
     for key in _ALWAYS_IN_RECIPE:
         recipe.setdefault(key, defaults[key])
     data, model = _group(DataArguments, values), _group(ModelArguments, values)
-    return Arguments(data, model, training, recipe, name, list(command), objects)
+    named = frozenset(key for key, value in options.items() if value is not None)
+    rules = _rules(base, named) if run is None else ()
+    if rules:
+        recipe[CHOOSE] = list(rules)
+    return Arguments(data, model, training, recipe, name, list(command), objects, named, rules)
+
+
+def _rules(base: str, given: frozenset[str]) -> tuple[str, ...]:
+    """What the recipe `base` leaves to the data, unless the given options decide it."""
+    wanted = read_recipe(base).get(CHOOSE, [])
+    if not isinstance(wanted, list) or not set(wanted) <= RULES.keys():
+        raise UserError(f"{base}: {CHOOSE} must be a list of {', '.join(RULES)}")
+    return tuple(name for name in wanted if not given & {name, *DECIDED_BY[name]})
 
 
 def base_recipe(options: GivenOptions, objects: tuple[str, ...] = ()) -> str:
@@ -160,7 +179,7 @@ def _values(
     given = {key: value for key, value in options.items() if value is not None}
     given.pop("config", None)
     recipe = {} if base is None else read_recipe(base)
-    recipe = {key: value for key, value in recipe.items() if key not in (SEARCH, *replaced)}
+    recipe = {k: value for k, value in recipe.items() if k not in (SEARCH, CHOOSE, *replaced)}
     if "mixed_precision" in given:
         recipe.pop("bf16", None)
         recipe.pop("fp16", None)

@@ -36,6 +36,7 @@ from hfseg.workflows.assemble import (
     make_model,
     make_trainer,
 )
+from hfseg.workflows.choose_settings import chosen_settings, with_settings
 from hfseg.workflows.folder_lock import FolderLock
 from hfseg.workflows.resume import (
     checkpoint_to_resume,
@@ -109,9 +110,13 @@ def _finetune(
 
     with training.main_process_first(local=False, desc="reading the data"):
         data, labels = load_data(arguments, dataset)
-        loss = make_loss(arguments, data["train"], labels)
     set_seed(training.seed)
     network, processor = make_model(arguments, labels, model)
+    with training.main_process_first(local=False, desc="counting the classes"):
+        chosen = chosen_settings(arguments, data["train"], labels, network)
+        arguments = with_settings(arguments, chosen)
+        training = arguments.training
+        loss = make_loss(arguments, data["train"], labels)
     if training.time_budget is not None and not trained:
         parts = network, processor, data, labels, loss
         arguments = fit_time_budget(arguments, parts, checkpoint, started)

@@ -27,6 +27,7 @@ from hfseg.training.fitting import fit_training_to_model
 from hfseg.training.preemption import SaveOnSignal
 from hfseg.training.trainer import SegmentationTrainer
 from hfseg.workflows.assemble import load_data, make_loss, make_model, make_trainer
+from hfseg.workflows.choose_settings import chosen_settings
 from hfseg.workflows.folder_lock import FolderLock
 
 if TYPE_CHECKING:
@@ -184,8 +185,10 @@ class _Search:
         self.space = space
         self.arguments = arguments = resolve(self.options)
         self.data, self.labels = load_data(arguments)
-        training = arguments.training
         model, self.processor = make_model(arguments, self.labels)
+        self.options |= chosen_settings(arguments, self.data["train"], self.labels, model)
+        self.arguments = arguments = resolve(self.options)
+        training = arguments.training
         loss = make_loss(arguments, self.data["train"], self.labels)
         self.trainer: SegmentationTrainer = make_trainer(
             arguments, model, self.processor, self.data, self.labels, loss
