@@ -7,6 +7,7 @@ import yaml
 from conftest import make_folder
 
 from hfseg.config.resolve import resolve
+from hfseg.config.run_recipe import recipe_text
 from hfseg.errors import UserError
 from hfseg.training.data_defaults import RULES, Facts
 from hfseg.workflows.finetune import finetune
@@ -70,6 +71,15 @@ def test_an_unknown_rule_is_named_with_the_known_ones(tmp_path: Path) -> None:
     recipe.write_text("choose: [batch_size]\n")
     with pytest.raises(UserError, match="choose must be a list of max_steps, crop_size"):
         resolve({"config": str(recipe), "dataset_name": "toyscapes"})
+
+
+def test_a_recipe_written_before_the_choice_leaves_the_rest_open(tmp_path: Path) -> None:
+    given = {"dataset_name": "folder", "dataset_path": "data", "loss": "focal"}
+    file = tmp_path / "best-recipe.yaml"  # as `hfseg tune` writes it
+    file.write_text(recipe_text(resolve(given)))
+    again = resolve({"config": str(file)})
+    assert again.chosen_by_data == ("max_steps", "crop_size", "learning_rate")
+    assert again.training.loss == "focal"
 
 
 def run(folder: Path, **options: object) -> dict[str, object]:

@@ -8,7 +8,7 @@ from typing import Any
 
 import jinja2
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from hfseg.data.samples import read_example
 from hfseg.evaluation.label_quality import JudgedImage, Suspect, with_suggestions
@@ -17,8 +17,9 @@ from hfseg.visualization.overlay import index_png, overlay
 
 _SHOWN = 100
 """Regions on the page."""
-_MARGIN = 0.4
-"""Of the larger side of a region, around it in its crop."""
+_MARGIN, _CONTEXT = 0.4, 0.15
+"""A crop shows this much around a region: of the region's larger side, but at least of the image's,
+since nobody can tell what a few pixels show."""
 _PANEL = 280
 _TEMPLATE = Path(__file__).with_name("label_errors_template.html")
 _REGION_COLUMNS = (
@@ -137,13 +138,20 @@ def _crop(
 ) -> Image.Image:
     """Label, prediction and photo around a region, side by side."""
     left, top, right, bottom = suspect.box
-    margin = max(8, round(_MARGIN * max(right - left, bottom - top)))
-    box = np.s_[max(0, top - margin) : bottom + margin, max(0, left - margin) : right + margin]
+    margin = round(max(_MARGIN * max(right - left, bottom - top), _CONTEXT * max(pixels.shape)))
+    above, before = max(0, top - margin), max(0, left - margin)
+    box = np.s_[above : bottom + margin, before : right + margin]
     photo = Image.fromarray(pixels[box])
     panels = [*(overlay(photo, mask[box], labels) for mask in masks), photo]
     scale = _PANEL / max(photo.size)
     size = (max(1, round(scale * photo.width)), max(1, round(scale * photo.height)))
+    inside = left - before, top - above, right - before, bottom - above
+    corners = [scale * each for each in inside]
     strip = Image.new("RGB", (3 * size[0] + 16, size[1]), "white")
     for column, panel in enumerate(panels):
-        strip.paste(panel.resize(size, Image.Resampling.BICUBIC), (column * (size[0] + 8), 0))
+        panel = panel.resize(size, Image.Resampling.BICUBIC)
+        outline = ImageDraw.Draw(panel)
+        outline.rectangle(corners, outline="black", width=3)
+        outline.rectangle(corners, outline="white", width=1)
+        strip.paste(panel, (column * (size[0] + 8), 0))
     return strip
