@@ -127,6 +127,18 @@ def test_the_stated_precision_holds_on_the_split(finished_run: Path) -> None:
         teacher.require_precision(0.1, data["train"], table + 100, Options())
 
 
+def test_a_precision_found_on_few_images_comes_with_a_warning(
+    finished_run: Path, photos: Path, tmp_path: Path, capsys, monkeypatch
+) -> None:
+    few = {"min_confidence": None, "precision": 0.3, "split": "train"}
+    label(finished_run, photos, tmp_path / "few", **few)
+    assert "several points under 30 %, as these are few" in capsys.readouterr().out
+    monkeypatch.setattr("hfseg.workflows.autolabel._ENOUGH", 2)
+    label(finished_run, photos, tmp_path / "enough", **few)
+    printed = capsys.readouterr().out
+    assert "are right from a confidence of" in printed and "few" not in printed
+
+
 def test_an_ensemble_averages_probabilities(finished_run: Path, photos: Path) -> None:
     one, two = (Segmenter.from_pretrained(finished_run, device="cpu") for _ in range(2))
     two.model.decode_head.classifier.bias.data[2] += 1.5
