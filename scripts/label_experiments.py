@@ -1,11 +1,10 @@
 """What the label commands are worth, measured where the ground truth is known.
 
-    python scripts/label_experiments.py --parts errors student ranking calibration --seeds 0 1 2 \\
+    python scripts/label_experiments.py --parts errors student calibration --seeds 0 1 2 \\
         --output_dir runs/label-experiments --voc_path VOCdevkit/VOC2012 --voc_model MODEL
 
 errors       a tenth of the masks is damaged; does `find-label-errors` rank those first?
 student      a quarter of the labels is kept, and a model trained on it labels the rest
-ranking      to that quarter a few images are added, by `rank-unlabeled` or at random
 calibration  of a model of VOC on half of the validation split, measured on the other half
 
 A part is measured once per seed and kept in OUTPUT_DIR/PART-SEED.json; finished models are kept
@@ -23,13 +22,12 @@ from typing import Any
 
 import numpy as np
 from label_damage import KINDS
-from label_parts import Experiment, Result, calibration, errors, ranking, student
+from label_parts import Experiment, Result, calibration, errors, student
 from scipy import stats
 
 from hfseg import UserError
 from hfseg.config.resolve import parse_options, training_parser
 from hfseg.disk import write_text
-from hfseg.evaluation.acquisition import UNCERTAINTIES
 
 TRAINING = {
     "dataset_name": "toyscapes", "model_name_or_path": "segformer-tiny", "from_scratch": True,
@@ -55,19 +53,6 @@ def errors_table(results: Sequence[Result]) -> list[list[str]]:
     return lines
 
 
-def ranking_table(results: Sequence[Result]) -> list[list[str]]:
-    """The difference is paired by seed; of all budgets, their mean per seed."""
-    lines = [["images added", "ranked", "random", "difference"]]
-    start = spread([result["0"]["quarter"] for result in results])
-    lines.append(["0", start, start, ""])
-    gains = []
-    for budget in sorted(results[0].keys() - {"0"}, key=int):
-        both = {name: [result[budget][name] for result in results] for name in ("ranked", "random")}
-        gains.append(np.subtract(both["ranked"], both["random"]))
-        lines.append([budget, *map(spread, both.values()), spread(gains[-1])])
-    return [*lines, ["all budgets", "", "", spread(np.mean(gains, axis=0))]]
-
-
 def mean_table(results: Sequence[Result]) -> list[list[str]]:
     """One line per value."""
     lines = [["", "mean"]]
@@ -89,7 +74,6 @@ def spread(values: Sequence[float]) -> str:
 PARTS: dict[str, tuple[Callable[[Experiment], Result], Callable[..., list[list[str]]]]] = {
     "errors": (errors, errors_table),
     "student": (student, mean_table),
-    "ranking": (ranking, ranking_table),
     "calibration": (calibration, mean_table),
 }
 """Part -> what measures one seed, and what makes lines of a table of all seeds."""
@@ -97,7 +81,6 @@ _IMAGES = ("images", "validation_images", "test_images")
 SETTINGS = {
     "errors": (*_IMAGES, "folds"),
     "student": (*_IMAGES, "precision"),
-    "ranking": (*_IMAGES, "budgets", "candidates", "uncertainty"),
     "calibration": ("voc_path", "voc_model", "voc_images", "precision"),
 }
 """Part -> the flags of this script that it depends on."""
@@ -137,9 +120,6 @@ def main(argv: Sequence[str]) -> None:
     flag("--test_images", default=80, help="the first ones")
     flag("--folds", default=3, help="of find-label-errors")
     parser.add_argument("--precision", type=float, default=0.95, help="of autolabel")
-    flag("--budgets", nargs="+", default=[10, 20, 40], help="images that ranking adds")
-    flag("--candidates", type=float, default=2.0, help="of rank-unlabeled")
-    parser.add_argument("--uncertainty", choices=UNCERTAINTIES, default="entropy", help="its kind")
     parser.add_argument("--voc_path", metavar="DIR", help="for calibration: VOC2012")
     parser.add_argument(
         "--voc_model", metavar="DIR", help="for calibration: a model of its classes"

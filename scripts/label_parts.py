@@ -13,7 +13,6 @@ from PIL import Image
 from hfseg import LabelSet, Segmenter, UserError, load_dataset
 from hfseg.config.autolabel import AutolabelArguments
 from hfseg.config.data import DataArguments
-from hfseg.config.rank_unlabeled import RankArguments
 from hfseg.config.resolve import resolve
 from hfseg.config.run_recipe import RECIPE_FILE
 from hfseg.data.samples import read_example
@@ -29,7 +28,6 @@ from hfseg.workflows.autolabel import autolabel
 from hfseg.workflows.evaluate import load_split
 from hfseg.workflows.find_label_errors import find_label_errors
 from hfseg.workflows.finetune import finetune
-from hfseg.workflows.rank_unlabeled import rank_unlabeled
 
 Result = dict[str, Any]
 DAMAGED = 0.1
@@ -173,38 +171,6 @@ def _label_quality(experiment: Experiment, folder: Path) -> Result:
         pixels, labeled = pixels + known.sum(), labeled + kept.sum()
         right += (mask == truth)[kept].sum()
     return {"labeled": float(labeled / pixels), "right": float(right / max(labeled, 1))}
-
-
-# ---- what to label next ----
-
-
-def ranking(experiment: Experiment) -> Result:
-    """By budget: test mIoU with the images that were chosen, and with as many drawn ones."""
-    data, labels = experiment.data()
-    count = len(data["train"])
-    quarter = list(range(count // 4))
-    result: Result = {"0": {"quarter": experiment.trained("quarter", quarter)}}
-    labeled = datasets.DatasetDict(train=data["train"].select(quarter))
-    rest = list(map(str, experiment.image_files()[count // 4 :]))
-    for budget in experiment.own["budgets"]:
-        wanted = RankArguments(
-            model_name_or_path=str(experiment.model("quarter")),
-            budget=budget,
-            candidates=experiment.own["candidates"],
-            uncertainty=experiment.own["uncertainty"],
-        )
-        folder = experiment.folder / f"rank-{budget}"
-        found = rank_unlabeled(
-            wanted, DataArguments(), rest, str(folder), overwrite=True, dataset=(labeled, labels)
-        )
-        rng = np.random.default_rng((experiment.seed, budget))
-        drawn = rng.choice(np.arange(count // 4, count), budget, replace=False)
-        added = {"ranked": [int(path.stem) for path in found[:budget]], "random": drawn.tolist()}
-        result[str(budget)] = {
-            name: experiment.trained(f"{name}-{budget}", [*quarter, *images])
-            for name, images in added.items()
-        }
-    return result
 
 
 # ---- calibration ----

@@ -35,7 +35,6 @@ SMALLER = {
     "tune": (*_TRAINING[:-4], "--eval_strategy", "steps", "--eval_steps", "1", "--trials", "1"),
     "find-label-errors": (*_TRAINING, "--folds", "2"),
     "autolabel": ("--precision", "0.01", "--overwrite"),
-    "rank-unlabeled": ("--overwrite",),
     "evaluate": ("--max_eval_samples", "2", "--overwrite_output_dir"),
     "predict": ("--overwrite",),
     "export": ("--overwrite",),

@@ -29,7 +29,6 @@ COMMANDS: dict[str, tuple[Any, str]] = {
     "evaluate": (SharedWork, "done"),
     "compare-sam": (SharedWork, "done"),
     "inspect": (SharedWork, "done"),
-    "rank-unlabeled": (SharedWork, "done"),
     "push dataset": (hfseg.data.export, "_write_shard"),
 }
 """Command -> the function after whose second call it is killed."""
@@ -56,7 +55,6 @@ def command_line(command: str, inputs: Path, output: Path) -> list[str]:
         "compare-sam": [*model, "--sam", str(inputs / "sam"), *data, "--split", "train",
                         "--points_per_side", "2", "--num_figures", "2"],
         "inspect": data,
-        "rank-unlabeled": [*model, *data, "--budget", "3", images],
         "push dataset": data,
         "export": [*model, "--images", images, "--image_size", "64"],
     }  # fmt: skip

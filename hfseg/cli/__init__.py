@@ -20,7 +20,6 @@ COMMANDS = {
     "inspect": "look at a dataset before training on it",
     "find-label-errors": "find wrong labels by out-of-fold predictions",
     "autolabel": "label images with a trained model, to train on",
-    "rank-unlabeled": "choose which images to label next",
     "tune": "search hyperparameters with optuna",
     "compare": "compare recipes and finished runs in one table and figure",
     "results": "run a list of runs, and keep their cards and table",
@@ -32,10 +31,7 @@ COMMANDS = {
     "push": "push a model, dataset, metric or Space to the Hub",
 }
 
-SHARED = (
-    "evaluate", "predict", "inspect", "autolabel", "rank-unlabeled", "compare-sam", "export",
-    "push",
-)  # fmt: skip
+SHARED = ("evaluate", "predict", "inspect", "autolabel", "compare-sam", "export", "push")
 """Commands whose items several processes share, as `--num_processes` asks for."""
 
 
