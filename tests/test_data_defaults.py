@@ -52,6 +52,10 @@ def test_dice_is_added_for_rare_classes_only() -> None:
     assert chosen("loss", rarest=("tree", 0.2)) == {"loss": "ce"}
 
 
+def test_a_model_with_a_loss_of_its_own_keeps_it() -> None:
+    assert chosen("loss", own_loss=True) == {"loss": "ce"}
+
+
 def test_given_options_are_never_chosen_again() -> None:
     data = {"dataset_name": "folder", "dataset_path": "data"}
     assert resolve(data).chosen_by_data == tuple(RULES)

@@ -1,6 +1,6 @@
 """Settings that follow from the data and the model, for recipes that `choose` them.
 
-Each rule gives a value and its reason. docs/recipes.md has what the rules were measured with.
+Each rule gives a value and its reason; docs/recipes.md lists them.
 """
 
 from collections.abc import Callable
@@ -14,6 +14,7 @@ from transformers import PreTrainedModel
 
 from hfseg.labels import LabelSet
 from hfseg.models.loading import encoder_parts
+from hfseg.models.universal import is_universal
 from hfseg.models.universal_eomt import EOMT, side_of
 from hfseg.training.class_weights import count_classes
 
@@ -37,6 +38,7 @@ class Facts:
         fixed_side: of the squares that the model trains on, if it takes no others.
         pretrained: whether the encoder has trained weights.
         batch_norm: whether the encoder normalizes over batches, as most CNNs do.
+        own_loss: whether the model has a loss of its own.
     """
 
     images: int
@@ -46,6 +48,7 @@ class Facts:
     fixed_side: int | None
     pretrained: bool
     batch_norm: bool
+    own_loss: bool = False
 
 
 @dataclass(frozen=True)
@@ -79,6 +82,7 @@ def facts(
         fixed_side=side_of(model.config) if model.config.model_type in EOMT else None,
         pretrained=pretrained,
         batch_norm=any(isinstance(each, nn.modules.batchnorm._BatchNorm) for each in encoder),
+        own_loss=is_universal(model),
     )
 
 
@@ -117,6 +121,8 @@ def _rate(found: Facts) -> Choice:
 
 
 def _loss(found: Facts) -> Choice:
+    if found.own_loss:
+        return Choice({"loss": "ce"}, "for scores; the model trains with a loss of its own")
     name, fraction = found.rarest
     if fraction < _RARE:
         return Choice({"loss": "ce+dice"}, f"{name} has only {100 * fraction:.2g} % of the pixels")
@@ -134,9 +140,9 @@ RULES: dict[str, Callable[[Facts], Choice]] = {
 """What a recipe can list under `choose`."""
 
 DECIDED_BY: dict[str, tuple[str, ...]] = {
-    "max_steps": ("num_train_epochs", "time_budget", "streaming"),
-    "crop_size": ("image_size", "streaming"),
-    "learning_rate": ("head_lr_multiplier", "streaming"),
-    "loss": ("streaming",),
+    "max_steps": ("num_train_epochs", "time_budget"),
+    "crop_size": ("image_size",),
+    "learning_rate": ("head_lr_multiplier",),
+    "loss": (),
 }
 """Rule -> other flags that, if given, leave it nothing to choose."""

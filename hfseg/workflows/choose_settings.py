@@ -24,15 +24,15 @@ _CHECKPOINTS = {"save_strategy", "save_steps"}
 
 
 def chosen_settings(
-    arguments: Arguments, train: datasets.Dataset, labels: LabelSet, model: PreTrainedModel
+    arguments: Arguments, train: object, labels: LabelSet, model: PreTrainedModel
 ) -> OptionValues:
     """Flag -> value, as in a recipe, for the rules in `arguments.chosen_by_data`; prints why.
 
     Args:
-        train: the training split.
+        train: the training split; of a stream nothing is known, so nothing is chosen.
         model: that will be trained.
     """
-    if not arguments.chosen_by_data:
+    if not arguments.chosen_by_data or not isinstance(train, datasets.Dataset):
         return {}
     training, wanted = arguments.training, arguments.model
     images = training.train_batch_size * training.gradient_accumulation_steps * training.world_size
