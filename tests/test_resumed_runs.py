@@ -41,7 +41,8 @@ def test_the_recipe_is_there_from_the_start(data, tmp_path, monkeypatch) -> None
         raise Stopped
 
     monkeypatch.setattr(SegmentationTrainer, "train", stop)
-    arguments = resolve({**OPTIONS, "dataset_path": str(data), "output_dir": str(tmp_path / "run")})
+    where = {"dataset_path": str(data), "output_dir": str(tmp_path / "run")}
+    arguments = resolve({**OPTIONS, **where, "loss": "ce"})
     with pytest.raises(Stopped):
         finetune(arguments)
     assert (tmp_path / "run" / "recipe.yaml").read_text() == recipe_text(arguments)
