@@ -159,7 +159,7 @@ def resolve(
 def _rules(base: str, given: frozenset[str]) -> tuple[str, ...]:
     """What the recipe `base` leaves to the data, unless the given options decide it."""
     wanted = read_recipe(base).get(CHOOSE, [])
-    if not isinstance(wanted, list) or not set(wanted) <= RULES.keys():
+    if not isinstance(wanted, list) or not set(map(str, wanted)) <= RULES.keys():
         raise UserError(f"{base}: {CHOOSE} must be a list of {', '.join(RULES)}")
     return tuple(name for name in wanted if not given & {name, *DECIDED_BY[name]})
 

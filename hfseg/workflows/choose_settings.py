@@ -29,7 +29,7 @@ def chosen_settings(
     """Flag -> value, as in a recipe, for the rules in `arguments.chosen_by_data`; prints why.
 
     Args:
-        train: the training split; of a stream nothing is known, so nothing is chosen.
+        train: the training split; for a stream nothing is chosen, since nothing is known of it.
         model: that will be trained.
     """
     if not arguments.chosen_by_data or not isinstance(train, datasets.Dataset):
