@@ -13,7 +13,7 @@ from PIL import Image
 from torch.utils.data import Dataset
 from transformers import BaseImageProcessor, PreTrainedModel
 
-from hfseg.config.data import DataArguments
+from hfseg.config.data import DatasetArguments
 from hfseg.config.evaluation import EvaluationArguments, PredictionArguments
 from hfseg.config.parser import suggest
 from hfseg.config.resolve import resolve
@@ -29,7 +29,7 @@ from hfseg.workflows.predict_files import predict as predict_into
 from hfseg.workflows.run import Run
 
 DatasetLike: TypeAlias = str | Path | datasets.DatasetDict | Dataset | Mapping[str, Dataset]
-_Group = TypeVar("_Group", DataArguments, EvaluationArguments, PredictionArguments)
+_Group = TypeVar("_Group", DatasetArguments, EvaluationArguments, PredictionArguments)
 
 
 def finetune(
@@ -99,12 +99,12 @@ def evaluate(
         UserError: an invalid model, split or option; nothing is written.
     """
     data = _dataset_option(dataset, labels, options)
-    names = {item.name for item in dataclasses.fields(DataArguments)}
+    names = {item.name for item in dataclasses.fields(DatasetArguments)}
     about_data = {key: options.pop(key) for key in names & options.keys()}
     segmenter = model if isinstance(model, Segmenter) else None
     name = "model" if segmenter is not None else str(model)
     arguments = _made(EvaluationArguments, {"model_name_or_path": name, **options})
-    return evaluate_model(arguments, _made(DataArguments, about_data), data, segmenter)
+    return evaluate_model(arguments, _made(DatasetArguments, about_data), data, segmenter)
 
 
 def predict(

@@ -77,7 +77,27 @@ def test_help_says_whose_defaults_it_shows_and_where_the_others_are(capsys) -> N
         recipe = "own-data" if flags else "quickstart"
         assert f"those of the recipe {recipe}." in printed
         assert ("For those of your own data:" in printed) == (not flags)
-        assert f"(default: {'6e-05' if flags else '0.002'})" in " ".join(printed.split())
+        rate = "chosen from data and model" if flags else "0.002"
+        described = "The initial learning rate for the optimizer."
+        assert f"{described} (default: {rate})" in " ".join(printed.split())
+
+
+def test_help_shows_a_given_value_in_place_of_a_choice(capsys) -> None:
+    with pytest.raises(SystemExit):
+        run_command("finetune", ["--dataset_name", "folder", "--max_steps", "30", "--help"])
+    assert "overrides --num_train_epochs (default: 30)" in " ".join(capsys.readouterr().out.split())
+
+
+@pytest.mark.parametrize("command", ["evaluate", "autolabel", "compare-sam", "inspect"])
+def test_commands_that_train_nothing_have_no_flags_of_training(command: str, capsys) -> None:
+    with pytest.raises(SystemExit):
+        run_command(command, ["--help"])
+    printed = capsys.readouterr().out
+    assert "--dataset_path" in printed and "--max_eval_samples" in printed
+    trained = ["--extra_dataset_path", "--max_train_samples", "--cache_resized", "--normalize"]
+    if command != "inspect":  # which previews them
+        trained += ["--augmentation", "--crop_size"]
+    assert not any(f"\n  {flag} " in printed for flag in trained)
 
 
 def test_help_all_also_shows_every_flag_of_transformers(capsys) -> None:
@@ -101,12 +121,20 @@ def test_help_all_also_shows_every_flag_of_transformers(capsys) -> None:
         (["--mixed_precision", "int4"], ["--mixed_precision", "bf16"]),
         (["--per_device_train_batch_size", "0"], ["per_device_train_batch_size", "at least 1"]),
         (["--resume_from_checkpoint", "gone"], ["gone", "no such folder"]),
+        (["--extra_dataset_path", "gone"], ["--extra_dataset_path gone", "not a folder"]),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else None,
 )
 def test_an_invalid_flag_is_one_sentence(tmp_path: Path, run_here, flags, words) -> None:
     assert_one_sentence(run_here(*flags), *words)
     assert not (tmp_path / "runs").exists()
+
+
+def test_a_folder_without_the_name_of_its_format_is_not_ignored(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit):  # the quickstart's own data would be trained on
+        run_command("finetune", ["--dataset_path", "my-data"])
+    assert "--dataset_path my-data needs --dataset_name, such as" in capsys.readouterr().err
 
 
 def break_color(data: Path) -> list[str]:

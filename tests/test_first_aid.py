@@ -241,3 +241,25 @@ def test_several_problems_are_counted_with_the_ways_out(tmp_path: Path) -> None:
     assert "000.png" in sentence and "002.png" in sentence and "003.png" not in sentence
     assert "and 2 more" in sentence
     assert "hfseg inspect" in sentence and "--on_bad_sample skip" in sentence
+
+
+def test_data_of_one_class_stop_since_any_model_would_score_one(tmp_path: Path) -> None:
+    ignored = stopped(own_data(tmp_path / "ignored", (0, 255), ("pet",)))
+    assert "'pet' is the only class" in ignored and "50 % of the pixels are 255" in ignored
+    (tmp_path / "ignored/classes.txt").write_text("background\npet\n")  # as it says
+    assert rows_of(tmp_path / "ignored", label_map=offered(ignored))[1] == [0, 1]
+    assert "255" not in stopped(own_data(tmp_path / "plain", (0, 0), ("pet",)))
+    with pytest.raises(UserError, match="only class"):
+        load_dataset("folder", str(tmp_path / "plain"), label_map={0: "pet"})
+
+
+def test_splits_too_small_to_score_on_are_reported(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING, logger="hfseg"):
+        load_dataset("folder", str(own_data(tmp_path / "data", (0, 1), NAMES[:2], count=12)))
+    assert "validation has only 1 image and test has only 1 image" in caplog.text
+    caplog.clear()
+    with caplog.at_level(logging.WARNING, logger="hfseg"):
+        load_dataset("folder", str(own_data(tmp_path / "more", (0, 1), NAMES[:2], count=60)))
+    assert "has only" not in caplog.text

@@ -5,6 +5,8 @@ import csv
 import pytest
 
 from hfseg.cli import run as run_command
+from hfseg.errors import UserError
+from hfseg.models.catalog import find_model
 from hfseg.models.cost import measure
 from hfseg.models.listing import COSTS, LISTED, cost_of
 
@@ -27,3 +29,16 @@ def test_all_costs_are_those_that_are_counted() -> None:
         for row in csv.DictReader(file):
             cost = measure(row["name"])
             assert (cost.parameters, cost.macs) == (int(row["parameters"]), int(row["macs"]))
+
+
+def test_the_license_of_the_weights_is_named(capsys) -> None:
+    run_command("models", ["segformer-b0", "unet-mit_b0", "upernet-resnet18", "segformer-tiny"])
+    lines = capsys.readouterr().out.splitlines()[1:5]
+    nvidia = "(NVIDIA Source Code License for SegFormer)"
+    ends = [nvidia, nvidia, "microsoft/resnet-18 (apache-2.0)", "none"]
+    assert all(line.endswith(end) for line, end in zip(lines, ends, strict=True))
+
+
+def test_an_encoder_that_only_timm_has_is_offered_by_its_name() -> None:
+    with pytest.raises(UserError, match="timm has it: unet-tu-efficientnet_lite0"):
+        find_model("unet-efficientnet_lite0")

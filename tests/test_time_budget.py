@@ -112,7 +112,7 @@ def fitted(tmp_path: Path, clock: Clock, monkeypatch, checkpoint: Path | None = 
     if not (tmp_path / "data").exists():
         make_folder(tmp_path / "data", count=13, size=(32, 32))
     place = {"dataset_path": str(tmp_path / "data"), "output_dir": str(tmp_path / "run")}
-    arguments = resolve({**OPTIONS, **place, "time_budget": "2m", **options})
+    arguments = resolve({**OPTIONS, **place, "max_steps": None, "time_budget": "2m", **options})
     data, labels = load_data(arguments)
     loss = make_loss(arguments, data["train"], labels)
     parts = (*make_model(arguments, labels), data, labels, loss)
@@ -168,3 +168,9 @@ def test_a_search_refuses_a_time_budget(tmp_path) -> None:
     place = {"dataset_path": str(tmp_path), "output_dir": str(tmp_path / "run")}
     with pytest.raises(UserError, match="--time_budget"):
         tune({"config": "own-data", "dataset_name": "folder", **place, "time_budget": "1m"}, 1)
+
+
+@pytest.mark.parametrize("flag", ["max_steps", "num_train_epochs"])
+def test_a_time_and_a_number_of_steps_are_refused_together(flag: str) -> None:
+    with pytest.raises(UserError, match=f"--time_budget and --{flag} both set the length"):
+        resolve({"dataset_name": "folder", "time_budget": "1m", flag: 3})

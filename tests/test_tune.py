@@ -92,6 +92,8 @@ def test_a_killed_search_goes_on_and_repeats_no_finished_trial(tmp_path: Path) -
     )  # fmt: skip
     value = optuna.load_study(study_name="small", storage=storage).best_value
     assert f"eval_mean_iou {value:.4f}" in run.stdout
+    offered = f"hfseg finetune --config {best} --output_dir {tmp_path / 'search-best'}\n"
+    assert offered in again.stdout
 
 
 @pytest.mark.slow

@@ -35,18 +35,28 @@ _DINOV3 = License(
     "https://ai.meta.com/resources/models-and-libraries/dinov3-license/",
     "Meta's terms for DINOv3, also of models trained from it",
 )
-_BY_PREFIX = {"nvidia/mit-": _NVIDIA, "nvidia/segformer-": _NVIDIA, "facebook/dinov3-": _DINOV3}
+_BY_PREFIX = {
+    "nvidia/mit-": _NVIDIA,
+    "nvidia/segformer-": _NVIDIA,
+    "smp-hub/mit_b": _NVIDIA,
+    "facebook/dinov3-": _DINOV3,
+}
 
 
 def license_of_weights(repo_id: str) -> License | None:
     """The license of weights on the Hub: known here, or declared in their card; else None."""
+    return known_license(repo_id) or _declared(repo_id, "model")
+
+
+def known_license(repo_id: str) -> License | None:
+    """The license of weights on the Hub, if hfseg knows it without asking."""
     for prefix, license in _BY_PREFIX.items():
         if repo_id.startswith(prefix):
             return license
     for named in NAMED_MODELS.values():
         if named.weights == repo_id and named.license:
             return License(named.license, _HUB + repo_id)
-    return _declared(repo_id, "model")
+    return None
 
 
 def license_of_data(dataset_name: str, dataset_id: str | None) -> License | None:

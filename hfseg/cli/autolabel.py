@@ -11,14 +11,14 @@ run again, it continues with the images that have no mask yet.
 """
 
 from hfseg.config.autolabel import AutolabelArguments
-from hfseg.config.data import DataArguments
+from hfseg.config.data import DatasetArguments
 
 
 def main(argv: list[str]) -> None:
     from hfseg.config.parser import OptionParser
 
     parser = OptionParser(
-        (DataArguments, AutolabelArguments), prog="hfseg autolabel", description=__doc__
+        (DatasetArguments, AutolabelArguments), prog="hfseg autolabel", description=__doc__
     )
     parser.add_argument("inputs", nargs="+", metavar="FILE_OR_FOLDER")
     parser.add_argument("--output_dir", metavar="DIR", required=True, help="where the labels go")

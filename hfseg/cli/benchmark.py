@@ -21,7 +21,7 @@ import argparse
 from collections.abc import Mapping
 from typing import Any
 
-from hfseg.config.data import DataArguments
+from hfseg.config.data import AugmentedDataArguments, DatasetArguments
 from hfseg.config.parser import OptionParser
 from hfseg.config.resolve import training_parser
 from hfseg.config.values import ImageSize
@@ -64,7 +64,7 @@ def _required(own: argparse.Namespace, *names: str) -> None:
 
 
 def _reading(argv: list[str]) -> None:
-    parser = OptionParser(DataArguments, prog="hfseg benchmark reading", description=__doc__)
+    parser = OptionParser(DatasetArguments, prog="hfseg benchmark reading", description=__doc__)
     parser.add_argument(
         "--pairs", type=int, default=20000, metavar="N", help="images drawn without a dataset"
     )
@@ -79,7 +79,7 @@ def _reading(argv: list[str]) -> None:
 
 
 def _data(argv: list[str]) -> None:
-    parser = _parser("data", DataArguments)
+    parser = _parser("data", AugmentedDataArguments)
     parser.add_argument("--images", type=int, default=64, metavar="N", help="images per run")
     parser.add_argument("--batch_size", type=int, default=8, metavar="N", help="images per batch")
     parser.add_argument(
@@ -138,7 +138,7 @@ def _time_to_quality(argv: list[str]) -> None:
 
 
 def _evaluate(argv: list[str]) -> None:
-    parser = _parser("evaluate", DataArguments)
+    parser = _parser("evaluate", DatasetArguments)
     _model_flag(parser)
     parser.add_argument("--split", default="validation", help="split to score")
     wanted, own = parser.parse_groups(argv)

@@ -9,14 +9,14 @@ class of the model's prediction. It writes results.json, results.md, comparison.
 figures into --output_dir.
 """
 
-from hfseg.config.data import DataArguments
+from hfseg.config.data import DatasetArguments
 from hfseg.config.evaluation import SamArguments
 from hfseg.config.parser import OptionParser
 
 
 def main(argv: list[str]) -> None:
     parser = OptionParser(
-        (DataArguments, SamArguments), prog="hfseg compare-sam", description=__doc__
+        (DatasetArguments, SamArguments), prog="hfseg compare-sam", description=__doc__
     )
     data, options, _ = parser.parse_groups(argv)
 

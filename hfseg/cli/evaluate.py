@@ -9,14 +9,14 @@ images.csv (the worst image first) and figures into --output_dir. Under `acceler
 processes share the images.
 """
 
-from hfseg.config.data import DataArguments
+from hfseg.config.data import DatasetArguments
 from hfseg.config.evaluation import EvaluationArguments
 from hfseg.config.parser import OptionParser
 
 
 def main(argv: list[str]) -> None:
     parser = OptionParser(
-        (DataArguments, EvaluationArguments), prog="hfseg evaluate", description=__doc__
+        (DatasetArguments, EvaluationArguments), prog="hfseg evaluate", description=__doc__
     )
     data, options, _ = parser.parse_groups(argv)
 

@@ -12,13 +12,13 @@ preview.png, what the augmentation makes of some samples) into --output_dir.
 import sys
 
 from hfseg.cli.first_error import is_first_to_fail
-from hfseg.config.data import DataArguments
+from hfseg.config.data import AugmentedDataArguments
 from hfseg.config.parser import OptionParser
 from hfseg.errors import UserError
 
 
 def main(argv: list[str]) -> None:
-    parser = OptionParser(DataArguments, prog="hfseg inspect", description=__doc__)
+    parser = OptionParser(AugmentedDataArguments, prog="hfseg inspect", description=__doc__)
     parser.add_argument(
         "--output_dir", metavar="DIR", help="folder of the report (runs/inspect-NAME)"
     )

@@ -10,16 +10,21 @@ def main(names: list[str]) -> None:
         print(__doc__)
         return
 
+    from hfseg.cards.licenses import known_license
     from hfseg.models.catalog import encoder_names, find_model, unknown_model
     from hfseg.models.configuration_smp import ARCHITECTURES
     from hfseg.models.listing import LISTED, cost_of
+    from hfseg.models.origin import weights_repository
 
     rows = []
     for name in names or LISTED:
         named = find_model(name)
         if named is None:
             raise unknown_model(name)
-        rows.append((name, named.weights or "none", named.license or "see its page"))
+        weights = weights_repository(name)
+        known = known_license(weights) if weights else None
+        license = known.name if known else named.license or "unknown"
+        rows.append((name, weights or "none", license))
     width = max(len(name) for name, _, _ in rows)
     print(f"{'name':{width}}  {'million':>8}  {'GMACs':>7}  weights of the encoder (license)")
     for name, weights, license in rows:
@@ -29,6 +34,11 @@ def main(names: list[str]) -> None:
             f"{name:{width}}  {cost.parameters / 1e6:8.2f}  {cost.macs / 1e9:7.1f}  "
             f"{weights}{terms}",
             flush=True,
+        )
+    if any(weights != "none" and license in ("other", "unknown") for _, weights, license in rows):
+        print(
+            "\nother, unknown: the license is on the page of the weights, huggingface.co/NAME, "
+            "if they have one"
         )
     if not names:
         print(

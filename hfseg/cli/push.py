@@ -14,7 +14,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from hfseg.config.data import DataArguments
+from hfseg.config.data import DatasetArguments
 from hfseg.config.parser import OptionParser
 from hfseg.errors import UserError
 
@@ -63,7 +63,7 @@ def _model(argv: list[str]) -> None:
 
 
 def _dataset(argv: list[str]) -> None:
-    parser = _parser("dataset", DataArguments, private=True)
+    parser = _parser("dataset", DatasetArguments, private=True)
     parser.add_argument("--output_dir", metavar="DIR", help="write to this folder instead")
     data, own = parser.parse_groups(argv)
     if (own.repo_id is None) == (own.output_dir is None):

@@ -15,8 +15,8 @@ _LABEL_MODES = ", ".join(
 
 
 @dataclass
-class DataArguments:
-    """Which dataset, and how it is transformed."""
+class DatasetArguments:
+    """Which dataset, how it is read, and the size at which a model sees it."""
 
     _argument_group_name = "data"
 
@@ -80,45 +80,12 @@ class DataArguments:
             "(default: one per core if there are many samples)"
         },
     )
-    cache_resized: bool = field(
-        default=False,
-        metadata={
-            "help": "store the training samples at --image_size once, as pixels (prints the disk "
-            "space needed)"
-        },
-    )
-    extra_dataset_path: str | None = field(
-        default=None,
-        metadata={"help": "folder of extra training images, such as those from hfseg autolabel"},
-    )
-    extra_weight: float = field(
-        default=1.0,
-        metadata={"help": "fraction of them used in an epoch, drawn anew each time"},
-    )
-    max_train_samples: int | None = field(
-        default=None, metadata={"help": "use only the first N training samples"}
-    )
     max_eval_samples: int | None = field(
-        default=None, metadata={"help": "use only the first N samples of every other split"}
+        default=None, metadata={"help": "use only the first N samples of splits that are scored"}
     )
     image_size: ImageSize | None = field(
         default=None,
         metadata={"help": "resize in training and evaluation: HxW, or one number for a square"},
-    )
-    crop_size: ImageSize | None = field(
-        default=None,
-        metadata={"help": "training only: random crop of HxW after the random scale"},
-    )
-    augmentation: str = field(
-        default="standard",
-        metadata={
-            "help": "none, light (flip), standard (scale 0.5-2, crop, flip, brightness and color), "
-            "strong, roboflow, or a YAML file of an albumentations pipeline"
-        },
-    )
-    normalize: Literal["auto", "none"] = field(
-        default="auto",
-        metadata={"help": "auto: mean and std of the encoder; none: pixels / 255 only"},
     )
     eval_at_image_size: bool = field(
         default=False,
@@ -129,20 +96,10 @@ class DataArguments:
 
     def __post_init__(self) -> None:
         check_values(self)
-        at_least(1, self, "max_train_samples", "max_eval_samples")
+        at_least(1, self, "max_eval_samples")
         at_least(0, self, "preprocessing_num_workers")
-        if not 0 < self.extra_weight <= 1:
-            raise UserError(
-                f"--extra_weight must be above 0 and at most 1, not {self.extra_weight}"
-            )
-        if self.extra_dataset_path is not None and self.streaming:
-            raise UserError("--extra_dataset_path does not work with --streaming; leave one out")
         if self.eval_at_image_size and self.image_size is None:
             raise UserError("--eval_at_image_size needs --image_size")
-        if self.cache_resized and (self.image_size is None or self.streaming):
-            raise UserError(
-                "--cache_resized needs --image_size, and does not work with --streaming"
-            )
 
     @property
     def title(self) -> str:
@@ -167,3 +124,62 @@ class DataArguments:
             "on_bad_sample", "preprocessing_num_workers",
         )  # fmt: skip
         return {name: getattr(self, name) for name in names}
+
+
+@dataclass
+class AugmentedDataArguments(DatasetArguments):
+    """Also how training images are augmented."""
+
+    augmentation: str = field(
+        default="standard",
+        metadata={
+            "help": "none, light (flip), standard (scale 0.5-2, crop, flip, brightness and color), "
+            "strong, roboflow, or a YAML file of an albumentations pipeline"
+        },
+    )
+    crop_size: ImageSize | None = field(
+        default=None,
+        metadata={"help": "training only: random crop of HxW after the random scale"},
+    )
+
+
+@dataclass
+class DataArguments(AugmentedDataArguments):
+    """Everything that a training run needs to know of its data."""
+
+    max_train_samples: int | None = field(
+        default=None, metadata={"help": "use only the first N training samples"}
+    )
+    extra_dataset_path: str | None = field(
+        default=None,
+        metadata={"help": "folder of extra training images, such as those from hfseg autolabel"},
+    )
+    extra_weight: float = field(
+        default=1.0,
+        metadata={"help": "fraction of them used in an epoch, drawn anew each time"},
+    )
+    cache_resized: bool = field(
+        default=False,
+        metadata={
+            "help": "store the training samples at --image_size once, as pixels (prints the disk "
+            "space needed)"
+        },
+    )
+    normalize: Literal["auto", "none"] = field(
+        default="auto",
+        metadata={"help": "auto: mean and std of the encoder; none: pixels / 255 only"},
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        at_least(1, self, "max_train_samples")
+        if not 0 < self.extra_weight <= 1:
+            raise UserError(
+                f"--extra_weight must be above 0 and at most 1, not {self.extra_weight}"
+            )
+        if self.extra_dataset_path is not None and self.streaming:
+            raise UserError("--extra_dataset_path does not work with --streaming; leave one out")
+        if self.cache_resized and (self.image_size is None or self.streaming):
+            raise UserError(
+                "--cache_resized needs --image_size, and does not work with --streaming"
+            )

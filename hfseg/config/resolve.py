@@ -21,7 +21,7 @@ from hfseg.config.run_recipe import continued, run_to_resume
 from hfseg.config.training import SegmentationTrainingArguments
 from hfseg.config.values import GivenOptions, ImageSize, OptionValues, plain
 from hfseg.errors import UserError
-from hfseg.training.data_defaults import DECIDED_BY, RULES
+from hfseg.training.data_defaults import CHOSEN_FLAGS, DECIDED_BY, RULES
 
 _ALWAYS_IN_RECIPE = (
     "eval_strategy", "save_strategy", "load_best_model_at_end", "metric_for_best_model",
@@ -115,7 +115,11 @@ def parse_options(parser: OptionParser, argv: Sequence[str]) -> OptionValues:
         example = f"{parser.prog} --dataset_name folder --help"
         whose += f" For those of your own data:\n{example}"
     parser.description = f"{parser.description}\n{whose}\n"
-    return parser.parse(argv, _values(parser, given, base))
+    shown = _values(parser, given, base)
+    for name in _rules(base, frozenset(given)):
+        shown |= dict.fromkeys(DECIDED_BY[name])  # no defaults: not used unless given
+        shown |= dict.fromkeys(CHOSEN_FLAGS[name], "chosen from data and model")
+    return parser.parse(argv, shown)
 
 
 def resolve(
@@ -134,6 +138,7 @@ def resolve(
     """
     parser = training_parser()
     base = base_recipe(options, objects)
+    _check_length(options)
     replaced = _WHICH_DATASET if "dataset" in objects else ()
     values = _values(parser, options, base, replaced)
     name = Path(base).stem if base != OWN_DATA_RECIPE else _run_name(values)
@@ -154,6 +159,17 @@ def resolve(
     if rules:
         recipe[CHOOSE] = list(rules)
     return Arguments(data, model, training, recipe, name, list(command), objects, named, rules)
+
+
+def _check_length(options: GivenOptions) -> None:
+    """Reject a time and a number of steps: one would silently override the other."""
+    if options.get("time_budget") is None:
+        return
+    for flag in ("max_steps", "num_train_epochs"):
+        if options.get(flag) is not None:
+            raise UserError(
+                f"--time_budget and --{flag} both set the length of the training; give one of them"
+            )
 
 
 def _rules(base: str, given: frozenset[str]) -> tuple[str, ...]:

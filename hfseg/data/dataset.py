@@ -174,6 +174,8 @@ def _streamed(opened: HubDataset, split: str | None, on_bad_sample: str) -> Load
             f"{opened.name}: --streaming needs a train and a validation split; it has "
             f"{', '.join(opened.splits)}"
         )
+    if len(opened.labels) < 2:
+        raise UserError(first_aid.only_class(opened.labels))
     parts = opened.splits if split is None else [known_split(split, opened.splits, opened.name)]
     skip = on_bad_sample != "stop"
     data = {part: streamed(opened, part, skip) for part in parts}

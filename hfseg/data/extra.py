@@ -39,10 +39,12 @@ def load_extra(folder: str, data: "datasets.DatasetDict", labels: LabelSet) -> "
         labels: their classes.
 
     Raises:
-        UserError: other classes, or an image that is also in a split that is scored.
+        UserError: no such folder, other classes, or an image of a split that is scored.
     """
     import datasets
 
+    if not Path(folder).is_dir():
+        raise UserError(f"--extra_dataset_path {folder}: not a folder")
     found, own = load_dataset("folder", folder, train_val_test_split=(1, 0, 0))
     if own.names != labels.names:
         raise UserError(

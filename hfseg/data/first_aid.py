@@ -15,7 +15,7 @@ from PIL import Image
 
 from hfseg.data.masks import StoredMask
 from hfseg.data.specks import ORIGIN_OF_SPECKS, has_many_specks
-from hfseg.errors import UserError
+from hfseg.errors import UserError, counted
 from hfseg.labels import LabelSet
 
 if TYPE_CHECKING:
@@ -28,6 +28,8 @@ _OFTEN = 0.05
 _ALIKE = 128 - 2 * 6
 """Perceptual hashes that differ in at most 6 of their 128 bits belong to near-duplicates."""
 _DARK = 1 / 8
+_FEW = 5
+"""Images of a split with fewer of them give a score of little meaning."""
 _MOST_MASK_COLORS = 64
 SWAPPED = (
     "the images look like masks (few flat colors) and the masks like photos: images and masks seem "
@@ -129,11 +131,13 @@ def _is_flat(image: Image.Image) -> bool:
 
 
 def check_classes(facts: "Mapping[str, datasets.Dataset]", opened: "OpenedDataset") -> list[str]:
-    """Findings from the ids of all masks: 255 in place of a class, ids that start at 1."""
+    """Findings from the ids of all masks: a single class, 255 in place of a class, ids from 1."""
     labels = opened.labels
-    if not opened.guessed or len(labels) < 2 or "train" not in facts:
-        return []
     pixels = sum((class_pixels(rows) for rows in facts.values()), np.zeros(256, dtype=np.int64))
+    if len(labels) < 2:
+        return [only_class(labels, pixels)]
+    if not opened.guessed or "train" not in facts:
+        return []
     occurring = set(np.flatnonzero(pixels[: len(labels)]).tolist())
     absent = [index for index in range(len(labels)) if index not in occurring]
     ignored = pixels[labels.ignore_index] / max(pixels.sum(), 1)
@@ -152,6 +156,27 @@ def check_classes(facts: "Mapping[str, datasets.Dataset]", opened: "OpenedDatase
             f"right, give --label_map 0={labels.names[0]}"
         ]
     return []
+
+
+def only_class(labels: LabelSet, pixels: np.ndarray | None = None) -> str:
+    """What is wrong with data of one class, where a mean IoU of 1 means nothing.
+
+    Args:
+        pixels: (256,) of each id, if they are known.
+    """
+    name, ignored = labels.names[0], labels.ignore_index
+    text = (
+        f"{name!r} is the only class, so there is nothing to tell it from and any model of it "
+        "would score 1: name the background too, as the first line of classes.txt (or the first "
+        "class of another table)"
+    )
+    if pixels is None or not pixels[ignored]:
+        return text
+    flag = label_map_flag({ignored: 0}, labels)
+    return (
+        f"{text}; {100 * pixels[ignored] / pixels.sum():.0f} % of the pixels are {ignored}, which "
+        f"is read as ignored: if {ignored} means {name!r}, give {flag} as well"
+    )
 
 
 def class_pixels(facts: "datasets.Dataset") -> np.ndarray:
@@ -175,11 +200,27 @@ def warnings(
         divided_by: how hfseg divided the data, `random`, `time` or `group`; None: it has splits.
     """
     return [
+        *_small_splits(facts, divided_by),
         *_absent_classes(facts, labels),
         *_one_class(facts, labels),
         *_specks(facts, names),
         *_near_duplicates(facts, divided_by),
         *_dark(facts),
+    ]
+
+
+def _small_splits(facts: "Mapping[str, datasets.Dataset]", divided_by: str | None) -> list[str]:
+    small = {
+        split: counted(len(rows), "image")
+        for split, rows in facts.items()
+        if split != "train" and len(rows) < _FEW
+    }
+    if divided_by is None or not small:
+        return []
+    return [
+        f"{' and '.join(f'{split} has only {images}' for split, images in small.items())}, so "
+        f"{'its score says' if len(small) == 1 else 'their scores say'} little: "
+        "--train_val_test_split 0.6,0.2,0.2 holds out more"
     ]
 
 

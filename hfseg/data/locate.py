@@ -62,6 +62,11 @@ def open_dataset(
         return hub.opened_in_memory(name, requested, known)
     for each in (name, str(source or "")):
         check_address(each)
+    if name == "toyscapes" and source is not None:
+        raise UserError(
+            f"--dataset_path {source} needs --dataset_name, such as --dataset_name folder: "
+            "toyscapes is drawn and read from no folder"
+        )
     use_writable_cache()
     built_in = reader(name)
     _check_label_mode(name, options.label_mode)

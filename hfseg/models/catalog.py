@@ -245,9 +245,10 @@ def find_model(name: str) -> NamedModel | None:
         mean, std = _statistics(encoder)
         return NamedModel("smp", weights, None, options=options, image_mean=mean, image_std=std)
     full = [f"{architecture}-{each}" for each in names] + list(NAMED_MODELS)
-    raise UserError(
-        f"{name!r}: segmentation_models_pytorch has no encoder {encoder!r}; {nearest(name, full)}"
-    )
+    hint = nearest(name, full)
+    if _is_timm_model(f"tu-{encoder}"):
+        hint = f"timm has it: {architecture}-tu-{encoder}"
+    raise UserError(f"{name!r}: segmentation_models_pytorch has no encoder {encoder!r}; {hint}")
 
 
 def encoder_names() -> dict[str, str | None]:

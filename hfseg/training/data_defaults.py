@@ -139,6 +139,14 @@ RULES: dict[str, Callable[[Facts], Choice]] = {
 }
 """What a recipe can list under `choose`."""
 
+CHOSEN_FLAGS: dict[str, tuple[str, ...]] = {
+    "max_steps": ("max_steps", "eval_strategy", "eval_steps", "save_strategy", "save_steps"),
+    "crop_size": ("crop_size",),
+    "learning_rate": ("learning_rate", "head_lr_multiplier"),
+    "loss": ("loss",),
+}
+"""Rule -> the flags that it sets."""
+
 DECIDED_BY: dict[str, tuple[str, ...]] = {
     "max_steps": ("num_train_epochs", "time_budget"),
     "crop_size": ("image_size",),

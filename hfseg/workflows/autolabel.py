@@ -17,7 +17,7 @@ import numpy as np
 from PIL import Image
 
 from hfseg.config.autolabel import AutolabelArguments
-from hfseg.config.data import DataArguments
+from hfseg.config.data import DatasetArguments
 from hfseg.data.class_tables import read_label_table
 from hfseg.data.extra import SOURCES_FILE
 from hfseg.data.video import SUFFIXES as VIDEO_SUFFIXES
@@ -38,7 +38,7 @@ _ENOUGH = 50
 
 def autolabel(
     wanted: AutolabelArguments,
-    data: DataArguments,
+    data: DatasetArguments,
     inputs: Sequence[str],
     output_dir: str,
     overwrite: bool = False,
@@ -87,7 +87,7 @@ def autolabel(
     return outcome.finished
 
 
-def _teacher(wanted: AutolabelArguments, data: DataArguments, how: Options) -> Teacher:
+def _teacher(wanted: AutolabelArguments, data: DatasetArguments, how: Options) -> Teacher:
     sam = None if wanted.sam is None else SamPredictor.from_pretrained(wanted.sam)
     teacher = Teacher(_segmenters(wanted, data), sam, wanted.min_confidence or 0.0)
     if wanted.precision is not None:
@@ -108,7 +108,7 @@ def _teacher(wanted: AutolabelArguments, data: DataArguments, how: Options) -> T
 
 
 def _segmenters(
-    wanted: AutolabelArguments, data: DataArguments
+    wanted: AutolabelArguments, data: DatasetArguments
 ) -> Sequence[Segmenter | PromptedClasses]:
     if wanted.sam3 is not None:
         if data.id2label is None:

@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 from transformers import AutoConfig
 
-from hfseg.config.data import DataArguments
+from hfseg.config.data import DatasetArguments
 from hfseg.config.resolve import Arguments, resolve
 from hfseg.config.values import GivenOptions
 from hfseg.data.units import Units, units_of
@@ -152,7 +152,7 @@ def _result(folder: Path, segmenter: Segmenter, milliseconds: float) -> RunResul
 
 
 def _image_counts(
-    segmenter: Segmenter, samples: datasets.Dataset, labels: LabelSet, data: DataArguments
+    segmenter: Segmenter, samples: datasets.Dataset, labels: LabelSet, data: DatasetArguments
 ) -> dict[int, np.ndarray]:
     """Sample index -> region counts, for `mean_iou_difference`."""
     table = prediction_table(segmenter.labels, labels)
@@ -175,7 +175,7 @@ def _differences(
             interval = "{:+.1f} to {:+.1f}".format(*(100 * bound for bound in found.bounds))
             p_value = f"{found.p_value:.3f}"
         rows.append([name, f"{100 * found.value:+.1f}", interval, p_value])
-        notes.append(found.note)
+        notes.append(found.note if found.bounds else f"the interval is {found.note}")
     note = "; ".join(dict.fromkeys(notes))
     return (
         f"{markdown_table(rows)}\n\n"

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from hfseg.config.data import DataArguments
+from hfseg.config.data import DatasetArguments
 from hfseg.config.evaluation import SamArguments
 from hfseg.config.values import OptionValues
 from hfseg.data.image_io import read_ahead
@@ -57,7 +57,7 @@ from hfseg.workflows.sam_results import (
 from hfseg.workflows.sam_tally import SamTally
 
 
-def compare_sam(options: SamArguments, data: DataArguments) -> dict[str, Any]:
+def compare_sam(options: SamArguments, data: DatasetArguments) -> dict[str, Any]:
     """Score all methods, print the table and write the results.
 
     The processes of a launch share the images; a comparison that was stopped continues.

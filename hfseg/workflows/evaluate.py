@@ -11,7 +11,7 @@ import numpy as np
 
 from hfseg.cards.card_facts import hardware, protocol
 from hfseg.cards.redaction import redacted
-from hfseg.config.data import DataArguments
+from hfseg.config.data import DatasetArguments
 from hfseg.config.evaluation import EvaluationArguments
 from hfseg.config.values import ImageSize
 from hfseg.data import load_dataset
@@ -85,7 +85,7 @@ class EvaluationResult(Mapping[str, Any]):
 
 def evaluate_model(
     arguments: EvaluationArguments,
-    data: DataArguments,
+    data: DatasetArguments,
     dataset: tuple[datasets.DatasetDict, LabelSet] | None = None,
     segmenter: Segmenter | None = None,
 ) -> EvaluationResult:
@@ -185,7 +185,7 @@ def _write(
     print(f"mean_iou {results['mean_iou'] or 0:.4f}  {folder}", flush=True)
 
 
-def _output_dir(arguments: EvaluationArguments, data: DataArguments) -> Path:
+def _output_dir(arguments: EvaluationArguments, data: DatasetArguments) -> Path:
     name = data.dataset_name or "data"
     parts = (arguments.model_name_or_path, name, arguments.split)
     return results_folder("evaluate", parts, arguments.output_dir, arguments.overwrite_output_dir)
@@ -213,7 +213,9 @@ def results_folder(
 
 
 def load_split(
-    split: str, source: DataArguments, dataset: tuple[datasets.DatasetDict, LabelSet] | None = None
+    split: str,
+    source: DatasetArguments,
+    dataset: tuple[datasets.DatasetDict, LabelSet] | None = None,
 ) -> tuple[datasets.Dataset, LabelSet]:
     """The rows of a split, at most `--max_eval_samples`, and their labels.
 
@@ -241,7 +243,7 @@ def load_split(
     return rows, labels
 
 
-def set_image_size(segmenter: Segmenter, data: DataArguments) -> ImageSize | None:
+def set_image_size(segmenter: Segmenter, data: DatasetArguments) -> ImageSize | None:
     """Make the processor resize to `--image_size`, and return that."""
     processor = segmenter.image_processor
     size = data.image_size
@@ -252,7 +254,7 @@ def set_image_size(segmenter: Segmenter, data: DataArguments) -> ImageSize | Non
 
 
 def _about(
-    arguments: EvaluationArguments, data: DataArguments, segmenter: Segmenter, options: Options
+    arguments: EvaluationArguments, data: DatasetArguments, segmenter: Segmenter, options: Options
 ) -> Results:
     return {
         "model": redacted(arguments.model_name_or_path),
@@ -269,7 +271,7 @@ def _about(
 
 
 def _protocol(
-    arguments: EvaluationArguments, data: DataArguments, segmenter: Segmenter, options: Options
+    arguments: EvaluationArguments, data: DatasetArguments, segmenter: Segmenter, options: Options
 ) -> str:
     processor = segmenter.image_processor
     size = None

@@ -8,7 +8,7 @@ import datasets
 import numpy as np
 from PIL import Image
 
-from hfseg.config.data import DataArguments
+from hfseg.config.data import AugmentedDataArguments
 from hfseg.data.checks import Inspection, by_kind, inspect
 from hfseg.data.dataset import read_dataset
 from hfseg.data.locate import LoadOptions
@@ -24,7 +24,7 @@ _EXAMPLES = 3
 
 
 def inspect_dataset(
-    data: DataArguments, output_dir: str | None = None, preview: bool = False
+    data: AugmentedDataArguments, output_dir: str | None = None, preview: bool = False
 ) -> Inspection:
     """Print a table and the problems found; write report.html, report.json and contact_sheet.png.
 
@@ -80,7 +80,9 @@ def inspect_dataset(
     return found
 
 
-def _preview(data: DataArguments, rows: datasets.DatasetDict, labels: LabelSet, path: Path) -> None:
+def _preview(
+    data: AugmentedDataArguments, rows: datasets.DatasetDict, labels: LabelSet, path: Path
+) -> None:
     """A few samples, each followed by its augmentations in three epochs."""
     transform = TrainingTransform(data.augmentation, data.crop_size, seed=42)
     size = data.image_size

@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 
 from hfseg.cards.redaction import redacted
-from hfseg.config.data import DataArguments
+from hfseg.config.data import DatasetArguments
 from hfseg.config.evaluation import SamArguments
 from hfseg.evaluation.report import RESULTS
 from hfseg.labels import LabelSet
@@ -123,7 +123,7 @@ class Seen:
 
 def results_of(
     options: SamArguments,
-    data: DataArguments,
+    data: DatasetArguments,
     found: Comparison,
     untrained: bool,
     figures: list[str],

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import datasets
 
-from hfseg.config.data import DataArguments
+from hfseg.config.data import DatasetArguments
 from hfseg.data import dataset_info, load_dataset
 from hfseg.data.export import write_dataset
 from hfseg.errors import UserError
@@ -13,7 +13,7 @@ from hfseg.processes import Processes
 
 
 def share_dataset(
-    data: DataArguments, repo_id: str | None, output_dir: str | None, private: bool = True
+    data: DatasetArguments, repo_id: str | None, output_dir: str | None, private: bool = True
 ) -> str:
     """Write `data` with the columns `image` and `label` (class ids), `labels.json`,
     `id2label.json` and a card; `hfseg.load_dataset(REPO_ID_OR_DIR)` reads it back. The processes of

@@ -71,11 +71,13 @@ def fit_time_budget(
     warm_up = training.warmup_steps
     if warm_up >= 1:
         warm_up = min(warm_up, found.max_steps // 10)
+    once = found.eval_steps >= found.max_steps
+    how_often = "at the end" if once else f"every {found.eval_steps}"
     logger.info(
         "time budget %s: a step takes %s, an evaluation with its checkpoint %s, the end %s: "
-        "%d steps, evaluated every %d, warm-up %s",
+        "%d steps, evaluated %s, warm-up %s",
         shown(budget), shown(costs.step), shown(costs.evaluation), shown(costs.end),
-        found.max_steps, found.eval_steps, f"{warm_up:g}",
+        found.max_steps, how_often, f"{warm_up:g}",
     )  # fmt: skip
     steps = {"eval_steps": found.eval_steps, "save_steps": found.eval_steps}
     fitted = with_values(

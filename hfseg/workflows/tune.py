@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
+import yaml
 from filelock import FileLock, Timeout
 from matplotlib.axes import Axes
 from transformers import EarlyStoppingCallback, PreTrainedModel
@@ -17,7 +18,7 @@ from transformers import EarlyStoppingCallback, PreTrainedModel
 from hfseg.config.data import DataArguments
 from hfseg.config.recipe import RECIPES, SEARCH, read_recipe, recipe_names
 from hfseg.config.resolve import Arguments, base_recipe, resolve
-from hfseg.config.run_recipe import recipe_text
+from hfseg.config.run_recipe import recipe_of
 from hfseg.config.values import GivenOptions, OptionValues
 from hfseg.data.transforms import TrainingTransform
 from hfseg.disk import write_text
@@ -302,9 +303,15 @@ def _report(study: "optuna.Study", options: GivenOptions, arguments: Arguments) 
         f"# Trial {study.best_trial.number} of a search over {len(study.trials)}: "
         f"{arguments.training.metric_for_best_model} {study.best_value:.4f} on validation.\n"
     )
-    write_text(folder / BEST_FILE, head + recipe_text(best))
+    file = folder / BEST_FILE
+    write_text(file, head + yaml.safe_dump(recipe_of(best), allow_unicode=True))
     _plot(study, folder)
-    print(f"best {study.best_value:.4f}  {folder / BEST_FILE}", flush=True)
+    name = f"{folder.name.removesuffix('-search')}-best"
+    print(
+        f"train with it: hfseg finetune --config {file} --output_dir {folder.with_name(name)}\n"
+        f"best {study.best_value:.4f}  {file}",
+        flush=True,
+    )
 
 
 def _plot(study: "optuna.Study", folder: Path) -> None:

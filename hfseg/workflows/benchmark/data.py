@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
-from hfseg.config.data import DataArguments
+from hfseg.config.data import AugmentedDataArguments
 from hfseg.data import load_dataset
 from hfseg.data.rows import features
 from hfseg.data.samples import TrainingSamples
@@ -80,7 +80,12 @@ def _encoded(pixels: np.ndarray, format: str) -> bytes:
 
 
 def benchmark_data(
-    wanted: DataArguments, *, images: int, batch_size: int, workers: Sequence[int], repeats: int
+    wanted: AugmentedDataArguments,
+    *,
+    images: int,
+    batch_size: int,
+    workers: Sequence[int],
+    repeats: int,
 ) -> list[Comparison]:
     """Both pipelines over `images` images, for each number of workers.
 
@@ -103,7 +108,7 @@ def benchmark_data(
 
 
 def _datasets(
-    wanted: DataArguments, images: int
+    wanted: AugmentedDataArguments, images: int
 ) -> "Iterator[tuple[str, datasets.Dataset, LabelSet]]":
     if wanted.dataset_name is None:
         for photos in PHOTOS:

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from hfseg.config.data import DataArguments
+from hfseg.config.data import DatasetArguments
 from hfseg.data.samples import EvaluationSamples, Sample
 from hfseg.evaluation.class_map import prediction_table
 from hfseg.evaluation.scoring import score_split
@@ -29,7 +29,7 @@ _METRIC_IMAGES, _METRIC_SIDE, _METRIC_CLASSES = 16, 512, 21
 
 
 def benchmark_evaluate(
-    model: str, wanted: DataArguments, *, split: str, repeats: int
+    model: str, wanted: DatasetArguments, *, split: str, repeats: int
 ) -> list[Comparison]:
     """A forward pass over the split, scoring it from the files, and the metrics by themselves.
 

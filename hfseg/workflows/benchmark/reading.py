@@ -12,7 +12,7 @@ import datasets
 import numpy as np
 from PIL import Image
 
-from hfseg.config.data import DataArguments
+from hfseg.config.data import DatasetArguments
 from hfseg.data import load_dataset
 from hfseg.progress import track
 from hfseg.visualization.tables import terminal_table
@@ -22,7 +22,7 @@ _SIDE = 128
 
 
 def benchmark_reading(
-    wanted: DataArguments, *, pairs: int, workers: Sequence[int]
+    wanted: DatasetArguments, *, pairs: int, workers: Sequence[int]
 ) -> list[dict[str, float]]:
     """Open a dataset with an empty cache, and again, for each number of workers.
 
@@ -35,7 +35,7 @@ def benchmark_reading(
     found = []
     with tempfile.TemporaryDirectory() as parent:
         if wanted.dataset_name is None:
-            wanted = DataArguments("folder", str(_draw(Path(parent, "drawn"), pairs)))
+            wanted = DatasetArguments("folder", str(_draw(Path(parent, "drawn"), pairs)))
         options = {**wanted.dataset_options()}
         for count in workers:
             options["preprocessing_num_workers"] = count
@@ -49,7 +49,7 @@ def benchmark_reading(
     return found
 
 
-def _seconds(wanted: DataArguments, options: dict[str, Any]) -> float:
+def _seconds(wanted: DatasetArguments, options: dict[str, Any]) -> float:
     started = time.perf_counter()
     load_dataset(wanted.required_name(), wanted.dataset_path, **options)
     return time.perf_counter() - started
