@@ -268,6 +268,6 @@ def _training(values: GivenOptions) -> SegmentationTrainingArguments:
 
 def _run_name(values: GivenOptions) -> str:
     label = values.get("dataset_name") or "data"
-    if values.get("dataset_path") and label == "folder":
+    if values.get("dataset_path") and label in ("folder", "coco"):
         label = Path(values["dataset_path"]).resolve().name
     return f"{label}-{Path(str(values.get('model_name_or_path'))).name}".replace("/", "-")
