@@ -3,6 +3,7 @@
 Case does not matter in names of folders. docs/data.md shows each layout as a tree.
 """
 
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -93,7 +94,9 @@ def _paired(images: Path, masks: Path) -> list[Pair]:
 
 
 def _folders(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.iterdir() if path.is_dir() and path.name[0] != ".")
+    with os.scandir(folder) as entries:  # tells files from folders without asking for each
+        names = [each.name for each in entries if each.is_dir() and each.name[0] != "."]
+    return sorted(folder / name for name in names)
 
 
 def _subfolder(folder: Path, names: Sequence[str]) -> Path | None:
