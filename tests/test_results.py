@@ -143,6 +143,34 @@ def test_the_table_shows_an_evaluation_with_its_interval(tmp_path: Path) -> None
     assert "| 0.7235 (0.6600 to 0.7800) |  | 0.8300 / 0.9400 | 2.53 M | 1 min 58 s" in table
 
 
+def test_an_evaluation_of_a_run_of_the_plan_is_not_called_trained_elsewhere(tmp_path: Path) -> None:
+    (tmp_path / "first-tta").mkdir()
+    (tmp_path / "first-tta" / "results.json").write_text(
+        json.dumps({**EVALUATION, "model": "first", "tta": "flip"})
+    )
+    plan = [PlannedRun("first", "hfseg finetune"), PlannedRun("first-tta", "hfseg evaluate")]
+    assert write_table(plan, tmp_path) == 1
+    row = "| first | the run of that name | evaluation only, TTA flip |"
+    assert row in (tmp_path / "README.md").read_text()
+
+
+def test_a_search_has_no_row_but_its_best_recipe_and_command_are_published(tmp_path: Path) -> None:
+    run = tmp_path / "runs" / "search"
+    run.mkdir(parents=True)
+    (run / "best-recipe.yaml").write_text(
+        "# Trial 3\nlearning_rate: 0.1\ndataset_path: /data/mine\n"
+    )
+    Image.new("RGB", (20, 20)).save(run / "history.png")
+    copy_card(run, tmp_path / "search")
+    assert sorted(path.name for path in (tmp_path / "search").iterdir()) == [
+        "best-recipe.yaml", "history.png"
+    ]  # fmt: skip
+    published = (tmp_path / "search" / "best-recipe.yaml").read_text()
+    assert "learning_rate: 0.1" in published and "/data" not in published
+    assert write_table([PlannedRun("search", "hfseg tune --trials 3")], tmp_path) == 0
+    assert "# search\nhfseg tune --trials 3" in (tmp_path / "README.md").read_text()
+
+
 def test_a_table_is_replaced_and_the_text_around_it_stays(tmp_path: Path) -> None:
     plan = [PlannedRun("voc", "hfseg evaluate")]
     (tmp_path / "README.md").write_text("# Cards\n\nBefore.\n")

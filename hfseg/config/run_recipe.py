@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from hfseg.config.resolve import Arguments
 
 RECIPE_FILE = "recipe.yaml"
+BEST_RECIPE = "best-recipe.yaml"
+"""Of the best trial, in the folder of a search."""
 _WHERE = (
     "output_dir", "resume_from_checkpoint", "overwrite_output_dir", "push_to_hub", "hub_model_id",
     "hub_private_repo", "hub_strategy", "hub_revision", "hub_always_push",

@@ -17,7 +17,7 @@ from PIL import Image
 
 from hfseg.cards.model_card import duration
 from hfseg.cards.redaction import public_recipe
-from hfseg.config.run_recipe import RECIPE_FILE
+from hfseg.config.run_recipe import BEST_RECIPE, RECIPE_FILE
 from hfseg.errors import UNREADABLE, UserError
 from hfseg.evaluation.report import RESULTS
 from hfseg.training.checkpoints import list_checkpoints
@@ -26,7 +26,7 @@ from hfseg.workflows.resume import is_trained
 FINISHED_BY = {
     "finetune": ("README.md", "run.json", "eval_results.json"),
     "evaluate": (RESULTS,),
-    "tune": ("best-recipe.yaml",),
+    "tune": (BEST_RECIPE,),
 }
 """Command -> the files that a finished run of it has."""
 
@@ -229,7 +229,10 @@ def _stops(process: "subprocess.Popen[bytes]") -> Iterator[None]:
 
 
 def copy_card(run: Path, card: Path) -> None:
-    """The parts of a finished run that may be published: its card, scores, recipe and figures."""
+    """The parts of a finished run that may be published: its card, scores, recipe and figures.
+
+    Of a search these are its best recipe, which other runs may start from, and its figures.
+    """
     if (run / RESULTS).is_file():  # an evaluation
         card.mkdir(parents=True, exist_ok=True)
         figures = sorted(run.glob("*.png"), reverse=True)  # the images first
@@ -243,10 +246,19 @@ def copy_card(run: Path, card: Path) -> None:
         (card / "report").mkdir(parents=True, exist_ok=True)
         for path in (run / "README.md", run / "run.json", *sorted(run.glob("*_results.json"))):
             shutil.copyfile(path, card / path.name)
-        recipe = (run / RECIPE_FILE).read_text(encoding="utf-8")
-        (card / RECIPE_FILE).write_text(public_recipe(recipe), encoding="utf-8")
+        _copy_recipe(run / RECIPE_FILE, card)
         for path in sorted((run / "report").glob("*.png")):
             _shrink(path, card / "report" / path.name)
+    elif (run / BEST_RECIPE).is_file():  # a search
+        card.mkdir(parents=True, exist_ok=True)
+        _copy_recipe(run / BEST_RECIPE, card)
+        for path in sorted(run.glob("*.png")):
+            _shrink(path, card / path.name)
+
+
+def _copy_recipe(recipe: Path, card: Path) -> None:
+    text = public_recipe(recipe.read_text(encoding="utf-8"))
+    (card / recipe.name).write_text(text, encoding="utf-8")
 
 
 def _shrink(source: Path, target: Path) -> None:

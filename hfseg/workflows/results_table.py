@@ -2,11 +2,12 @@
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from hfseg.cards.model_card import duration
+from hfseg.config.run_recipe import BEST_RECIPE
 from hfseg.evaluation.report import RESULTS
 from hfseg.visualization.tables import table_cell
 from hfseg.workflows.results import PlannedRun
@@ -22,17 +23,19 @@ def write_table(plan: Sequence[PlannedRun], cards: Path) -> int:
     """Write the table into `cards/README.md`, in place of the one there.
 
     Args:
-        plan: its order is the order of the rows; runs without a card have none.
+        plan: its order is the order of the rows; searches and runs without a card have none.
         cards: the folder that holds `NAME/`.
 
     Returns:
         The number of rows.
     """
     rows, commands = [], []
+    names = {run.name for run in plan}
     for run in plan:
-        found = _row(run, cards / run.name)
+        found = _row(run, cards / run.name, names)
         if found is not None:
             rows.append(found)
+        if found is not None or (cards / run.name / BEST_RECIPE).is_file():
             commands.append(f"# {run.name}\n{run.command}")
     parts = [_START, "", _markdown(rows)] if rows else [_START, "", "No run is finished yet."]
     if commands:
@@ -49,12 +52,17 @@ def write_table(plan: Sequence[PlannedRun], cards: Path) -> int:
     return len(rows)
 
 
-def _row(run: PlannedRun, card: Path) -> list[str] | None:
-    """The cells of a run; None if it has no card yet."""
+def _row(run: PlannedRun, card: Path, names: Collection[str]) -> list[str] | None:
+    """The cells of a run; None if it has no card yet.
+
+    Args:
+        names: of all runs of the plan.
+    """
     if (card / "run.json").is_file():
         cells = _training_cells(card)
     elif (card / RESULTS).is_file():
-        cells = _evaluation_cells(json.loads((card / RESULTS).read_text(encoding="utf-8")))
+        results = json.loads((card / RESULTS).read_text(encoding="utf-8"))
+        cells = _evaluation_cells(results, results["model"] in names)
     else:
         return None
     published = ". ".join(part.rstrip(".") for part in (run.published, run.difference) if part)
@@ -87,14 +95,14 @@ def _training_cells(card: Path) -> list[str]:
     ]
 
 
-def _evaluation_cells(results: Mapping[str, Any]) -> list[str]:
+def _evaluation_cells(results: Mapping[str, Any], trained_here: bool) -> list[str]:
     score = _score(results, "mean_iou")
     is_test = results["split"] == "test"
     return [
         f"{results['dataset']}, {results['num_images']} images of {results['split']}",
         results["model"],
-        "trained elsewhere",
-        "evaluation only",
+        "the run of that name" if trained_here else "trained elsewhere",
+        f"evaluation only{f', TTA {tta}' if (tta := results.get('tta')) else ''}",
         "" if is_test else score,
         score if is_test else "",
         _accuracies(results, ""),

@@ -18,7 +18,7 @@ from transformers import EarlyStoppingCallback, PreTrainedModel
 from hfseg.config.data import DataArguments
 from hfseg.config.recipe import RECIPES, SEARCH, read_recipe, recipe_names
 from hfseg.config.resolve import Arguments, base_recipe, resolve
-from hfseg.config.run_recipe import recipe_of
+from hfseg.config.run_recipe import BEST_RECIPE, recipe_of
 from hfseg.config.values import GivenOptions, OptionValues
 from hfseg.data.transforms import TrainingTransform
 from hfseg.disk import write_text
@@ -36,9 +36,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("hfseg")
 
-STUDY_FILE, BEST_FILE, HISTORY_FILE, IMPORTANCE_FILE = (
-    "study.db", "best-recipe.yaml", "history.png", "importance.png",
-)  # fmt: skip
+STUDY_FILE, HISTORY_FILE, IMPORTANCE_FILE = "study.db", "history.png", "importance.png"
 # Trials share the loaded data; only these data flags don't change it.
 _DATA_FLAGS = ("augmentation", "crop_size")
 _NOT_SEARCHED = {item.name for item in fields(DataArguments)} - set(_DATA_FLAGS)
@@ -303,7 +301,7 @@ def _report(study: "optuna.Study", options: GivenOptions, arguments: Arguments) 
         f"# Trial {study.best_trial.number} of a search over {len(study.trials)}: "
         f"{arguments.training.metric_for_best_model} {study.best_value:.4f} on validation.\n"
     )
-    file = folder / BEST_FILE
+    file = folder / BEST_RECIPE
     write_text(file, head + yaml.safe_dump(recipe_of(best), allow_unicode=True))
     _plot(study, folder)
     name = f"{folder.name.removesuffix('-search')}-best"
