@@ -91,6 +91,19 @@ def test_unsure_pixels_are_ignored_and_the_folder_reads_as_data(
     assert float(first["labeled"]) == pytest.approx((mask != 255).mean(), abs=1e-4)
 
 
+def test_the_command_says_how_much_is_labeled_as_which_class(
+    finished_run: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    label(finished_run, photos, tmp_path / "more", min_confidence=0.0)
+    masks = [np.asarray(Image.open(path)) for path in (tmp_path / "more/masks").rglob("*.png")]
+    counts = sum(np.bincount(mask.ravel(), minlength=256) for mask in masks)
+    names = load_dataset("folder", str(finished_run.parent / "data"))[1].names
+    printed = capsys.readouterr().out.splitlines()[-1]
+    for index, name in enumerate(names):
+        share = f"{100 * counts[index] / counts.sum():.1f} %" if counts[index] else "none"
+        assert f"{name} {share}" in printed
+
+
 def test_labeling_goes_on_where_it_stopped_and_only_by_the_same_teacher(
     finished_run: Path, photos: Path, tmp_path: Path
 ) -> None:

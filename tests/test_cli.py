@@ -130,6 +130,13 @@ def test_an_invalid_flag_is_one_sentence(tmp_path: Path, run_here, flags, words)
     assert not (tmp_path / "runs").exists()
 
 
+def test_photos_after_a_flag_of_many_values_are_missed_with_the_way_out(capsys) -> None:
+    flags = ["--output_dir", "out", "--min_confidence", "0.5", "--model_name_or_path", "model"]
+    with pytest.raises(SystemExit):
+        run_command("autolabel", [*flags, "--label_map", "255=pet", "photos/"])
+    assert "no FILE_OR_FOLDER: put it first" in capsys.readouterr().err
+
+
 def test_a_folder_without_the_name_of_its_format_is_not_ignored(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit):  # the quickstart's own data would be trained on

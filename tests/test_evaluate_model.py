@@ -22,7 +22,7 @@ from hfseg.evaluation.claimed_score import claimed_mean_iou
 from hfseg.evaluation.class_map import prediction_table
 from hfseg.inference import Segmenter
 from hfseg.labels import LabelSet
-from hfseg.workflows.evaluate import evaluate_model
+from hfseg.workflows.evaluate import _output_dir, evaluate_model
 
 NAMES = ("ground", "wall", "roof")
 
@@ -51,6 +51,15 @@ def model(tmp_path_factory) -> Path:
 def evaluate(model, data, output: Path, **options):
     wanted = EvaluationArguments(model_name_or_path=str(model), output_dir=str(output), **options)
     return evaluate_model(wanted, DataArguments(dataset_name="folder", dataset_path=str(data)))
+
+
+def test_the_folder_of_the_results_is_named_after_the_data(monkeypatch, tmp_path) -> None:
+    wanted = EvaluationArguments(model_name_or_path="me/model", split="test")
+    folders = [
+        _output_dir(wanted, DataArguments(dataset_name=name, dataset_path=path)).name
+        for name, path in (("folder", "a/mine"), ("coco", "b/theirs"), ("me/data", None))
+    ]
+    assert folders == ["model-mine-test", "model-theirs-test", "model-me-data-test"]
 
 
 def test_scores_equal_those_of_the_segmenters_masks(tmp_path, model, segmentation_folder, capsys):

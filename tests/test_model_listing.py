@@ -42,3 +42,11 @@ def test_the_license_of_the_weights_is_named(capsys) -> None:
 def test_an_encoder_that_only_timm_has_is_offered_by_its_name() -> None:
     with pytest.raises(UserError, match="timm has it: unet-tu-efficientnet_lite0"):
         find_model("unet-efficientnet_lite0")
+
+
+@pytest.mark.parametrize(
+    ("name", "millions"),
+    [("tiny", 47), ("small", 69), ("base", 107), ("large", 216)],  # Cheng et al. 2022, table 5
+)
+def test_mask2former_has_the_published_sizes(name: str, millions: int) -> None:
+    assert round(cost_of(f"mask2former-swin-{name}").parameters / 1e6) == millions

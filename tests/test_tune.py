@@ -15,7 +15,7 @@ from hfseg.config.recipe import recipe_names
 from hfseg.config.resolve import resolve
 from hfseg.errors import UserError
 from hfseg.workflows.folder_lock import FolderLock
-from hfseg.workflows.tune import _lock_of, open_study, read_space
+from hfseg.workflows.tune import _lock_of, open_study, read_space, values_in
 
 SCRIPT = REPOSITORY / "scripts" / "tune.py"
 RECIPE = """\
@@ -67,6 +67,8 @@ def test_a_killed_search_goes_on_and_repeats_no_finished_trial(tmp_path: Path) -
     storage = f"sqlite:///{tmp_path / 'search' / 'study.db'}"
     before = optuna.load_study(study_name="small", storage=storage).trials
     assert [trial.state.name for trial in before] == ["COMPLETE"] * 3 + ["RUNNING"]
+    first = {key: before[0].params[key] for key in ("loss", "head_lr_multiplier")}
+    assert first == {"loss": "ce", "head_lr_multiplier": 1}  # those of the recipe
 
     done = subprocess.run(command(tmp_path, 6), env=environment(), capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-4000:]
@@ -145,6 +147,22 @@ def test_every_choice_of_a_recipe_can_be_parsed(name: str) -> None:
         for value in ends:
             recipe = resolve({"config": name, key: value}).recipe
             assert recipe[key] == value
+
+
+def test_a_search_begins_with_the_values_of_the_run_that_the_space_contains(tmp_path: Path) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text("dataset_name: folder\nlearning_rate: 3.0e-4\nloss: focal\nlayer_decay: 0.5\n")
+    space = {
+        "learning_rate": {"low": 1e-4, "high": 1e-2, "log": True},
+        "loss": ["ce", "focal"],
+        "class_weights": ["median", "balanced"],  # none is not among them
+        "weight_decay": {"low": 0.1, "high": 0.2},  # 0 is not
+        "head_lr_multiplier": {"low": 1, "high": 4},
+        "layer_decay": {"low": 0, "high": 1},  # whole numbers only
+    }
+    arguments = resolve({"config": str(file)})
+    found = values_in(space, arguments)
+    assert found == {"learning_rate": 3e-4, "loss": "focal", "head_lr_multiplier": 1}
 
 
 def test_own_data_is_searched_without_naming_a_recipe() -> None:

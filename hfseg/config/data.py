@@ -1,6 +1,7 @@
 """Data options: which dataset, how it is read and how its images are transformed."""
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal
 
 from hfseg.config.values import Fractions, ImageSize, OptionValues, at_least, check_values
@@ -12,6 +13,13 @@ _LABEL_MODES = ", ".join(
     for name in DATASETS
     if (info := dataset_info(name)) is not None and info.label_modes
 )
+
+
+def short_name_of(dataset_name: str | None, dataset_path: str | None) -> str:
+    """For names of runs: the dataset's, or the folder's where the dataset is only a format."""
+    if dataset_path and dataset_name in ("folder", "coco"):
+        return Path(dataset_path).resolve().name
+    return (dataset_name or "data").replace("/", "-")
 
 
 @dataclass
@@ -106,6 +114,11 @@ class DatasetArguments:
         """`dataset_name`, or words for a dataset that was given as an object."""
         return self.dataset_name or "data in memory"
 
+    @property
+    def short_name(self) -> str:
+        """As `short_name_of`."""
+        return short_name_of(self.dataset_name, self.dataset_path)
+
     def required_name(self) -> str:
         """`dataset_name`.
 
@@ -113,7 +126,8 @@ class DatasetArguments:
             UserError: it was not given.
         """
         if self.dataset_name is None:
-            raise UserError("no dataset: give --dataset_name, such as folder with --dataset_path")
+            given = f"--dataset_path {self.dataset_path}" if self.dataset_path else "the dataset"
+            raise UserError(f"{given} needs --dataset_name, such as --dataset_name folder")
         return self.dataset_name
 
     def dataset_options(self) -> OptionValues:

@@ -23,6 +23,7 @@ _COMMON = (
 
 _OUR_WORDS = {
     "output_dir": "folder of the run (in runs/, named after the recipe, or data and model)",
+    "warmup_steps": "steps until the full learning rate; below 1, a fraction of all steps",
     "max_steps": "optimizer steps; overrides --num_train_epochs",
     "optim_args": "options of the optimizer, such as momentum=0.9",
     "eval_steps": "steps between evaluations, and checkpoints without --save_steps; implies "
@@ -73,6 +74,9 @@ class OptionParser(HfArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         message = re.sub(r"argument (--\w+)\S*:", r"\1:", message)
+        missing = re.fullmatch(r"the following arguments are required: ([A-Z_]+)", message)
+        if missing:
+            message = f"no {missing[1]}: put it first, as some flags take every word after them"
         raise UserError(f"{message[0].lower()}{message[1:]}; see --help")
 
     def _get_value(self, action: argparse.Action, arg_string: str) -> object:
@@ -107,7 +111,8 @@ class OptionParser(HfArgumentParser):
         for word in rest:
             if word.startswith("-"):
                 name = word.lstrip("-").split("=")[0].replace("-", "_")
-                raise UserError(f"{word} is not a flag; {suggest(name, self.flags)}")
+                flags = (f"--{flag}" for flag in self.flags)
+                raise UserError(f"{word} is not a flag; {suggest(f'--{name}', flags)}")
             raise UserError(f"unexpected argument {word!r}; see --help")
         return {key: value for key, value in vars(values).items() if value is not missing}
 

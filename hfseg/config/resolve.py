@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from hfseg.config.data import DataArguments
+from hfseg.config.data import DataArguments, short_name_of
 from hfseg.config.model import ModelArguments
 from hfseg.config.parser import OptionParser
 from hfseg.config.recipe import (
@@ -267,7 +267,5 @@ def _training(values: GivenOptions) -> SegmentationTrainingArguments:
 
 
 def _run_name(values: GivenOptions) -> str:
-    label = values.get("dataset_name") or "data"
-    if values.get("dataset_path") and label in ("folder", "coco"):
-        label = Path(values["dataset_path"]).resolve().name
-    return f"{label}-{Path(str(values.get('model_name_or_path'))).name}".replace("/", "-")
+    data = short_name_of(values.get("dataset_name"), values.get("dataset_path"))
+    return f"{data}-{Path(str(values.get('model_name_or_path'))).name}"

@@ -57,7 +57,7 @@ def apply_label_map(decoder: MaskDecoder, labels: LabelSet, values: Values) -> M
         else:
             raise UserError(
                 f"--label_map {value}={name}: {name!r} is not one of the classes "
-                f"{', '.join(labels.names)}"
+                f"{', '.join(labels.names)}; add it to their list first"
             )
     return decoder.with_ids(ids)
 

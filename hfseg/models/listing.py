@@ -16,7 +16,8 @@ COSTS = Path(__file__).with_name("costs.csv")
 EXAMPLES = (
     "deeplabv3-resnet50", "deeplabv3-resnet101", "deeplabv3plus-resnet50",
     "deeplabv3plus-resnet101", "fcn-resnet50", "fcn-resnet101", "unet-resnet34",
-    "unet-resnet50", "unet-efficientnet-b0", "unet-mit_b0", "unetplusplus-resnet34",
+    "unet-resnet50", "unet-efficientnet-b0", "unet-tu-efficientnet_lite0", "unet-mit_b0",
+    "unetplusplus-resnet34",
     "pspnet-resnet50", "fpn-resnet50", "linknet-resnet34", "manet-resnet34", "pan-resnet50",
     "segformer-resnet50", "dpt-tu-vit_base_patch16_224.augreg_in21k",
 )  # fmt: skip

@@ -72,7 +72,7 @@ def compare_sam(options: SamArguments, data: DatasetArguments) -> dict[str, Any]
         raise UserError(
             "--eval_at_image_size: SAM is compared at the label's own size; leave the flag out"
         )
-    parts = (options.model_name_or_path, options.sam, data.dataset_name, options.split)
+    parts = (options.model_name_or_path, options.sam, data.short_name, options.split)
     folder = results_folder("compare_sam", parts, options.output_dir, options.overwrite_output_dir)
     processes = Processes()
     with processes.first_before_others():

@@ -186,8 +186,7 @@ def _write(
 
 
 def _output_dir(arguments: EvaluationArguments, data: DatasetArguments) -> Path:
-    name = data.dataset_name or "data"
-    parts = (arguments.model_name_or_path, name, arguments.split)
+    parts = (arguments.model_name_or_path, data.short_name, arguments.split)
     return results_folder("evaluate", parts, arguments.output_dir, arguments.overwrite_output_dir)
 
 

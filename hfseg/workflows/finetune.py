@@ -178,7 +178,7 @@ def _check_output_dir(arguments: Arguments, resuming: bool) -> None:
     if (folder / "model.safetensors").exists() or list_checkpoints(folder):
         raise UserError(
             f"--output_dir {folder} already contains a run; resume it (--resume_from_checkpoint "
-            "true), replace it (--overwrite_output_dir), or give another folder"
+            "true), replace it (--overwrite_output_dir), or give another --output_dir"
         )
 
 

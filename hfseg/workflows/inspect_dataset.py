@@ -65,7 +65,8 @@ def inspect_dataset(
         print(f"stops training: {finding}")
     if found.problems and data.on_bad_sample == "skip":
         print("samples with problems are left out (--on_bad_sample skip)")
-    for title, sentences in (("problem", found.problems), ("warning", found.warnings)):
+    problem = "other problem" if found.findings else "problem"
+    for title, sentences in ((problem, found.problems), ("warning", found.warnings)):
         print(f"{len(sentences)} {title}{'' if len(sentences) == 1 else 's'}")
         for group in by_kind(sentences):
             print("\n".join(f"- {sentence}" for sentence in group[:_EXAMPLES]))

@@ -19,7 +19,7 @@ from hfseg.config.data import DataArguments
 from hfseg.config.recipe import RECIPES, SEARCH, read_recipe, recipe_names
 from hfseg.config.resolve import Arguments, base_recipe, resolve
 from hfseg.config.run_recipe import BEST_RECIPE, recipe_of
-from hfseg.config.values import GivenOptions, OptionValues
+from hfseg.config.values import GivenOptions, OptionValues, plain
 from hfseg.data.transforms import TrainingTransform
 from hfseg.disk import write_text
 from hfseg.errors import UserError
@@ -45,7 +45,8 @@ _NOT_SEARCHED = {item.name for item in fields(DataArguments)} - set(_DATA_FLAGS)
 def tune(options: GivenOptions, trials: int) -> "optuna.Study":
     """Search the space under `search` in the recipe, until `trials` trials have ended.
 
-    The study is stored in `OUTPUT_DIR/study.db`; started again, even after a kill, the search
+    The first trial has the values of the recipe, as far as the space contains them. The study is
+    stored in `OUTPUT_DIR/study.db`; started again, even after a kill, the search
     continues it. The value of a trial is its best evaluation by `--metric_for_best_model`; bad
     trials are pruned. Several processes may work on one study at a time; together they may run
     one trial more than asked for each further process.
@@ -171,6 +172,30 @@ def _study_options(arguments: Arguments) -> OptionValues:
     }
 
 
+def values_in(space: OptionValues, arguments: Arguments) -> OptionValues:
+    """Flag -> value of a run, for the flags whose value the space contains."""
+    found: OptionValues = {}
+    for key, choices in space.items():
+        value = _value(arguments, key)
+        if isinstance(choices, list):
+            inside = value in choices
+        else:
+            kind = int if _is_whole(choices) else int | float
+            inside = isinstance(value, kind) and choices["low"] <= value <= choices["high"]
+        if inside:
+            found[key] = value
+    return found
+
+
+def _is_whole(choices: OptionValues) -> bool:
+    return isinstance(choices["low"], int) and isinstance(choices["high"], int)
+
+
+def _value(arguments: Arguments, key: str) -> object:
+    groups = (arguments.data, arguments.model, arguments.training)
+    return next((plain(getattr(group, key)) for group in groups if hasattr(group, key)), None)
+
+
 def flags_of(parameters: GivenOptions) -> list[str]:
     """`{"loss": "ce"}` -> ["--loss", "ce"]."""
     return [word for key, value in parameters.items() for word in (f"--{key}", str(value))]
@@ -205,6 +230,7 @@ class _Search:
     def run(self, trials: int) -> None:
         """Run trials until this many in the study have ended."""
         self.trials = trials
+        self._begin_with_the_recipe()
         try:
             self.trainer.hyperparameter_search(
                 hp_space=self.begin_trial,
@@ -217,6 +243,15 @@ class _Search:
             )
         finally:
             self._end_trial()
+
+    def _begin_with_the_recipe(self) -> None:
+        """Queue the recipe's own values as the first trial, so that none of them is missed."""
+        import optuna
+
+        with FileLock(output_folder(self.arguments) / ".study.lock"):
+            study = optuna.create_study(**_study_options(self.arguments))
+            if not study.trials:
+                study.enqueue_trial(values_in(self.space, self.arguments))
 
     def _take(self, trial: "optuna.Trial") -> None:
         """Make a trial this process's own, with suggestions that no other trial gets."""
@@ -242,8 +277,7 @@ class _Search:
                 chosen[key] = trial.suggest_categorical(key, choices)
                 continue
             options = {name: choices[name] for name in ("log", "step") if name in choices}
-            whole = isinstance(choices["low"], int) and isinstance(choices["high"], int)
-            suggest = trial.suggest_int if whole else trial.suggest_float
+            suggest = trial.suggest_int if _is_whole(choices) else trial.suggest_float
             chosen[key] = suggest(key, choices["low"], choices["high"], **options)
         return chosen
 
