@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -16,7 +17,9 @@ from transformers import SegformerConfig, SegformerForSemanticSegmentation, Segf
 
 from hfseg.config.data import DataArguments
 from hfseg.config.evaluation import EvaluationArguments
+from hfseg.config.values import Fractions
 from hfseg.data import load_dataset
+from hfseg.data.rows import sample_names
 from hfseg.errors import UserError
 from hfseg.evaluation.claimed_score import claimed_mean_iou
 from hfseg.evaluation.class_map import prediction_table
@@ -60,6 +63,41 @@ def test_the_folder_of_the_results_is_named_after_the_data(monkeypatch, tmp_path
         for name, path in (("folder", "a/mine"), ("coco", "b/theirs"), ("me/data", None))
     ]
     assert folders == ["model-mine-test", "model-theirs-test", "model-me-data-test"]
+
+
+def test_images_that_the_model_was_trained_on_are_noticed(finished_run, tmp_path, caplog) -> None:
+    def score(name: str, data: Path, split: str, **options) -> str:
+        caplog.clear()
+        wanted = EvaluationArguments(
+            model_name_or_path=str(finished_run), output_dir=str(tmp_path / name), split=split
+        )
+        source = {"dataset_name": "folder", "dataset_path": str(data), **options}
+        evaluate_model(wanted, DataArguments(**source))
+        return caplog.text
+
+    data = finished_run.parent / "data"
+    fractions = Fractions("0.2,0.8,0")
+    with caplog.at_level("WARNING", logger="hfseg"):
+        assert "was trained on" not in score("same", data, "validation")
+        assert "was trained on" not in score("train", data, "train")
+        found = score("other", data, "validation", train_val_test_split=fractions)
+        names = [
+            set(sample_names(rows[split], split))
+            for rows, split in (
+                (load_dataset("folder", str(data))[0], "train"),
+                (
+                    load_dataset("folder", str(data), train_val_test_split=fractions)[0],
+                    "validation",
+                ),
+            )
+        ]
+        shared = len(names[0] & names[1])
+        assert f"was trained on {shared} or more of the 10 images of validation, such" in found
+        shutil.copytree(data, tmp_path / "data")
+        for image in (tmp_path / "data" / "images").iterdir():  # other photos of the same names
+            Image.open(image).rotate(180).save(image)
+        other = {"train_val_test_split": fractions}
+        assert "was trained on" not in score("new", tmp_path / "data", "validation", **other)
 
 
 def test_scores_equal_those_of_the_segmenters_masks(tmp_path, model, segmentation_folder, capsys):

@@ -6,7 +6,7 @@ every mask the content.
 """
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -57,6 +57,17 @@ def what_changed(before: Fingerprint, now: Fingerprint) -> str | None:
         if same_encoder and old["stored"] != new["stored"]:
             return f"images or masks of {split} have changed"
     return None
+
+
+def also_in(split: Mapping[str, Any], rows: datasets.Dataset, names: Sequence[str]) -> list[str]:
+    """The names of those `rows` that a split of a fingerprint has with the same content.
+
+    Found are only samples that were read for the fingerprint: all of a small split, 64 or more of
+    a large one.
+    """
+    read = split["read"]
+    known = (index for index, name in enumerate(names) if name in read)
+    return [names[each] for each in known if read[names[each]] == _digest(_content(rows, each))]
 
 
 def _of_split(rows: datasets.Dataset, split: str) -> dict[str, Any]:

@@ -32,6 +32,7 @@ from hfseg.sam.class_prompter import ClassPrompter
 from hfseg.sam.predictor import SamPredictor
 from hfseg.workflows.evaluate import load_split
 from hfseg.workflows.predict_files import name_outputs, segment_files
+from hfseg.workflows.run_start import warn_if_trained_on
 
 _ENOUGH = 50
 """With so many images a precision of 95 % held within three points, with nine it fell to 91 %."""
@@ -95,6 +96,9 @@ def _teacher(wanted: AutolabelArguments, data: DatasetArguments, how: Options) -
         processes = Processes()
         with processes.first_before_others():
             rows, labels = load_split(wanted.split, data)
+        for model in (wanted.model_name_or_path, *wanted.ensemble):
+            if model is not None and processes.is_first:
+                warn_if_trained_on(model, rows, wanted.split)
         table = prediction_table(teacher.labels, labels)
         found = teacher.require_precision(wanted.precision, rows, table, how, processes)
         if processes.is_first:

@@ -45,6 +45,7 @@ from hfseg.progress import Progress
 from hfseg.shared_work import SharedWork
 from hfseg.visualization.prediction_figures import PredictionRow
 from hfseg.workflows.run import picture, score_table
+from hfseg.workflows.run_start import warn_if_trained_on
 
 _PICTURES = 6
 
@@ -118,6 +119,8 @@ def evaluate_model(
         device=processes.device,
         dtype=arguments.dtype,
     )
+    if processes.is_first:
+        warn_if_trained_on(arguments.model_name_or_path, rows, arguments.split)
     claim = _claim(arguments)
     size = set_image_size(segmenter, data)
     table = prediction_table(segmenter.labels, labels, arguments.class_map)

@@ -9,7 +9,8 @@ from typing import Any
 import datasets
 
 from hfseg.config.resolve import Arguments
-from hfseg.data.fingerprint import fingerprint, what_changed
+from hfseg.data.fingerprint import also_in, fingerprint, what_changed
+from hfseg.data.rows import sample_names
 from hfseg.disk import write_text
 from hfseg.errors import UNREADABLE, UserError
 from hfseg.labels import LabelSet
@@ -82,6 +83,28 @@ def run_start(
 def write_start(folder: str | Path, start: dict[str, Any]) -> None:
     text = json.dumps(start, indent=1, ensure_ascii=False) + "\n"
     write_text(Path(folder, START_FILE), text)
+
+
+def warn_if_trained_on(model: str | Path, rows: datasets.Dataset, split: str) -> None:
+    """Warn if the run in the folder `model` was trained on images that are to be scored.
+
+    That happens when images were added to data that hfseg divides, or with another `--split_seed`.
+    """
+    try:
+        before = _read(model)
+    except UserError:  # damaged, which only a resumed run must not be
+        return
+    trained = before.get("data", {}).get("splits", {}).get("train")
+    if split == "train" or not trained:
+        return
+    names = sample_names(rows, split)
+    if found := also_in(trained, rows, names):
+        logger.warning(
+            "%s was trained on %d or more of the %d images of %s, such as %s, so scores are too "
+            "good: its data was divided differently; put the images into train/, validation/ and "
+            "test/ as they were",
+            model, len(found), len(names), split, found[0],
+        )  # fmt: skip
 
 
 def _read(folder: str | Path) -> dict[str, Any]:
