@@ -77,9 +77,18 @@ def test_help_says_whose_defaults_it_shows_and_where_the_others_are(capsys) -> N
         recipe = "own-data" if flags else "quickstart"
         assert f"those of the recipe {recipe}." in printed
         assert ("For those of your own data:" in printed) == (not flags)
-        rate = "chosen from data and model" if flags else "0.002"
+        rate = "chosen to fit data and model" if flags else "0.002"
         described = "The initial learning rate for the optimizer."
         assert f"{described} (default: {rate})" in " ".join(printed.split())
+
+
+def test_help_shows_what_given_evaluations_decide(capsys) -> None:
+    with pytest.raises(SystemExit):
+        run_command("finetune", ["--dataset_name", "folder", "--eval_steps", "50", "--help"])
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "implies --eval_strategy steps (default: 50.0)" in printed
+    assert "implies --save_strategy steps (default: 50.0)" in printed
+    assert "overrides --num_train_epochs (default: chosen to fit data and model)" in printed
 
 
 def test_help_shows_a_given_value_in_place_of_a_choice(capsys) -> None:
@@ -134,7 +143,7 @@ def test_photos_after_a_flag_of_many_values_are_missed_with_the_way_out(capsys) 
     flags = ["--output_dir", "out", "--min_confidence", "0.5", "--model_name_or_path", "model"]
     with pytest.raises(SystemExit):
         run_command("autolabel", [*flags, "--label_map", "255=pet", "photos/"])
-    assert "no FILE_OR_FOLDER: put it first" in capsys.readouterr().err
+    assert "error: put FILE_OR_FOLDER before the flags" in capsys.readouterr().err
 
 
 def test_a_folder_without_the_name_of_its_format_is_not_ignored(tmp_path, monkeypatch, capsys):

@@ -7,6 +7,7 @@ from conftest import make_folder
 from PIL import Image
 
 from hfseg import load_dataset
+from hfseg.data.pairs import list_images
 
 
 def ids(dataset, split: str, index: int = 0) -> np.ndarray:
@@ -134,3 +135,24 @@ def test_roboflow_png_mask_semantic_export_reads_names_and_values(tmp_path: Path
     sizes = {split: len(rows) for split, rows in data.items()}
     assert sizes == {"train": 3, "validation": 2, "test": 1}
     np.testing.assert_array_equal(ids(data, "validation")[:, 0], [0] * 3 + [1] * 3 + [2] * 6)
+
+
+def test_hidden_files_and_links_to_themselves_are_passed_over(tmp_path: Path) -> None:
+    folder = make_folder(tmp_path / "data", count=12)
+    before = load_dataset("folder", str(folder))[0]
+    (folder / "loop").symlink_to(folder / "loop")
+    (folder / "images" / ".hidden").mkdir()
+    for name in (".hidden/000.png", ".000.png"):
+        (folder / "images" / name).write_bytes(b"not an image")
+    after = load_dataset("folder", str(folder))[0]
+    assert {split: len(rows) for split, rows in after.items()} == {
+        split: len(rows) for split, rows in before.items()
+    }
+
+
+def test_files_are_in_the_order_of_their_folders_and_names(tmp_path: Path) -> None:
+    for name in ("a/2.PNG", "a/10.png", "a-b.png", "b/1.jpeg"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    assert list(list_images(tmp_path, nested=True)) == ["a/10", "a/2", "a-b", "b/1"]
+    assert list(list_images(tmp_path)) == ["a-b"]

@@ -205,7 +205,7 @@ def test_the_card_reads_back_with_the_numbers_of_the_run(pushed: Pushed) -> None
     assert card["data"]["pipeline_tag"] == "image-segmentation"
     assert "base_model" not in card["data"] and "license" not in card["data"]  # local, unknown
     assert scores["eval_mean_iou_interval_95"] is None  # of one image
-    assert "on `validation`: none, as there is only 1 image" in card["text"]
+    assert "on `validation`: none, because there is only 1 image" in card["text"]
     assert "is this folder" not in card["text"]
     tested = json.loads(pushed.repo.files["test_results.json"])["test_mean_iou"]
     assert f"| mean IoU | {scores['eval_mean_iou']:.4f} | {tested:.4f} |" in card["text"]

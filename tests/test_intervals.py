@@ -63,15 +63,15 @@ def test_a_class_in_one_image_only_gives_a_warning_and_no_interval():
     counts = per_image([[80, 30]] + [[70, 0]] * 9, [[100, 50]] + [[100, 0]] * 9)
     found = mean_iou_interval(counts, NAMES)
     assert found.bounds is None and found.value == pytest.approx((0.71 + 0.6) / 2)
-    assert found.note == "none, as 'bus' is in only one image"
+    assert found.note == "none, because 'bus' is in only one image"
 
 
 @pytest.mark.parametrize(
     ("counts", "note"),
     [
-        ({}, "none, as there are no images"),
-        (per_image([[0, 0]], [[0, 0]]), "none, as no pixel is labeled"),
-        (random_counts(1), "none, as there is only 1 image"),
+        ({}, "none, because there are no images"),
+        (per_image([[0, 0]], [[0, 0]]), "none, because no pixel is labeled"),
+        (random_counts(1), "none, because there is only 1 image"),
     ],
 )
 def test_too_little_gives_no_interval(counts, note):

@@ -254,9 +254,9 @@ def test_the_interval_is_given_next_to_the_mean_iou(tmp_path):
 
 
 def test_a_missing_interval_is_explained(tmp_path):
-    interval = Interval(0.6123, None, "none, as 'bus' is in only one image")
+    interval = Interval(0.6123, None, "none, because 'bus' is in only one image")
     text = card_text(tmp_path, metrics={**RUN.metrics, **interval.as_results("eval_mean_iou")})
-    assert "on `validation`: none, as 'bus' is in only one image." in text
+    assert "on `validation`: none, because 'bus' is in only one image." in text
     assert "0.6123** (95 %" not in text
 
 

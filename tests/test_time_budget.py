@@ -174,3 +174,11 @@ def test_a_search_refuses_a_time_budget(tmp_path) -> None:
 def test_a_time_and_a_number_of_steps_are_refused_together(flag: str) -> None:
     with pytest.raises(UserError, match=f"--time_budget and --{flag} both set the length"):
         resolve({"dataset_name": "folder", "time_budget": "1m", flag: 3})
+
+
+def test_given_steps_replace_the_time_of_a_recipe(tmp_path: Path) -> None:
+    file = tmp_path / "timed.yaml"
+    file.write_text("dataset_name: folder\ntime_budget: 30m\n")
+    training = resolve({"config": str(file), "max_steps": 200}).training
+    assert training.time_budget is None and training.max_steps == 200
+    assert resolve({"config": str(file)}).training.time_budget == "30m"

@@ -15,7 +15,7 @@ from hfseg.config.recipe import recipe_names
 from hfseg.config.resolve import resolve
 from hfseg.errors import UserError
 from hfseg.workflows.folder_lock import FolderLock
-from hfseg.workflows.tune import _lock_of, open_study, read_space, values_in
+from hfseg.workflows.tune import _lock_of, _Search, open_study, read_space, values_in
 
 SCRIPT = REPOSITORY / "scripts" / "tune.py"
 RECIPE = """\
@@ -149,9 +149,35 @@ def test_every_choice_of_a_recipe_can_be_parsed(name: str) -> None:
             assert recipe[key] == value
 
 
+def test_the_recipes_own_values_are_queued_until_they_were_tried(tmp_path: Path) -> None:
+    make_folder(tmp_path / "data", count=13)
+    options = {
+        "dataset_name": "folder", "dataset_path": str(tmp_path / "data"), "from_scratch": True,
+        "model_name_or_path": "segformer-tiny", "crop_size": "32", "loss": "focal",
+        "mixed_precision": "no", "output_dir": str(tmp_path / "search"),
+    }  # fmt: skip
+    search = _Search(options, {"loss": ["ce", "focal"]})
+    study = open_study(search.arguments)
+
+    def queued() -> int:
+        search._begin_with_the_recipe()
+        return sum(trial.state.name == "WAITING" for trial in study.get_trials())
+
+    assert queued() == 1 and queued() == 1
+    trial = study.ask()
+    assert trial.suggest_categorical("loss", ["ce", "focal"]) == "focal"
+    study.tell(trial, state=optuna.trial.TrialState.FAIL)  # Ctrl-C
+    assert queued() == 1
+    study.tell(study.ask(), 0.5)
+    assert queued() == 0
+
+
 def test_a_search_begins_with_the_values_of_the_run_that_the_space_contains(tmp_path: Path) -> None:
     file = tmp_path / "mine.yaml"
-    file.write_text("dataset_name: folder\nlearning_rate: 3.0e-4\nloss: focal\nlayer_decay: 0.5\n")
+    file.write_text(
+        "dataset_name: folder\nlearning_rate: 3.0e-4\nloss: focal\nlayer_decay: 0.5\n"
+        "crop_size: 512\nwarmup_steps: 250\n"
+    )
     space = {
         "learning_rate": {"low": 1e-4, "high": 1e-2, "log": True},
         "loss": ["ce", "focal"],
@@ -159,10 +185,13 @@ def test_a_search_begins_with_the_values_of_the_run_that_the_space_contains(tmp_
         "weight_decay": {"low": 0.1, "high": 0.2},  # 0 is not
         "head_lr_multiplier": {"low": 1, "high": 4},
         "layer_decay": {"low": 0, "high": 1},  # whole numbers only
+        "crop_size": [256, 512],
+        "warmup_steps": {"low": 100, "high": 1000, "step": 100},  # not 250
     }
     arguments = resolve({"config": str(file)})
     found = values_in(space, arguments)
-    assert found == {"learning_rate": 3e-4, "loss": "focal", "head_lr_multiplier": 1}
+    kept = {"learning_rate": 3e-4, "loss": "focal", "head_lr_multiplier": 1, "crop_size": 512}
+    assert found == kept
 
 
 def test_own_data_is_searched_without_naming_a_recipe() -> None:
@@ -185,8 +214,6 @@ def test_what_cannot_be_searched_is_reported(tmp_path: Path) -> None:
 
 
 def test_a_trial_that_drops_its_last_batch_leaves_the_next_one_alone(tmp_path: Path) -> None:
-    from hfseg.workflows.tune import _Search
-
     make_folder(tmp_path / "data", count=13)
     options = {
         "dataset_name": "folder", "dataset_path": str(tmp_path / "data"), "from_scratch": True,

@@ -36,10 +36,7 @@ def main(names: list[str]) -> None:
             flush=True,
         )
     if any(weights != "none" and license in ("other", "unknown") for _, weights, license in rows):
-        print(
-            "\nother, unknown: the license is on the page of the weights, huggingface.co/NAME, "
-            "if they have one"
-        )
+        print("\nFor `other` and `unknown`, see the page of the weights: huggingface.co/NAME")
     if not names:
         print(
             f"\nand <architecture>-<encoder>: {', '.join(ARCHITECTURES)}; "

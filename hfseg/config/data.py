@@ -18,7 +18,8 @@ _LABEL_MODES = ", ".join(
 def short_name_of(dataset_name: str | None, dataset_path: str | None) -> str:
     """For names of runs: the dataset's, or the folder's where the dataset is only a format."""
     if dataset_path and dataset_name in ("folder", "coco"):
-        return Path(dataset_path).resolve().name
+        path = Path(dataset_path).resolve()
+        return path.stem if path.suffix == ".json" else path.name
     return (dataset_name or "data").replace("/", "-")
 
 
@@ -89,7 +90,7 @@ class DatasetArguments:
         },
     )
     max_eval_samples: int | None = field(
-        default=None, metadata={"help": "use only the first N samples of splits that are scored"}
+        default=None, metadata={"help": "score only the first N samples of each split"}
     )
     image_size: ImageSize | None = field(
         default=None,
@@ -126,8 +127,11 @@ class DatasetArguments:
             UserError: it was not given.
         """
         if self.dataset_name is None:
-            given = f"--dataset_path {self.dataset_path}" if self.dataset_path else "the dataset"
-            raise UserError(f"{given} needs --dataset_name, such as --dataset_name folder")
+            if self.dataset_path is None:
+                raise UserError("no dataset: give --dataset_name, and --dataset_path for a folder")
+            raise UserError(
+                f"--dataset_path {self.dataset_path} needs --dataset_name, such as folder or coco"
+            )
         return self.dataset_name
 
     def dataset_options(self) -> OptionValues:

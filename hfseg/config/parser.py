@@ -76,7 +76,10 @@ class OptionParser(HfArgumentParser):
         message = re.sub(r"argument (--\w+)\S*:", r"\1:", message)
         missing = re.fullmatch(r"the following arguments are required: ([A-Z_]+)", message)
         if missing:
-            message = f"no {missing[1]}: put it first, as some flags take every word after them"
+            message = (
+                f"put {missing[1]} before the flags, because some of them take every word that "
+                "follows"
+            )
         raise UserError(f"{message[0].lower()}{message[1:]}; see --help")
 
     def _get_value(self, action: argparse.Action, arg_string: str) -> object:
@@ -111,8 +114,7 @@ class OptionParser(HfArgumentParser):
         for word in rest:
             if word.startswith("-"):
                 name = word.lstrip("-").split("=")[0].replace("-", "_")
-                flags = (f"--{flag}" for flag in self.flags)
-                raise UserError(f"{word} is not a flag; {suggest(f'--{name}', flags)}")
+                raise UserError(f"{word} is not a flag; {suggest(name, self.flags, '--')}")
             raise UserError(f"unexpected argument {word!r}; see --help")
         return {key: value for key, value in vars(values).items() if value is not missing}
 
@@ -169,10 +171,11 @@ class OptionParser(HfArgumentParser):
         self.print_help()
 
 
-def suggest(name: str, known: Iterable[str]) -> str:
-    """`did you mean ...?`, or a reference to --help."""
+def suggest(name: str, known: Iterable[str], prefix: str = "") -> str:
+    """`did you mean ...?` with `prefix` before each name, or a reference to --help."""
     close = difflib.get_close_matches(name, list(known), n=2, cutoff=0.6)
-    return f"did you mean {' or '.join(close)}?" if close else "see --help"
+    names = " or ".join(prefix + each for each in close)
+    return f"did you mean {names}?" if close else "see --help"
 
 
 def _inherited(group: type) -> set[str]:

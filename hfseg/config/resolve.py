@@ -21,7 +21,7 @@ from hfseg.config.run_recipe import continued, run_to_resume
 from hfseg.config.training import SegmentationTrainingArguments
 from hfseg.config.values import GivenOptions, ImageSize, OptionValues, plain
 from hfseg.errors import UserError
-from hfseg.training.data_defaults import CHOSEN_FLAGS, DECIDED_BY, RULES
+from hfseg.training.data_defaults import CHOSEN_FLAGS, DECIDED_BY, EVALUATED_AT, RULES
 
 _ALWAYS_IN_RECIPE = (
     "eval_strategy", "save_strategy", "load_best_model_at_end", "metric_for_best_model",
@@ -115,11 +115,19 @@ def parse_options(parser: OptionParser, argv: Sequence[str]) -> OptionValues:
         example = f"{parser.prog} --dataset_name folder --help"
         whose += f" For those of your own data:\n{example}"
     parser.description = f"{parser.description}\n{whose}\n"
-    shown = _values(parser, given, base)
+    return parser.parse(argv, _values(parser, given, base) | _left_to_the_data(base, given))
+
+
+def _left_to_the_data(base: str, given: GivenOptions) -> OptionValues:
+    """What `--help` shows for flags that the rules of a recipe will set."""
+    if given.get("streaming"):
+        return {}
+    decided = set(given) | (set(EVALUATED_AT) if given.keys() & set(EVALUATED_AT) else set())
+    shown: OptionValues = {}
     for name in _rules(base, frozenset(given)):
         shown |= dict.fromkeys(DECIDED_BY[name])  # no defaults: not used unless given
-        shown |= dict.fromkeys(CHOSEN_FLAGS[name], "chosen from data and model")
-    return parser.parse(argv, shown)
+        shown |= dict.fromkeys(set(CHOSEN_FLAGS[name]) - decided, "chosen to fit data and model")
+    return shown
 
 
 def resolve(
@@ -201,6 +209,8 @@ def _values(
         recipe.pop("fp16", None)
     elif given.keys() & {"bf16", "fp16"}:
         recipe.pop("mixed_precision", None)
+    if given.keys() & {"max_steps", "num_train_epochs"}:
+        recipe.pop("time_budget", None)
     if "lr_scheduler_type" in given:
         for key in ("lr_scheduler_kwargs", "lr_gamma", "lr_step_size", "lr_power"):
             recipe.pop(key, None)  # they belong to the recipe's schedule

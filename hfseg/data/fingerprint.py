@@ -7,7 +7,7 @@ every mask the content.
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any, TypeAlias
 
 import datasets
@@ -60,14 +60,15 @@ def what_changed(before: Fingerprint, now: Fingerprint) -> str | None:
 
 
 def also_in(split: Mapping[str, Any], rows: datasets.Dataset, names: Sequence[str]) -> list[str]:
-    """The names of those `rows` that a split of a fingerprint has with the same content.
+    """The names of those `rows` that a split of a fingerprint has with the same file and content.
 
     Found are only samples that were read for the fingerprint: all of a small split, 64 or more of
     a large one.
     """
     read = split["read"]
-    known = (index for index, name in enumerate(names) if name in read)
-    return [names[each] for each in known if read[names[each]] == _digest(_content(rows, each))]
+    files, contents = {PurePath(name).name for name in read}, set(read.values())
+    alike = [index for index, name in enumerate(names) if PurePath(name).name in files]
+    return [names[index] for index in alike if _digest(_content(rows, index)) in contents]
 
 
 def _of_split(rows: datasets.Dataset, split: str) -> dict[str, Any]:

@@ -166,9 +166,9 @@ def only_class(labels: LabelSet, pixels: np.ndarray | None = None) -> str:
     """
     name, ignored = labels.names[0], labels.ignore_index
     text = (
-        f"{name!r} is the only class, so there is nothing to tell it from and any model of it "
-        "would score 1: name the background too, as the first line of classes.txt (or the first "
-        "class of another table)"
+        f"{name!r} is the only class, so there is nothing to distinguish it from, and any "
+        "model would score 1; add a background class as well, as the first line of classes.txt "
+        "(or the first class of another table)"
     )
     if pixels is None or not pixels[ignored]:
         return text
@@ -219,8 +219,8 @@ def _small_splits(facts: "Mapping[str, datasets.Dataset]", divided_by: str | Non
         return []
     return [
         f"{' and '.join(f'{split} has only {images}' for split, images in small.items())}, so "
-        f"{'its score says' if len(small) == 1 else 'their scores say'} little: "
-        "--train_val_test_split 0.6,0.2,0.2 holds out more"
+        f"{'its score is' if len(small) == 1 else 'their scores are'} not very meaningful: label "
+        "more images, or hold out more of them (--train_val_test_split)"
     ]
 
 

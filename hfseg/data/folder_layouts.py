@@ -95,8 +95,14 @@ def _paired(images: Path, masks: Path) -> list[Pair]:
 
 def _folders(folder: Path) -> list[Path]:
     with os.scandir(folder) as entries:  # tells files from folders without asking for each
-        names = [each.name for each in entries if each.is_dir() and each.name[0] != "."]
-    return sorted(folder / name for name in names)
+        return sorted(folder / each.name for each in entries if _is_folder(each))
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.name[0] != "." and entry.is_dir()
+    except OSError:  # a link to itself
+        return False
 
 
 def _subfolder(folder: Path, names: Sequence[str]) -> Path | None:

@@ -65,7 +65,7 @@ def open_dataset(
     if name == "toyscapes" and source is not None:
         raise UserError(
             f"--dataset_path {source} needs --dataset_name, such as --dataset_name folder: "
-            "toyscapes is drawn and read from no folder"
+            "toyscapes is generated and reads no folder"
         )
     use_writable_cache()
     built_in = reader(name)

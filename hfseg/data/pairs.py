@@ -154,7 +154,7 @@ def _image_files(folder: Path, nested: bool) -> Iterator[str]:
 
 
 def _raise(error: OSError) -> None:
-    raise error
+    raise UserError(f"{error.filename}: the folder can't be read ({error.strerror})") from error
 
 
 def pair_by_stem(

@@ -93,19 +93,19 @@ def _interval(
     from scipy import stats
 
     if not models[0]:
-        return Interval(float("nan"), None, "none, as there are no images")
+        return Interval(float("nan"), None, "none, because there are no images")
     parts = [_linearized(_unit_counts(per_image, units)) for per_image in models]
     value = float(parts[0].mean_iou - sum(part.mean_iou for part in parts[1:]))
     number = len(parts[0].terms)
     if np.isnan(value):
-        return Interval(value, None, "none, as no pixel is labeled")
+        return Interval(value, None, "none, because no pixel is labeled")
     if number < 2:
-        return Interval(value, None, f"none, as there is only {units.counted(number)}")
+        return Interval(value, None, f"none, because there is only {units.counted(number)}")
     single = np.any([part.in_one_unit for part in parts], axis=0)
     if single.any():
         listed = ", ".join(repr(names[index]) for index in np.flatnonzero(single).tolist())
         are = "is" if single.sum() == 1 else "are each"
-        return Interval(value, None, f"none, as {listed} {are} in only one {units.one}")
+        return Interval(value, None, f"none, because {listed} {are} in only one {units.one}")
 
     terms = parts[0].terms - sum(part.terms for part in parts[1:])
     leverages = np.mean([part.leverages for part in parts], axis=0)

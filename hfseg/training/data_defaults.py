@@ -139,8 +139,11 @@ RULES: dict[str, Callable[[Facts], Choice]] = {
 }
 """What a recipe can list under `choose`."""
 
+EVALUATED_AT = ("eval_strategy", "eval_steps", "save_strategy", "save_steps")
+"""When the model is evaluated and saved: one of these flags, if given, decides all."""
+
 CHOSEN_FLAGS: dict[str, tuple[str, ...]] = {
-    "max_steps": ("max_steps", "eval_strategy", "eval_steps", "save_strategy", "save_steps"),
+    "max_steps": ("max_steps", *EVALUATED_AT),
     "crop_size": ("crop_size",),
     "learning_rate": ("learning_rate", "head_lr_multiplier"),
     "loss": ("loss",),

@@ -165,8 +165,8 @@ def _write_sources(folder: Path, names: dict[Path, str], source: str, teacher: T
         writer.writerow(("image", "source", "min_confidence", "labeled"))
         writer.writerows(lines[path] for path in names if path in lines)
     mean = sum(float(line[-1]) for line in lines.values()) / max(len(lines), 1)
-    print(f"{100 * mean:.1f} % of the pixels are labeled, the others ignored")
-    print(f"of these: {_fractions(pixels, teacher.labels)}", flush=True)
+    print(f"{100 * mean:.1f} % of the pixels are labeled, the rest are ignored")
+    print(f"labeled pixels by class: {_fractions(pixels, teacher.labels)}", flush=True)
 
 
 def _fractions(pixels: np.ndarray, labels: LabelSet) -> str:

@@ -175,7 +175,7 @@ def _differences(
             interval = "{:+.1f} to {:+.1f}".format(*(100 * bound for bound in found.bounds))
             p_value = f"{found.p_value:.3f}"
         rows.append([name, f"{100 * found.value:+.1f}", interval, p_value])
-        notes.append(found.note if found.bounds else f"the interval is {found.note}")
+        notes.append(found.note.replace("none, because", "no interval, because"))
     note = "; ".join(dict.fromkeys(notes))
     return (
         f"{markdown_table(rows)}\n\n"

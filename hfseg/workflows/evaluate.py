@@ -113,14 +113,15 @@ def evaluate_model(
     folder = _output_dir(arguments, data)
     with processes.first_before_others():
         rows, labels = load_split(arguments.split, data, dataset)
-    segmenter = segmenter or Segmenter.from_pretrained(
-        arguments.model_name_or_path,
-        trust_remote_code=arguments.trust_remote_code,
-        device=processes.device,
-        dtype=arguments.dtype,
-    )
-    if processes.is_first:
-        warn_if_trained_on(arguments.model_name_or_path, rows, arguments.split)
+    if segmenter is None:
+        segmenter = Segmenter.from_pretrained(
+            arguments.model_name_or_path,
+            trust_remote_code=arguments.trust_remote_code,
+            device=processes.device,
+            dtype=arguments.dtype,
+        )
+        if processes.is_first:
+            warn_if_trained_on(arguments.model_name_or_path, rows, arguments.split)
     claim = _claim(arguments)
     size = set_image_size(segmenter, data)
     table = prediction_table(segmenter.labels, labels, arguments.class_map)

@@ -86,12 +86,19 @@ def write_start(folder: str | Path, start: dict[str, Any]) -> None:
 
 
 def warn_if_trained_on(model: str | Path, rows: datasets.Dataset, split: str) -> None:
-    """Warn if the run in the folder `model` was trained on images that are to be scored.
+    """Warn if a run was trained on images that its model is measured on.
 
     That happens when images were added to data that hfseg divides, or with another `--split_seed`.
+
+    Args:
+        model: the folder of the run, or of one of its checkpoints.
+        rows: of `split`.
     """
+    folder = Path(model)
+    if folder.name.startswith("checkpoint-"):
+        folder = folder.parent
     try:
-        before = _read(model)
+        before = _read(folder)
     except UserError:  # damaged, which only a resumed run must not be
         return
     trained = before.get("data", {}).get("splits", {}).get("train")
@@ -99,11 +106,12 @@ def warn_if_trained_on(model: str | Path, rows: datasets.Dataset, split: str) ->
         return
     names = sample_names(rows, split)
     if found := also_in(trained, rows, names):
+        known_in_part = trained["samples"] > len(trained["read"])
         logger.warning(
-            "%s was trained on %d or more of the %d images of %s, such as %s, so scores are too "
-            "good: its data was divided differently; put the images into train/, validation/ and "
-            "test/ as they were",
-            model, len(found), len(names), split, found[0],
+            "%s%d of the %d images of %s (such as %s) were used to train %s, so its results on "
+            "them are too good; if the data was divided differently then, restore that division "
+            "with the folders train/, validation/ and test/",
+            "at least " if known_in_part else "", len(found), len(names), split, found[0], model,
         )  # fmt: skip
 
 

@@ -2,6 +2,7 @@
 
 import logging
 import math
+import os
 import shlex
 import time
 import warnings
@@ -17,7 +18,7 @@ from transformers import EarlyStoppingCallback, PreTrainedModel
 
 from hfseg.config.data import DataArguments
 from hfseg.config.recipe import RECIPES, SEARCH, read_recipe, recipe_names
-from hfseg.config.resolve import Arguments, base_recipe, resolve
+from hfseg.config.resolve import Arguments, base_recipe, resolve, training_parser
 from hfseg.config.run_recipe import BEST_RECIPE, recipe_of
 from hfseg.config.values import GivenOptions, OptionValues, plain
 from hfseg.data.transforms import TrainingTransform
@@ -33,6 +34,7 @@ from hfseg.workflows.folder_lock import FolderLock
 
 if TYPE_CHECKING:
     import optuna
+    from optuna.trial import FrozenTrial
 
 logger = logging.getLogger("hfseg")
 
@@ -134,7 +136,7 @@ def open_study(arguments: Arguments) -> "optuna.Study":
                 continue
             if study.trials[trial.number].state == optuna.trial.TrialState.RUNNING:
                 study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
-                study.enqueue_trial(trial.params)
+                study.enqueue_trial(_asked_for(trial))
                 print(
                     f"trial {trial.number} was interrupted: it will be repeated in "
                     f"{training.output_dir}"
@@ -172,18 +174,26 @@ def _study_options(arguments: Arguments) -> OptionValues:
     }
 
 
+def _asked_for(trial: "FrozenTrial") -> OptionValues:
+    """The values of a trial, also those that were queued for it and not used yet."""
+    return {**trial.system_attrs.get("fixed_params", {}), **trial.params}
+
+
 def values_in(space: OptionValues, arguments: Arguments) -> OptionValues:
     """Flag -> value of a run, for the flags whose value the space contains."""
+    parser = training_parser()
     found: OptionValues = {}
     for key, choices in space.items():
         value = _value(arguments, key)
         if isinstance(choices, list):
-            inside = value in choices
-        else:
-            kind = int if _is_whole(choices) else int | float
-            inside = isinstance(value, kind) and choices["low"] <= value <= choices["high"]
-        if inside:
-            found[key] = value
+            for each in choices:
+                if plain(parser.convert(key, str(each))) == value:
+                    found[key] = each
+        elif isinstance(value, int if _is_whole(choices) else int | float):
+            steps = (value - choices["low"]) / choices.get("step", 1)
+            on_grid = "step" not in choices or math.isclose(steps, round(steps), abs_tol=1e-9)
+            if choices["low"] <= value <= choices["high"] and on_grid:
+                found[key] = value
     return found
 
 
@@ -250,8 +260,10 @@ class _Search:
 
         with FileLock(output_folder(self.arguments) / ".study.lock"):
             study = optuna.create_study(**_study_options(self.arguments))
-            if not study.trials:
-                study.enqueue_trial(values_in(self.space, self.arguments))
+            values = values_in(self.space, self.arguments)
+            tried = [_asked_for(trial) for trial in study.trials if trial.state.name != "FAIL"]
+            if values and not any(values.items() <= each.items() for each in tried):
+                study.enqueue_trial(values)
 
     def _take(self, trial: "optuna.Trial") -> None:
         """Make a trial this process's own, with suggestions that no other trial gets."""
@@ -338,10 +350,11 @@ def _report(study: "optuna.Study", options: GivenOptions, arguments: Arguments) 
     file = folder / BEST_RECIPE
     write_text(file, head + yaml.safe_dump(recipe_of(best), allow_unicode=True))
     _plot(study, folder)
-    name = f"{folder.name.removesuffix('-search')}-best"
+    name = f"{folder.resolve().name.removesuffix('-search')}-best"
+    trained = os.path.normpath(folder / ".." / name)
+    words = ["hfseg", "finetune", "--config", str(file), "--output_dir", trained]
     print(
-        f"train with it: hfseg finetune --config {file} --output_dir {folder.with_name(name)}\n"
-        f"best {study.best_value:.4f}  {file}",
+        f"train with it: {shlex.join(words)}\nbest {study.best_value:.4f}  {file}",
         flush=True,
     )
 
