@@ -41,6 +41,7 @@ RUN = CardInputs(
     recipe={"learning_rate": 6e-5, "dataset_path": "/mnt/my disk/streets", "hub_token": "secret"},
     seed=7,
     hardware="CPU, 2 cores",
+    precision="bfloat16",
     training_seconds=3725.0,
     num_steps=1500,
     epochs=12.5,
@@ -442,3 +443,7 @@ def test_local_paths_are_reduced_to_their_name(text, expected):
 def test_redacted_values_stay_plain_yaml():
     values = {"a": (1, "/x/y z/w"), "push_to_hub_token": "t", "b": {"c": None, "d": 0.5}}
     assert redacted_values(values) == {"a": [1, "w"], "b": {"c": None, "d": 0.5}}
+
+
+def test_the_precision_of_the_training_is_stated(tmp_path):
+    assert "on CPU, 2 cores in bfloat16, with seed 7" in card_text(tmp_path)

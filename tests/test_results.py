@@ -130,7 +130,12 @@ def test_the_table_has_the_numbers_of_the_json_files(finished_run: Path, tmp_pat
     assert f"| {test['test_mean_iou']:.4f}" in row
     accuracies = (scores["eval_mean_accuracy"], scores["eval_overall_accuracy"])
     assert "| {:.4f} / {:.4f} |".format(*accuracies) in row
-    for words in ("data, 10 / 2 / 1 images", "| random |", "7 steps, seed 42", "0.765. full data"):
+    for words in (
+        "data, 10 / 2 / 1 images",
+        "| random |",
+        "7 steps, seed 42, float32",
+        "0.765. full data",
+    ):
         assert words in row
 
 

@@ -25,12 +25,13 @@ from hfseg.models.universal_eomt import EOMT, side_of
 from hfseg.training.trainer import SegmentationTrainer
 
 _PACKAGES = ("torch", "transformers", "datasets", "accelerate", "albumentations", "evaluate")
+_PRECISIONS = {"no": "float32", "bf16": "bfloat16", "fp16": "float16"}
 _SMP_PACKAGES = ("segmentation-models-pytorch", "timm")
 
 _IN_RUN_JSON = (
     "dataset_name", "split_sizes", "model_name_or_path", "architecture", "num_parameters",
     "base_model", "encoder_weights", "from_scratch", "chosen_by", "protocol", "num_steps", "epochs",
-    "training_seconds", "hardware", "seed", "command", "recipe", "versions",
+    "training_seconds", "hardware", "precision", "seed", "command", "recipe", "versions",
 )  # fmt: skip
 
 
@@ -56,6 +57,7 @@ class CardInputs:
         recipe: resolved arguments that differ from the defaults.
         seed: of the run.
         hardware: for example "1 x NVIDIA A100" or "CPU, 2 cores".
+        precision: of the training; scores are always measured in float32.
         training_seconds: wall-clock time of the training.
         num_steps: optimizer steps.
         epochs: passes over the training split.
@@ -93,6 +95,7 @@ class CardInputs:
     recipe: Mapping[str, Any]
     seed: int
     hardware: str
+    precision: str
     training_seconds: float
     num_steps: int
     epochs: float
@@ -191,6 +194,7 @@ def _training_facts(trainer: SegmentationTrainer, train_scores: dict[str, float]
     return {
         "seed": trainer.args.seed,
         "hardware": hardware(trainer.args.device, trainer.accelerator.num_processes),
+        "precision": _PRECISIONS[trainer.args.mixed_precision],
         "training_seconds": train_scores["train_runtime"],
         "num_steps": trainer.state.global_step,
         "epochs": float(trainer.state.epoch or 0),

@@ -81,12 +81,13 @@ def _training_cells(card: Path) -> list[str]:
         where = "images and labels" if recipe.get("eval_at_image_size") else "images"
         data += f"; {where} resized to {size}"
     start = facts["base_model"] or facts["encoder_weights"] or facts["model_name_or_path"]
+    precision = facts.get("precision")  # not noted by early runs
     budget = f"{facts['epochs']:.4g} epochs, {facts['num_steps']:,} steps"
     return [
         data,
         facts["architecture"],
         "random" if facts["from_scratch"] else start,
-        f"{budget}, seed {facts['seed']}",
+        f"{budget}, seed {facts['seed']}" + (f", {precision}" if precision else ""),
         _score(scores, "eval_mean_iou"),
         _score(test, "test_mean_iou"),
         _accuracies(scores, "eval_"),
