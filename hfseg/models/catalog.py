@@ -57,7 +57,8 @@ def _upernet(backbone: str, weights: str, **sizes: Any) -> NamedModel:
 
 def _mask2former(size: str, side: int, queries: int, **swin: Any) -> NamedModel:
     """Mask2Former (Cheng et al. 2022, https://arxiv.org/abs/2112.01527), trained on COCO."""
-    backbone = {"model_type": "swin", "out_features": STAGES, "image_size": side, **swin}
+    backbone = {"model_type": "swin", "out_features": STAGES, "image_size": side}
+    backbone |= {"depths": [2, 2, 18, 2], **swin}  # all but tiny
     weights = f"facebook/mask2former-swin-{size}-coco-panoptic"
     sizes = {"backbone_config": backbone, "num_queries": queries}
     return NamedModel("mask2former", weights, "other", sizes)
@@ -176,24 +177,12 @@ NAMED_MODELS: dict[str, NamedModel] = {
         )
     },
     "mask2former-swin-tiny": _mask2former("tiny", 224, 100, depths=[2, 2, 6, 2]),
-    "mask2former-swin-small": _mask2former("small", 224, 100, depths=[2, 2, 18, 2]),
+    "mask2former-swin-small": _mask2former("small", 224, 100),
     "mask2former-swin-base": _mask2former(
-        "base",
-        384,
-        100,
-        embed_dim=128,
-        depths=[2, 2, 18, 2],
-        num_heads=[4, 8, 16, 32],
-        window_size=12,
+        "base", 384, 100, embed_dim=128, num_heads=[4, 8, 16, 32], window_size=12
     ),
     "mask2former-swin-large": _mask2former(
-        "large",
-        384,
-        200,
-        embed_dim=192,
-        depths=[2, 2, 18, 2],
-        num_heads=[6, 12, 24, 48],
-        window_size=12,
+        "large", 384, 200, embed_dim=192, num_heads=[6, 12, 24, 48], window_size=12
     ),
     # trained on COCO or Cityscapes; their sizes are those of the weights
     "eomt-vit-small": _eomt("tue-mps/coco_panoptic_eomt_small_640_2x", "mit", "small", 3, 200, 640),
