@@ -99,7 +99,7 @@ def warn_if_trained_on(model: str | Path, rows: datasets.Dataset, split: str) ->
         folder = folder.parent
     try:
         before = _read(folder)
-    except UserError:  # damaged, which only a resumed run must not be
+    except UserError:  # damaged, which matters only to a resumed run
         return
     trained = before.get("data", {}).get("splits", {}).get("train")
     if split == "train" or not trained:

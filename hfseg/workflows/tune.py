@@ -255,7 +255,7 @@ class _Search:
             self._end_trial()
 
     def _begin_with_the_recipe(self) -> None:
-        """Queue the recipe's own values as the first trial, so that none of them is missed."""
+        """Queue the recipe's own values as the first trial, since random draws may miss them."""
         import optuna
 
         with FileLock(output_folder(self.arguments) / ".study.lock"):
