@@ -1,8 +1,8 @@
 """Masks that can be read but are wrong: what was found, and the flag that fixes it.
 
 `check_sample` examines a few raw masks before anything is decoded, `check_classes` the ids of all
-masks afterwards. But for a single class, both judge only data whose values are assumed to be ids, without
-a table. Their findings stop training; `warnings` lists what does not.
+masks afterwards. Apart from data of a single class, both judge only data whose values are assumed
+to be ids, without a table. Their findings stop training; `warnings` lists what does not.
 """
 
 import math
